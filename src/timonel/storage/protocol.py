@@ -1,0 +1,111 @@
+"""The revisioned store: a sorted map of keys to bytes with one global revision counter and a history to watch.
+
+The same protocol serves SQLite (default, one server) and etcd (several servers). It knows nothing of Kubernetes:
+values are opaque bytes. History older than the last `compact` is gone and asking for it raises `Compacted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    key: str
+    value: bytes
+    create_revision: int
+    mod_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One committed change. `value` is None for a deletion; `previous` is None for a creation."""
+
+    key: str
+    revision: int
+    value: bytes | None
+    previous: bytes | None
+    create_revision: int
+    previous_revision: int
+    """Revision of `previous`; 0 for a creation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """`entries` in key order, as they were at `revision`; `more` says that a limit cut them."""
+
+    entries: Sequence[Entry]
+    revision: int
+    more: bool
+
+
+class StoreError(Exception):
+    """The store could not do it: disk full, file damaged, etcd away. The message says which and what to do."""
+
+
+class KeyExists(StoreError):
+    """`create` of a key that is there; `current` is what is there."""
+
+    def __init__(self, current: Entry) -> None:
+        super().__init__(f"key exists: {current.key}")
+        self.current = current
+
+
+class RevisionMismatch(StoreError):
+    """`update` or `delete` with an expected revision that is not the present one; `current` is None if it is gone."""
+
+    def __init__(self, key: str, current: Entry | None) -> None:
+        super().__init__(f"revision of {key} is {current.mod_revision if current else 'none'}")
+        self.current = current
+
+
+class Compacted(StoreError):
+    """The revision asked for is no longer kept."""
+
+    def __init__(self, requested: int, oldest: int) -> None:
+        super().__init__(f"revision {requested} is compacted, the oldest kept is {oldest}")
+        self.requested = requested
+        self.oldest = oldest
+
+
+class Store(Protocol):
+    async def get(self, key: str) -> Entry | None: ...
+
+    async def range(self, prefix: str, *, start: str = "", limit: int = 0, revision: int = 0) -> Range:
+        """Entries under `prefix` whose key is >= `start`, at most `limit` (0: all), as of `revision` (0: now)."""
+        ...
+
+    async def create(self, key: str, value: bytes, *, ttl_seconds: int = 0) -> int:
+        """Returns the revision of the commit, which is durable by then. Raises KeyExists. ttl 0: for ever."""
+        ...
+
+    async def update(self, key: str, value: bytes, expected: int, *, ttl_seconds: int = 0) -> int:
+        """Replaces the value if the key's mod_revision is `expected`. Raises RevisionMismatch."""
+        ...
+
+    async def delete(self, key: str, expected: int) -> int:
+        """Deletes the key if its mod_revision is `expected`. Returns its revision. Raises RevisionMismatch."""
+        ...
+
+    def watch(self, prefix: str, start_revision: int) -> AsyncIterator[Sequence[Event]]:
+        """Every change under `prefix` with revision >= `start_revision`, in order, without gaps, in batches.
+
+        Raises Compacted when the start is no longer kept. A consumer that stays behind is cut off with StoreError.
+        """
+        ...
+
+    async def current_revision(self) -> int: ...
+
+    async def compact(self, revision: int) -> None:
+        """Forgets history at and below `revision`, except the live values."""
+        ...
+
+    async def backup(self, path: str) -> None:
+        """Writes a consistent copy while the store goes on working."""
+        ...
+
+    async def size_bytes(self) -> int: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,68 @@
+"""Pod: the row; defaults, validation and columns are in the modules beside, shared with the kinds that have templates."""
+
+from __future__ import annotations
+
+from timonel.api import refs
+from timonel.api.kinds.columns import AGE, NAME
+from timonel.api.kinds.fields import flag_at, text_at
+from timonel.api.kinds.subresources import PROXY_VERBS, STATUS
+from timonel.api.objects import Object, get_path
+from timonel.api.resource import Resource, Strategy, Subresource
+
+
+class PodStrategy(Strategy):
+    def grace_period_seconds(self, obj: Object, requested: int | None) -> int:
+        """The request's period, else the pod's own; a pod that runs nowhere or has ended goes at once."""
+        if not get_path(obj, "spec", "nodeName"):
+            return 0
+        if get_path(obj, "status", "phase") in ("Failed", "Succeeded"):
+            return 0
+        period = requested
+        if period is None:
+            period = get_path(obj, "spec", "terminationGracePeriodSeconds")
+        if period is None:
+            return 0
+        # A negative period is treated as the shortest one.
+        return 1 if period < 0 else int(period)
+
+
+def _pod_ip(obj: Object) -> str:
+    ip: str = get_path(obj, "status", "podIPs", 0, "ip", default="") or get_path(obj, "status", "podIP", default="")
+    return ip
+
+
+_BY_OPTIONS = ("create", "get")
+
+PODS = Resource(
+    ref=refs.PODS,
+    definition="io.k8s.api.core.v1.Pod",
+    singular="pod",
+    short_names=("po",),
+    categories=("all",),
+    subresources=(
+        Subresource("attach", verbs=_BY_OPTIONS, kind="PodAttachOptions"),
+        Subresource("binding", verbs=("create",), kind="Binding"),
+        Subresource("eviction", verbs=("create",), kind="Eviction", group="policy", version="v1"),
+        Subresource("exec", verbs=_BY_OPTIONS, kind="PodExecOptions"),
+        Subresource("log", verbs=("get",)),
+        Subresource("portforward", verbs=_BY_OPTIONS, kind="PodPortForwardOptions"),
+        Subresource("proxy", verbs=PROXY_VERBS, kind="PodProxyOptions"),
+        STATUS,
+    ),
+    strategy=PodStrategy(),
+    columns=(NAME, AGE),
+    selectable_fields={
+        "spec.nodeName": text_at("spec", "nodeName"),
+        "spec.host": text_at("spec", "nodeName"),
+        "spec.restartPolicy": text_at("spec", "restartPolicy"),
+        "spec.schedulerName": text_at("spec", "schedulerName"),
+        "spec.serviceAccountName": text_at("spec", "serviceAccountName"),
+        "spec.hostNetwork": flag_at("spec", "hostNetwork"),
+        "status.phase": text_at("status", "phase"),
+        "status.podIP": _pod_ip,
+        "status.podIPs": _pod_ip,
+        "status.nominatedNodeName": text_at("status", "nominatedNodeName"),
+    },
+    storage_prefix="/registry/pods/",
+    has_status=True,
+)

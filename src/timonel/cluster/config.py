@@ -1,0 +1,184 @@
+"""The cluster's configuration file and what it resolves to.
+
+`/etc/timonel/config.yaml` is optional; every key has a default. An unknown key or a wrong type is refused with one
+line that names it, since a silently ignored setting is the worst kind. Example with every key: docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from timonel.cluster.errors import UserError
+
+DEFAULT_CONFIG_FILE = Path("/etc/timonel/config.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    pods: str = "10.244.0.0/16"
+    """Addresses of pods; each node gets a /24 of it."""
+    services: str = "10.96.0.0/12"
+    dns: str = "10.96.0.10"
+    """Cluster DNS address, inside `services`."""
+    domain: str = "cluster.local"
+    node_ports: str = "30000-32767"
+    nodes: str = ""
+    """Segment of nodes in namespaces; "" picks a free /24 of 10.89.0.0/16 by the cluster's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    port: int = 6443
+    extra_names: tuple[str, ...] = ()
+    """More DNS names and addresses for the server's certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryConfig:
+    mirrors: tuple[str, ...] = ()
+    """URLs tried in order before the registry itself: "http://10.0.0.5:5000"; http:// allows plain HTTP."""
+    plain_http: bool = False
+    """Speak HTTP to the registry itself."""
+    skip_verify: bool = False
+    """Accept any certificate of the registry."""
+    ca_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    max_pods: int = 110
+    monitor_grace_seconds: float = 40.0
+    """Silence after which a node counts as lost (node-monitor-grace-period)."""
+    eviction_seconds: int = 300
+    """Default toleration of a lost node, after which its pods are replaced (default-unreachable-toleration-seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    api: ApiConfig = field(default_factory=ApiConfig)
+    registries: Mapping[str, RegistryConfig] = field(default_factory=dict)
+    """By registry host: "docker.io", "registry.example.org:5000"; "*" for every other."""
+    node: NodeConfig = field(default_factory=NodeConfig)
+
+
+def load_config(path: Path | None) -> ClusterConfig:
+    """Reads the file; None means the default place, which need not exist. Raises UserError with one line."""
+    source = path or DEFAULT_CONFIG_FILE
+    try:
+        text = source.read_text()
+    except FileNotFoundError:
+        if path is None:
+            return ClusterConfig()
+        raise UserError(f"configuration file {source} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"configuration file {source} cannot be read: {error}") from error
+    return parse_config(text, str(source))
+
+
+def parse_config(text: str, source: str = "configuration") -> ClusterConfig:
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = ""
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+            where = f" line {error.problem_mark.line + 1}: {error.problem}"
+        raise UserError(f"{source}: not valid YAML:{where or f' {error}'}") from error
+    config: ClusterConfig = _build(ClusterConfig, {} if data is None else data, source, "")
+    _check(config, source)
+    return config
+
+
+def _build(cls: Any, data: Any, source: str, path: str) -> Any:
+    """Turns plain YAML into the dataclass, camelCase keys to fields, refusing what does not fit."""
+    if not isinstance(data, dict):
+        raise UserError(f"{source}: {path or 'the file'} must be a mapping, not {_kind(data)}")
+    hints = typing.get_type_hints(cls)
+    names = {_camel(item.name): item.name for item in dataclasses.fields(cls)}
+    values = {}
+    for key, value in data.items():
+        where = f"{path}.{key}" if path else str(key)
+        if key not in names:
+            raise UserError(f"{source}: unknown key {where!r}; known here: {', '.join(sorted(names))}")
+        values[names[key]] = _convert(hints[names[key]], value, source, where)
+    return cls(**values)
+
+
+def _convert(hint: Any, value: Any, source: str, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, {} if value is None else value, source, where)
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise UserError(f"{source}: {where} must be a list, not {_kind(value)}")
+        item = typing.get_args(hint)[0]
+        return tuple(_convert(item, entry, source, f"{where}[{index}]") for index, entry in enumerate(value))
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, dict):
+            raise UserError(f"{source}: {where} must be a mapping, not {_kind(value)}")
+        item = typing.get_args(hint)[1]
+        return {str(key): _convert(item, entry, source, f"{where}.{key}") for key, entry in value.items()}
+    if isinstance(hint, types.UnionType):
+        raise TypeError(f"unions are not used in configuration: {where}")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise UserError(f"{source}: {where} must be {_NAMES[hint]}, not {_kind(value)}")
+    return value
+
+
+_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "empty"
+    kinds = {dict: "a mapping", list: "a list", **_NAMES}
+    return kinds.get(type(value), type(value).__name__)
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+def _check(config: ClusterConfig, source: str) -> None:
+    def network(text: str, where: str) -> ipaddress.IPv4Network:
+        try:
+            return ipaddress.IPv4Network(text)
+        except ValueError as error:
+            raise UserError(f"{source}: {where}: {error}") from None
+
+    pods = network(config.network.pods, "network.pods")
+    services = network(config.network.services, "network.services")
+    if pods.prefixlen > 24:
+        raise UserError(f"{source}: network.pods: {pods} is smaller than one node's /24")
+    if pods.overlaps(services):
+        raise UserError(f"{source}: network.pods {pods} and network.services {services} overlap")
+    try:
+        dns = ipaddress.IPv4Address(config.network.dns)
+    except ValueError as error:
+        raise UserError(f"{source}: network.dns: {error}") from None
+    if dns not in services:
+        raise UserError(f"{source}: network.dns {dns} is not inside network.services {services}")
+    if config.network.nodes:
+        network(config.network.nodes, "network.nodes")
+    match = re.fullmatch(r"(\d+)-(\d+)", config.network.node_ports)
+    if not match or not 1 <= int(match[1]) <= int(match[2]) <= 65535:
+        raise UserError(f"{source}: network.nodePorts must be a range such as 30000-32767")
+    if not 1 <= config.api.port <= 65535:
+        raise UserError(f"{source}: api.port must be between 1 and 65535")
+    for host, registry in config.registries.items():
+        for mirror in registry.mirrors:
+            if not mirror.startswith(("http://", "https://")):
+                raise UserError(f"{source}: registries.{host}.mirrors: {mirror!r} must start with http:// or https://")

@@ -1,0 +1,48 @@
+"""What one API server is told: addresses, certificates, limits. Files and flags are parsed in `timonel.cluster`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiServerConfig:
+    bind_address: str = "0.0.0.0"
+    port: int = 6443
+    """0 takes any free one; `ApiServer.url` then says which."""
+    unix_socket: Path | None = None
+    """A second listener for components on this host, without TLS; who may open the file may send requests."""
+
+    cert_file: Path | None = None
+    """Serving certificate, PEM. Without it the server speaks plain HTTP, which only tests do."""
+    key_file: Path | None = None
+    client_ca_file: Path | None = None
+    """Client certificates signed by it are asked for and accepted; they stay optional."""
+
+    authentication: object | None = None
+    """Settings of `timonel.apiserver.authn`; None: an `Authenticator` must be handed over."""
+    data_dir: Path | None = None
+    """Where keys and the audit log live; None: nothing is written outside the store."""
+
+    advertise_address: str = ""
+    """The address in the Endpoints of default/kubernetes; empty: the bind address, or the host's own."""
+    service_cidr: str = "10.96.0.0/12"
+    node_port_range: tuple[int, int] = (30000, 32767)
+    """First and last port, both included."""
+
+    max_body_bytes: int = 3 * 1024 * 1024
+    """Upstream's limit; larger requests get 413."""
+    request_timeout_seconds: float = 60.0
+    """For anything but watches and streams."""
+    min_watch_seconds: float = 1800.0
+    """A watch without timeoutSeconds ends after this to twice this, so that clients spread their returns."""
+    bookmark_interval_seconds: float = 60.0
+    watch_buffer_bytes: int = 4 * 1024 * 1024
+    """A watcher with more than this unsent is cut off; it resumes from its resourceVersion."""
+    gzip_min_bytes: int = 128 * 1024
+    event_ttl_seconds: int = 3600
+    shutdown_grace_seconds: float = 10.0
+    """How long requests in flight may take once the server is told to stop."""
+    history_seconds: float = 300.0
+    """How long old revisions are kept for watches and continue tokens."""

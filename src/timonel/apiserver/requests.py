@@ -1,0 +1,128 @@
+"""One request on its way through the server: who asks, for what, with which body.
+
+`RequestContext` is what every handler of a verb or a subresource gets. The body is read at most once, with
+upstream's limit, and its failures are Statuses: 413 when too long, 408-like 504 when the client stops sending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aiohttp import ClientError, web
+
+from timonel.api.errors import BadRequest, RequestEntityTooLarge, Timeout, UnsupportedMediaType
+from timonel.api.resource import Resource, Subresource
+from timonel.apiserver.authn.user import UserInfo
+from timonel.apiserver.authz.attributes import Attributes
+from timonel.apiserver.negotiation import Answer
+from timonel.apiserver.routing import Route
+
+if TYPE_CHECKING:
+    from timonel.apiserver.server import ApiServer
+
+Handler = Callable[["RequestContext"], Awaitable[web.StreamResponse]]
+
+JSON = "application/json"
+YAML = "application/yaml"
+BODY_TYPES = (JSON, YAML)
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """`resource` and `subresource` are the rows the path names; `attributes` is what authorisation was asked."""
+
+    request: web.BaseRequest
+    server: ApiServer
+    route: Route
+    user: UserInfo
+    attributes: Attributes
+    resource: Resource
+    subresource: Subresource | None
+    answer: Answer
+    """How the client wants the result: JSON or YAML, whole, as Table or as metadata."""
+    audit_id: str = ""
+    warnings: list[str] = field(default_factory=list)
+    """Texts for `Warning: 299` headers."""
+    audit: dict[str, str] = field(default_factory=dict)
+    """Annotations for the audit event."""
+    body: bytes | None = None
+
+    @property
+    def namespace(self) -> str:
+        return self.route.namespace
+
+    @property
+    def name(self) -> str:
+        return self.route.name
+
+    @property
+    def dry_run(self) -> bool:
+        return "All" in self.route.query.get("dryRun", ())
+
+    @property
+    def user_agent(self) -> str:
+        return self.request.headers.get("User-Agent", "")
+
+    @property
+    def field_manager(self) -> str:
+        """The option, or what upstream falls back to: the user agent up to its first slash."""
+        return self.route.text("fieldManager") or manager_of(self.user_agent)
+
+    async def read_body(self) -> bytes:
+        if self.body is None:
+            self.body = await read_body(self.request, self.server.config.max_body_bytes)
+        return self.body
+
+    def body_type(self, accepted: tuple[str, ...] = BODY_TYPES) -> str:
+        """The media type of the body without parameters; no header means JSON. Raises UnsupportedMediaType."""
+        return media_type(self.request.headers.get("Content-Type", ""), accepted)
+
+
+def manager_of(user_agent: str) -> str:
+    name = user_agent.partition("/")[0]
+    return "".join(char for char in name if char.isprintable())[:128] or "unknown"
+
+
+def media_type(header: str, accepted: tuple[str, ...] = BODY_TYPES) -> str:
+    kind = header.partition(";")[0].strip().lower()
+    if not kind and JSON in accepted:
+        return JSON
+    if kind == "text/yaml" and YAML in accepted:
+        return YAML
+    if kind not in accepted:
+        raise UnsupportedMediaType(
+            "the body of the request was in an unknown format - accepted media types include: " + ", ".join(accepted)
+        )
+    return kind
+
+
+async def read_body(request: web.BaseRequest, limit: int, timeout_seconds: float = 60.0) -> bytes:
+    """The whole body. Raises RequestEntityTooLarge, BadRequest when it is cut short, Timeout when it stalls."""
+    length = request.headers.get("Content-Length")
+    if length is not None and length.isdigit() and int(length) > limit:
+        raise _too_large(limit)
+    content = request.content
+    try:
+        if content.is_eof() and content.total_bytes <= limit:
+            return await content.read()
+        async with asyncio.timeout(timeout_seconds):
+            chunks: list[bytes] = []
+            size = 0
+            while chunk := await content.readany():
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(limit)
+                chunks.append(chunk)
+            return b"".join(chunks)
+    except TimeoutError as exc:
+        raise Timeout("the body of the request did not arrive in time") from exc
+    except (ClientError, web.HTTPException, ValueError, EOFError, zlib.error) as exc:
+        raise BadRequest("unexpected EOF") from exc
+
+
+def _too_large(limit: int) -> RequestEntityTooLarge:
+    return RequestEntityTooLarge(f"Request entity too large: limit is {limit}")

@@ -1,0 +1,112 @@
+"""From method and path to what is asked: verb, group, version, namespace, resource, name, subresource.
+
+Pure and quick: it runs once per request, on the split path. Whether such a resource is served is looked up later,
+after authorisation, as upstream does, so that who may not ask learns nothing.
+Source: kubernetes.io/docs/reference/access-authn-authz/authorization ("Determine the Request Verb").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote
+
+from timonel.api.errors import BadRequest
+
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "GET": "get", "HEAD": "get"}
+_NAMESPACE_SUBRESOURCES = ("status", "finalize")
+
+Query = dict[str, list[str]]
+
+
+@dataclass(slots=True)
+class Route:
+    """`resource` is "" for a path that names none (/healthz, /apis); then only `verb` and `path` are meant."""
+
+    verb: str
+    path: str
+    query: Query
+    group: str = ""
+    version: str = ""
+    namespace: str = ""
+    resource: str = ""
+    name: str = ""
+    subresource: str = ""
+    rest: str = ""
+    """What follows the subresource: the path that pods/proxy passes on."""
+
+    def text(self, option: str) -> str:
+        values = self.query.get(option)
+        return values[0] if values else ""
+
+    def flag(self, option: str) -> bool:
+        """Go's reading of a boolean option: absent, "false" and "0" are false, anything else is true."""
+        values = self.query.get(option)
+        return bool(values) and values[0].lower() not in ("false", "0")
+
+    def integer(self, option: str) -> int | None:
+        """Raises BadRequest for what is no integer."""
+        text = self.text(option)
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+_NO_QUERY: Query = {}
+
+
+def parse_route(method: str, target: str) -> Route:
+    """Takes the request target as sent, percent signs and query included. Never raises for odd paths."""
+    path, question, query_text = target.partition("?")
+    query = parse_qs(query_text, keep_blank_values=True) if question else _NO_QUERY
+    verb = _VERBS.get(method, method.lower())
+    parts = path.split("/")
+    # A leading slash gives parts[0] == "". Names never hold an escaped slash, so decoding after the split is safe.
+    if "%" in path:
+        parts = [unquote(part) for part in parts]
+        path = unquote(path)
+    if len(parts) > 3 and parts[1] == "api":
+        group, version, index = "", parts[2], 3
+    elif len(parts) > 4 and parts[1] == "apis":
+        group, version, index = parts[2], parts[3], 4
+    else:
+        return Route(method.lower(), path, query)
+    if not parts[index]:
+        return Route(method.lower(), path, query)  # "/api/v1/": discovery
+    rest = parts[index:]
+    watching = False
+    if rest[0] == "watch" and len(rest) > 1:
+        watching, rest = True, rest[1:]  # the old form /api/v1/watch/…
+    route = Route(verb, path, query, group, version)
+    if rest[0] == "namespaces":
+        if len(rest) > 1:
+            route.namespace = rest[1]
+            if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES and rest[2]:
+                rest = rest[2:]
+    route.resource = rest[0]
+    if len(rest) > 1:
+        route.name = rest[1]
+    if len(rest) > 2:
+        route.subresource = rest[2]
+        route.rest = "/".join(rest[3:])
+    if not route.name or (watching and verb == "get"):
+        if verb == "get":
+            route.verb = "watch" if watching or route.flag("watch") else "list"
+        elif verb == "delete" and not route.name:
+            route.verb = "deletecollection"
+    if route.verb in ("list", "watch", "deletecollection") and not route.name:
+        route.name = _name_in_selector(route.text("fieldSelector"))
+    return route
+
+
+def _name_in_selector(selector: str) -> str:
+    """The name that a field selector asks for: it counts as the request's name, so RBAC by name allows it."""
+    if "metadata.name" not in selector:
+        return ""
+    for term in selector.split(","):
+        field, separator, value = term.partition("=")
+        if separator and field == "metadata.name":
+            return value.removeprefix("=")
+    return ""

@@ -1,0 +1,26 @@
+"""Growing, jittered delays between attempts, so that many clients of a returning server do not arrive at once."""
+
+from __future__ import annotations
+
+import random
+
+
+class Backoff:
+    """Delays in seconds: `first`, doubled up to `limit`, each spread over [0.5, 1.0] of its value.
+
+    `rng` is an argument so that tests are deterministic.
+    """
+
+    def __init__(self, *, first: float = 0.1, limit: float = 10.0, rng: random.Random | None = None) -> None:
+        self._first = first
+        self._limit = limit
+        self._next = first
+        self._rng = rng or random.Random()
+
+    def next_delay(self) -> float:
+        delay = self._next
+        self._next = min(delay * 2, self._limit)
+        return delay * (0.5 + 0.5 * self._rng.random())
+
+    def reset(self) -> None:
+        self._next = self._first

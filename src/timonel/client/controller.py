@@ -1,0 +1,151 @@
+"""The one loop of all controllers: informers tell of changes, keys are queued, `sync(key)` makes things so.
+
+A controller acts on the state it finds, not on the event that woke it; one key is never synced twice at once, different
+keys run side by side. A failing sync is tried again with growing delay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from timonel.api.clock import Clock
+from timonel.api.errors import ApiError, Conflict
+from timonel.api.objects import Object, ObjectKey, controller_of, key_of, namespace_of
+from timonel.api.refs import ResourceRef
+from timonel.client.events import EventRecorder
+from timonel.client.informer import Informer, Informers
+from timonel.client.lister import Lister
+from timonel.client.protocol import ApiClient
+from timonel.client.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+Keys = ObjectKey | Iterable[ObjectKey] | None
+KeyFunction = Callable[[Object], Keys]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A kind whose changes concern the controller; `key` says which keys to look at, by default the object's own.
+
+    Of an update, the keys of the old and of the new object are queued. `changed(old, new)` may say that an update
+    does not matter.
+    """
+
+    ref: ResourceRef
+    key: KeyFunction = key_of
+    changed: Callable[[Object, Object], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    requeue_after: float | None = None
+    """Seconds until this key is looked at again, whatever happens."""
+
+
+def owner_key(kind: str, group: str = "") -> KeyFunction:
+    """For Watch.key: the controlling owner, when it is of this kind."""
+
+    def key(obj: Object) -> Keys:
+        owner = controller_of(obj)
+        if owner is None or owner["kind"] != kind or owner["apiVersion"].rpartition("/")[0] != group:
+            return None
+        return ObjectKey(namespace_of(obj), owner["name"])
+
+    return key
+
+
+class Controller:
+    """Subclasses give `name`, `watches` and `sync`; `workers` keys are synced side by side."""
+
+    name = ""
+    watches: tuple[Watch, ...] = ()
+    workers = 5
+
+    def __init__(
+        self, *, client: ApiClient, informers: Informers, clock: Clock, recorder: EventRecorder | None = None
+    ) -> None:
+        self.client = client
+        self.informers = informers
+        self.clock = clock
+        self.recorder = recorder
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(clock, name=self.name)
+
+    def informer(self, ref: ResourceRef) -> Informer:
+        return self.informers.of(ref)
+
+    def lister(self, ref: ResourceRef) -> Lister:
+        return self.informers.of(ref).lister
+
+    async def sync(self, key: ObjectKey) -> Result:
+        """Makes the world right for one key. Raise to be called again with backoff."""
+        raise NotImplementedError
+
+    def event(self, obj: Object, type: str, reason: str, message: str, *, action: str = "") -> None:
+        if self.recorder is not None:
+            self.recorder.event(obj, type, reason, message, action=action)
+
+    async def run(self) -> None:
+        self.register()
+        for watch in self.watches:
+            await self.informer(watch.ref).wait_synced()
+        await self.prepare()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(self.workers):
+                    group.create_task(self._work(), name=f"{self.name} worker {number}")
+        finally:
+            self.queue.close()
+
+    def register(self) -> None:
+        """Hooks into the informers; separate from run() so that a test may sync by hand."""
+        for watch in self.watches:
+            self._watch(watch)
+
+    async def prepare(self) -> None:
+        """Called once, after the caches are filled and before the first sync."""
+
+    def _watch(self, watch: Watch) -> None:
+        def enqueue(obj: Object) -> None:
+            keys = watch.key(obj)
+            if keys is None:
+                return
+            for key in (keys,) if isinstance(keys, ObjectKey) else keys:
+                self.queue.add(key)
+
+        def on_update(old: Object, new: Object) -> None:
+            if watch.changed is None or watch.changed(old, new):
+                enqueue(old)
+                enqueue(new)
+
+        self.informer(watch.ref).add_handler(on_add=enqueue, on_update=on_update, on_delete=enqueue)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self.process(key)
+            finally:
+                self.queue.done(key)
+
+    async def process(self, key: ObjectKey) -> None:
+        """One sync and what follows from it."""
+        try:
+            result = await self.sync(key)
+        except Conflict as exc:
+            log.debug("sync lost a race controller=%s key=%s error=%s", self.name, key, exc)
+            self.queue.add_rate_limited(key)
+        except ApiError as exc:
+            log.warning("sync failed controller=%s key=%s error=%s", self.name, key, exc)
+            self.queue.add_rate_limited(key)
+        except Exception:
+            # A defect met by one object; the others must go on, and the trace says where to look.
+            log.exception("sync failed controller=%s key=%s", self.name, key)
+            self.queue.add_rate_limited(key)
+        else:
+            self.queue.forget(key)
+            if result.requeue_after is not None:
+                self.queue.add_after(key, result.requeue_after)

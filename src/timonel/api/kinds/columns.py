@@ -108,3 +108,30 @@ CREATED_AT = Column(
 )
 DEFAULT_COLUMNS = (NAME, CREATED_AT)
 """For kinds without columns of their own."""
+
+TEMPLATE_COLUMNS = (
+    Column(
+        "Containers",
+        lambda obj, now: ",".join(c.get("name", "") for c in _template_containers(obj)),
+        description="Names of the template's containers.",
+        priority=1,
+    ),
+    Column(
+        "Images",
+        lambda obj, now: ",".join(c.get("image", "") for c in _template_containers(obj)),
+        description="Images of the template's containers.",
+        priority=1,
+    ),
+)
+"""Wide columns of every kind with a pod template."""
+
+
+def _template_containers(obj: Object) -> list[Object]:
+    containers: list[Object] = get_path(obj, "spec", "template", "spec", "containers", default=[])
+    return containers
+
+
+def cut_list(items: list[str], total: int, shown: int = 3) -> str:
+    """The first few of a list and how many more there are: "a,b,c + 2 more..."."""
+    text = ",".join(items[:shown])
+    return f"{text} + {total - shown} more..." if total > shown else text

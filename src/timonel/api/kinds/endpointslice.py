@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from timonel.api import refs
-from timonel.api.kinds.columns import AGE, NAME
-from timonel.api.resource import Resource, Strategy
+from timonel.api.kinds.columns import AGE, NAME, UNSET, cut_list, field, plain
+from timonel.api.objects import Object
+from timonel.api.resource import Column, Resource, Strategy
 
 
 class EndpointSliceStrategy(Strategy):
-    pass
+    create_on_update = False
+
+    def default(self, obj: Object) -> None:
+        for port in obj.get("ports") or ():
+            port.setdefault("name", "")
+            port.setdefault("protocol", "TCP")
+
+
+def _ports(endpoint_slice: Object) -> str:
+    ports = [str(port.get("port") or port.get("name") or "*") for port in endpoint_slice.get("ports") or ()]
+    return cut_list(ports, len(ports)) or UNSET
+
+
+def _endpoints(endpoint_slice: Object) -> str:
+    addresses = [a for endpoint in endpoint_slice.get("endpoints") or () for a in endpoint.get("addresses") or ()]
+    return cut_list(addresses, len(addresses)) or UNSET
 
 
 ENDPOINT_SLICES = Resource(
@@ -16,6 +32,12 @@ ENDPOINT_SLICES = Resource(
     definition="io.k8s.api.discovery.v1.EndpointSlice",
     singular="endpointslice",
     strategy=EndpointSliceStrategy(),
-    columns=(NAME, AGE),
+    columns=(
+        NAME,
+        Column("AddressType", field("addressType"), description="IPv4, IPv6 or FQDN."),
+        Column("Ports", plain(_ports), description="Ports of every endpoint."),
+        Column("Endpoints", plain(_endpoints), description="Addresses."),
+        AGE,
+    ),
     storage_prefix="/registry/endpointslices/",
 )

@@ -7,12 +7,14 @@ Source: kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 
 from timonel.api import refs
-from timonel.api.kinds.columns import AGE, NAME
+from timonel.api.kinds.columns import NAME, field, plain, since
 from timonel.api.kinds.fields import text_at
 from timonel.api.objects import Object, get_path
-from timonel.api.resource import Resource, Strategy
+from timonel.api.resource import Column, Resource, Strategy
 
 CORE_TO_V1 = {
     "involvedObject": "regarding",
@@ -32,10 +34,10 @@ def to_core(event: Object) -> Object:
     """The core/v1 shape of an events.k8s.io/v1 Event; one already in core/v1 shape comes back equal."""
     if event.get("apiVersion") == "v1":
         return dict(event)
-    core = {V1_TO_CORE.get(field, field): value for field, value in event.items()}
+    core = {V1_TO_CORE.get(name, name): value for name, value in event.items()}
     core["apiVersion"] = "v1"
-    for field, empty in CORE_ALWAYS.items():
-        core.setdefault(field, empty)
+    for name, empty in CORE_ALWAYS.items():
+        core.setdefault(name, empty)
     core.setdefault("involvedObject", {})
     return core
 
@@ -44,7 +46,7 @@ def from_core(event: Object) -> Object:
     """The events.k8s.io/v1 shape of a core/v1 Event."""
     if event.get("apiVersion") != "v1":
         return dict(event)
-    shaped = {CORE_TO_V1.get(field, field): value for field, value in event.items()}
+    shaped = {CORE_TO_V1.get(name, name): value for name, value in event.items()}
     shaped["apiVersion"] = "events.k8s.io/v1"
     return shaped
 
@@ -76,13 +78,57 @@ class EventStrategy(Strategy):
     tracks_generation = False
 
 
+def _first_seen(event: Object, now: datetime) -> str:
+    return since(event.get("firstTimestamp") or event.get("eventTime"), now)
+
+
+def _last_seen(event: Object, now: datetime) -> str:
+    series = event.get("series")
+    if series:
+        return since(series.get("lastObservedTime"), now)
+    last = event.get("lastTimestamp")
+    return since(last, now) if last else _first_seen(event, now)
+
+
+def _count(event: Object) -> int:
+    series = event.get("series")
+    return int((series.get("count") or 0) if series else event.get("count") or 1)
+
+
+def _object(event: Object) -> str:
+    involved = event.get("involvedObject") or {}
+    kind = (involved.get("kind") or "").lower()
+    return f"{kind}/{involved['name']}" if involved.get("name") else kind
+
+
+def _source(event: Object) -> str:
+    source = event.get("source") or {}
+    component = source.get("component") or event.get("reportingComponent") or ""
+    instance = source.get("host") or event.get("reportingInstance") or ""
+    return f"{component}, {instance}" if instance else component
+
+
+_COLUMNS = (
+    Column("Last Seen", _last_seen, description="Time since it last happened."),
+    Column("Type", field("type"), description="Normal or Warning."),
+    Column("Reason", field("reason"), description="What happened, in one word."),
+    Column("Object", plain(_object), description="What it happened to."),
+    Column("Subobject", field("involvedObject", "fieldPath"), priority=1, description="Which part of it."),
+    Column("Source", plain(_source), priority=1, description="Who reported it."),
+    Column("Message", plain(lambda event: (event.get("message") or "").strip()), description="What happened."),
+    Column("First Seen", _first_seen, priority=1, description="Time since it first happened."),
+    Column("Count", plain(_count), priority=1, description="How often it happened."),
+    replace(NAME, priority=1),
+)
+"""Cells read the stored (core) shape, as selectors do."""
+
 EVENTS = Resource(
     ref=refs.EVENTS,
     definition="io.k8s.api.core.v1.Event",
     singular="event",
     short_names=("ev",),
     strategy=EventStrategy(),
-    columns=(NAME, AGE),
+    columns=_COLUMNS,
     selectable_fields=_CORE_FIELDS,
     storage_prefix="/registry/events/",
 )
@@ -92,7 +138,7 @@ EVENTS_V1 = Resource(
     singular="event",
     short_names=("ev",),
     strategy=EventStrategy(),
-    columns=(NAME, AGE),
+    columns=_COLUMNS,
     selectable_fields=_V1_FIELDS,
     storage_prefix="/registry/events/",
 )

@@ -1,10 +1,10 @@
-"""Pod: the row; defaults, validation and columns are in the modules beside, shared with the kinds that have templates."""
+"""Pod: the row; defaults, validation and columns are in the modules beside, shared with kinds that have templates."""
 
 from __future__ import annotations
 
 from timonel.api import refs
-from timonel.api.kinds.columns import AGE, NAME
 from timonel.api.kinds.fields import flag_at, text_at
+from timonel.api.kinds.pod.columns import POD_COLUMNS
 from timonel.api.kinds.subresources import PROXY_VERBS, STATUS
 from timonel.api.objects import Object, get_path
 from timonel.api.resource import Resource, Strategy, Subresource
@@ -50,7 +50,7 @@ PODS = Resource(
         STATUS,
     ),
     strategy=PodStrategy(),
-    columns=(NAME, AGE),
+    columns=POD_COLUMNS,
     selectable_fields={
         "spec.nodeName": text_at("spec", "nodeName"),
         "spec.host": text_at("spec", "nodeName"),

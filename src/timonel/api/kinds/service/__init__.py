@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from timonel.api import refs
-from timonel.api.kinds.columns import AGE, NAME
 from timonel.api.kinds.fields import text_at
+from timonel.api.kinds.service.columns import SERVICE_COLUMNS
 from timonel.api.kinds.subresources import PROXY_VERBS, STATUS
 from timonel.api.resource import Resource, Strategy, Subresource
 
@@ -22,7 +22,7 @@ SERVICES = Resource(
     categories=("all",),
     subresources=(Subresource("proxy", verbs=PROXY_VERBS, kind="ServiceProxyOptions"), STATUS),
     strategy=ServiceStrategy(),
-    columns=(NAME, AGE),
+    columns=SERVICE_COLUMNS,
     selectable_fields={"spec.clusterIP": text_at("spec", "clusterIP"), "spec.type": text_at("spec", "type")},
     storage_prefix="/registry/services/specs/",
     has_status=True,

@@ -61,7 +61,8 @@ _CAP_SYS_RESOURCE = 24
 
 def has_sys_resource() -> bool:
     """Without CAP_SYS_RESOURCE nobody may lower an OOM score, and containerd has to be told not to try."""
-    return ctypes.CDLL(None).prctl(23, _CAP_SYS_RESOURCE, 0, 0, 0) == 1  # PR_CAPBSET_READ
+    present: int = ctypes.CDLL(None).prctl(23, _CAP_SYS_RESOURCE, 0, 0, 0)  # PR_CAPBSET_READ
+    return present == 1
 
 
 def cni_plugin_folder() -> Path:

@@ -30,13 +30,14 @@ def architecture() -> str:
 
 
 def pause_command() -> tuple[Path, list[str]]:
-    """The static binary that keeps a sandbox alive and reaps its orphans, with its arguments inside the image."""
+    """A static binary that keeps a sandbox alive and reaps its orphans, and its command line inside the image."""
     catatonit = shutil.which("catatonit")
     if catatonit:
         return Path(catatonit), ["/pause", "-P"]
     busybox = Path("/bin/busybox")
     if busybox.exists():
-        return busybox, ["/pause", "sh", "-c", "trap exit TERM INT; while :; do /pause sleep 2147483647 & wait; done"]
+        # busybox chooses the applet by its own name, so it must keep it.
+        return busybox, ["/busybox", "sh", "-c", "trap exit TERM INT; while :; do sleep 2147483647 & wait; done"]
     raise UserError("no binary for the pause image: install catatonit (or busybox-static)")
 
 
@@ -52,7 +53,7 @@ def build_image(
         {
             "architecture": architecture(),
             "os": "linux",
-            "config": {"Entrypoint": list(command), "Env": list(environment)},
+            "config": {"Entrypoint": list(command)},
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
             "history": [{"created_by": "timonel"}],
         }
@@ -79,7 +80,7 @@ def ensure_pause_image(node: NodeLayout) -> bool:
         return False
     binary, command = pause_command()
     archive = node.data / "pause.tar"
-    archive.write_bytes(build_image({"/pause": binary.read_bytes()}, command, PAUSE_IMAGE))
+    archive.write_bytes(build_image({command[0]: binary.read_bytes()}, command, PAUSE_IMAGE))
     try:
         ctr(node, "images", "import", str(archive))
         # The label is how CRI knows not to collect it.

@@ -1,0 +1,117 @@
+"""From a request to its user: client certificate, then bearer token, then anonymous; then whom it impersonates."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from dataclasses import replace
+from typing import Any
+
+from aiohttp import web
+
+from timonel.api.errors import Unauthorized
+from timonel.apiserver.authn.certificates import CertificateAuthenticator
+from timonel.apiserver.authn.impersonation import impersonate, wants_impersonation
+from timonel.apiserver.authn.service_accounts import InvalidToken, ServiceAccountTokens
+from timonel.apiserver.authn.static_tokens import StaticTokens
+from timonel.apiserver.authn.user import (
+    ANONYMOUS,
+    ANONYMOUS_USER,
+    AUTHENTICATED_GROUP,
+    UNAUTHENTICATED_GROUP,
+    UserInfo,
+)
+from timonel.apiserver.authz.attributes import Authorizer
+
+log = logging.getLogger(__name__)
+
+IMPERSONATOR: web.RequestKey[UserInfo] = web.RequestKey("impersonator", UserInfo)
+"""On the request: who really sent it, when it impersonates; the audit log wants both."""
+
+_BEARER_PROTOCOL = "base64url.bearer.authorization.k8s.io."
+
+
+class RequestAuthenticator:
+    """Implements `Authenticator`. An authenticated user is also in the group system:authenticated."""
+
+    def __init__(
+        self,
+        *,
+        certificates: CertificateAuthenticator,
+        tokens: ServiceAccountTokens | None,
+        static_tokens: StaticTokens | None = None,
+        authorizer: Authorizer,
+        anonymous: bool = True,
+    ) -> None:
+        self._certificates = certificates
+        self._tokens = tokens
+        self._static_tokens = static_tokens
+        self._authorizer = authorizer
+        self._anonymous = anonymous
+        self._with_group: dict[int, tuple[UserInfo, UserInfo]] = {}
+
+    async def authenticate(self, request: web.BaseRequest) -> UserInfo | None:
+        user = self._certificates.authenticate(request.protocol, request.transport)
+        if user is None:
+            token = bearer_token(request)
+            if token is not None:
+                user = self.authenticate_token(token)
+        if user is None:
+            if not self._anonymous:
+                return None
+            user = ANONYMOUS
+        else:
+            user = self._authenticated(user)
+        if wants_impersonation(request.headers):
+            acting = await impersonate(user, request.headers, self._authorizer)
+            if acting is not user:
+                request[IMPERSONATOR] = user
+                user = acting
+        return user
+
+    def authenticate_token(self, token: str) -> UserInfo:
+        """Raises Unauthorized."""
+        if self._static_tokens is not None:
+            user = self._static_tokens.authenticate(token)
+            if user is not None:
+                return user
+        if self._tokens is not None and self._tokens.is_ours(token):
+            try:
+                return self._tokens.authenticate(token)[0]
+            except InvalidToken as error:
+                log.info("token was refused reason=%r", error.why)
+                raise Unauthorized from error
+        raise Unauthorized
+
+    def _authenticated(self, user: UserInfo) -> UserInfo:
+        """The user with system:authenticated, made once per UserInfo object: those are cached upstream of here."""
+        known = self._with_group.get(id(user))
+        if known is not None and known[0] is user:
+            return known[1]
+        if user.name == ANONYMOUS_USER or AUTHENTICATED_GROUP in user.groups or UNAUTHENTICATED_GROUP in user.groups:
+            full = user
+        else:
+            full = replace(user, groups=(*user.groups, AUTHENTICATED_GROUP))
+        if len(self._with_group) > 8192:
+            self._with_group.clear()
+        self._with_group[id(user)] = (user, full)
+        return full
+
+
+def bearer_token(request: Any) -> str | None:
+    """The token of `Authorization: Bearer`, or of the WebSocket subprotocol that browsers use instead."""
+    header = request.headers.get("Authorization")
+    if header:
+        scheme, _, token = header.strip().partition(" ")
+        return token.strip() or None if scheme.lower() == "bearer" else None
+    for protocols in request.headers.getall("Sec-WebSocket-Protocol", ()):
+        for protocol in protocols.split(","):
+            encoded = protocol.strip()
+            if encoded.startswith(_BEARER_PROTOCOL):
+                encoded = encoded.removeprefix(_BEARER_PROTOCOL)
+                try:
+                    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+                except (binascii.Error, UnicodeDecodeError, ValueError):
+                    raise Unauthorized from None
+    return None

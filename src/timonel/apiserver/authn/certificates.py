@@ -1,0 +1,74 @@
+"""Client certificates. TLS has verified the chain by the time we look; here the subject becomes a user.
+
+The server's SSL context asks for a certificate without insisting on one (`verify_mode = CERT_OPTIONAL`) and trusts
+only the cluster CA, so whatever certificate arrives is genuine. It is parsed once per connection.
+Source: kubernetes.io/docs/reference/access-authn-authz/authentication/#x509-client-certificates
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID, ObjectIdentifier
+
+from timonel.api.clock import Clock
+from timonel.api.errors import Unauthorized
+from timonel.apiserver.authn.user import UserInfo
+
+_UID_OID = ObjectIdentifier("1.3.6.1.4.1.57683.2")
+"""Names a user's UID in a subject; an arc of the Kubernetes project (private enterprise number 57683)."""
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    user: UserInfo
+    not_after: datetime
+
+
+class CertificateAuthenticator:
+    """CN is the user name, each O a group. A certificate without CN is refused."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._by_connection: WeakKeyDictionary[Any, _Known | None] = WeakKeyDictionary()
+
+    def authenticate(self, connection: Any, transport: Any) -> UserInfo | None:
+        """The user of a connection. `connection` is any object that lives as long as `transport` does."""
+        try:
+            known = self._by_connection[connection]
+        except KeyError:
+            known = self._by_connection[connection] = _read(transport)
+        if known is None:
+            return None
+        if self._clock.now() > known.not_after:
+            raise Unauthorized
+        return known.user
+
+
+def _read(transport: Any) -> _Known | None:
+    ssl_object = transport.get_extra_info("ssl_object") if transport is not None else None
+    der = ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
+    return parse_certificate(der) if der else None
+
+
+def parse_certificate(der: bytes) -> _Known:
+    certificate = x509.load_der_x509_certificate(der)
+    names = [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if not names or not names[0]:
+        raise Unauthorized
+    groups = (str(item.value) for item in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
+    uids = [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(_UID_OID)]
+    fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
+    user = UserInfo(
+        name=names[0],
+        uid=uids[0] if len(uids) == 1 else "",
+        groups=tuple(dict.fromkeys(groups)),
+        extra={CREDENTIAL_ID: (f"X509SHA256={fingerprint}",)},
+    )
+    return _Known(user, certificate.not_valid_after_utc)

@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Literal, Self, cast
@@ -341,11 +341,12 @@ class _TlsUnixConnector(aiohttp.UnixConnector):
     ) -> ResponseHandler:
         if not req.is_ssl():
             return await super()._create_connection(req, traces, timeout)
+        factory = cast(Callable[[], ResponseHandler], self._factory)
         try:
             async with asyncio.timeout(timeout.sock_connect):
                 _, protocol = await self._loop.create_unix_connection(
-                    cast(Any, self)._factory,
-                    self._path,
+                    factory,
+                    self.path,
                     ssl=req.ssl if isinstance(req.ssl, ssl.SSLContext) else ssl.create_default_context(),
                     server_hostname=req.server_hostname or req.url.raw_host or "",
                 )

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from timonel.api.errors import FieldError
+from timonel.api.names import validate_dns1123_subdomain
 from timonel.api.objects import Object
 from timonel.api.refs import ResourceRef
 
@@ -60,6 +61,10 @@ class Strategy:
     """PUT of an object that does not exist creates it."""
     tracks_generation = True
     """metadata.generation starts at 1 and rises when anything but metadata and status changes."""
+
+    def validate_name(self, name: str) -> list[str]:
+        """What is wrong with metadata.name, worded without the path; most kinds take a DNS subdomain."""
+        return validate_dns1123_subdomain(name)
 
     def default(self, obj: Object) -> None:
         """Fills documented defaults. Must be idempotent."""

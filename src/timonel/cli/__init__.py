@@ -1,0 +1,1 @@
+"""The `timonel` command: thin, each subcommand calls one function of `timonel.cluster`."""

@@ -13,6 +13,7 @@ import platform
 import shutil
 import tarfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,42 @@ def check_archive(path: Path) -> None:
 
 
 def import_archive(node: NodeLayout, path: Path) -> list[str]:
-    """Names of the images that came in."""
-    output = ctr(node, "images", "import", "--all-platforms=false", "--digests=false", str(path), check=False)
-    if output.returncode != 0:
-        output = ctr(node, "images", "import", str(path))
+    """Names of the images that came in. Raises UserError for an archive of other machines' images or a damaged one."""
+    output = ctr(node, "images", "import", str(path))
     return [line.split()[1] for line in output.stdout.splitlines() if line.startswith("unpacking ")]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeImage:
+    node: str
+    name: str
+    digest: str
+    size: str
+    """As containerd prints it: "68.4 MiB"."""
+
+
+def list_images(node: NodeLayout) -> list[NodeImage]:
+    """Named images; containerd's own references by digest are left out."""
+    images = []
+    for line in ctr(node, "images", "ls").stdout.splitlines()[1:]:
+        name, _, digest, size, unit, *_ = line.split()
+        if not name.startswith("sha256:") and "@" not in name:
+            images.append(NodeImage(node.name, name, digest, f"{size} {unit}"))
+    return images
+
+
+def remove_image(node: NodeLayout, image: str) -> bool:
+    """Removes the name, and the names by digest of the same image. Returns whether it was there."""
+    lines = [line.split() for line in ctr(node, "images", "ls").stdout.splitlines()[1:]]
+    digest = next((fields[2] for fields in lines if fields[0] == image), "")
+    if not digest:
+        return False
+    others = {
+        fields[0] for fields in lines if fields[2] == digest and (fields[0].startswith("sha256:") or "@" in fields[0])
+    }
+    named_otherwise = any(fields[2] == digest and fields[0] not in others | {image} for fields in lines)
+    ctr(node, "images", "rm", image, *(() if named_otherwise else sorted(others)))
+    return True
 
 
 def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:

@@ -157,8 +157,8 @@ def remove_cgroups(root: str) -> None:
                 os.rmdir(folder)
 
 
-def remove_files(layout: Layout) -> None:
-    for folder in (layout.run, layout.data):
-        if mounts_under([folder], Path("/proc/self/mountinfo").read_text()):
-            raise OSError(f"something is still mounted under {folder}; nothing was deleted there")
-        shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+def remove_folder(folder: Path) -> None:
+    """Deletes a folder of the cluster. Raises OSError, deleting nothing, when something is still mounted in it."""
+    if mounts_under([folder], Path("/proc/self/mountinfo").read_text()):
+        raise OSError(f"something is still mounted under {folder}; nothing was deleted there")
+    shutil.rmtree(folder)

@@ -1,0 +1,101 @@
+"""`timonel down`: stops containers, then parts. With purge, nothing of the cluster is left on the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+
+from timonel.cluster import preflight, segment, supervision, teardown
+from timonel.cluster.errors import UserError
+from timonel.cluster.kubeconfig import remove_context
+from timonel.cluster.layout import Layout, NodeLayout
+from timonel.cluster.plan import POD_BRIDGE, ClusterState, nodes_of, plan_parts
+
+STOP_GRACE_SECONDS = 5
+"""Between SIGTERM and SIGKILL for containers; their own grace periods are for deletions, not for `down`."""
+
+
+def down(layout: Layout, *, purge: bool, say: Callable[[str], None]) -> bool:
+    """Returns whether there was anything to stop or remove. Raises UserError."""
+    preflight.check_root()
+    found = layout.data.exists() or layout.run.exists()
+    state = _load_state(layout)
+    nodes = nodes_of(layout, state) if state else []
+    namespaces: set[str] = set()
+    if state and nodes and layout.run.exists():
+        namespaces = {path for node in nodes for path in teardown.container_namespaces(node)}
+        if supervision.ask(layout, "status") is not None or teardown.processes_of(layout):
+            _remove_containers(layout, state, nodes, say)
+    supervision.stop_supervisor(layout)
+    teardown.kill_processes(layout)
+    teardown.unmount_all([layout.run, *([layout.data] if purge else [node.kubelet_root for node in nodes])])
+    teardown.remove_network_namespaces(namespaces)
+    for node in nodes:
+        shutil.rmtree(node.containerd_state, ignore_errors=True)
+    if purge:
+        _purge(layout, state, nodes)
+        say("removed every process, mount, link, table, cgroup and file of this cluster")
+    elif found:
+        say("stopped; data is kept, `timonel up` starts it again")
+    return found
+
+
+def _load_state(layout: Layout) -> ClusterState | None:
+    try:
+        return ClusterState.load(layout.state_file)
+    except (ValueError, TypeError):
+        return None  # damaged: what can be found without it is removed all the same
+
+
+def _remove_containers(
+    layout: Layout, state: ClusterState, nodes: list[NodeLayout], say: Callable[[str], None]
+) -> None:
+    """Only the containerds stay, so that nothing starts containers again; CRI then undoes what CRI made."""
+    say("stopping containers")
+    try:
+        supervision.ensure_supervisor(layout, plan_parts(layout, state, only_containerd=True))
+    except UserError as error:
+        say(f"containers are stopped by force: {error}")
+        return
+    deadline = time.monotonic() + 10
+    while not all(node.containerd_socket.exists() for node in nodes) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    async def remove_all() -> list[str]:
+        results = await asyncio.gather(*(teardown.remove_sandboxes(node, STOP_GRACE_SECONDS) for node in nodes))
+        return [problem for problems in results for problem in problems]
+
+    for problem in asyncio.run(remove_all()):
+        say(f"removed by force: {problem}")
+
+
+def _purge(layout: Layout, state: ClusterState | None, nodes: list[NodeLayout]) -> None:
+    if not layout.is_named:
+        _remove_host_node(state)
+    if state and state.segment:
+        segment.remove_segment(layout, nodes)
+    teardown.remove_cni_results(layout.context)
+    teardown.remove_cgroups(layout.cgroup)
+    remove_context(layout.context)
+    for folder in (layout.run, layout.data):
+        if folder.exists():
+            teardown.remove_folder(folder)
+
+
+def _remove_host_node(state: ClusterState | None) -> None:
+    """What the first node made in the host's own network; nodes in namespaces take theirs with them."""
+    subprocess.run(["nft", "delete", "table", "ip", "timonel"], capture_output=True, check=False)
+    subprocess.run(["nft", "delete", "table", "inet", "timonel"], capture_output=True, check=False)
+    subprocess.run(["ip", "link", "del", POD_BRIDGE], capture_output=True, check=False)
+    for address in _loopback_extras():
+        segment.run("ip", "addr", "del", address, "dev", "lo", check=False)
+
+
+def _loopback_extras() -> list[str]:
+    """The cluster DNS address, which the agent puts on loopback with a label of ours."""
+    addresses = json.loads(segment.run("ip", "-j", "addr", "show", "dev", "lo"))[0]["addr_info"]
+    return [f"{item['local']}/{item['prefixlen']}" for item in addresses if item.get("label") == "lo:timonel"]

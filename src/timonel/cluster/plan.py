@@ -1,0 +1,176 @@
+"""From configuration and layout to parts: which processes run, with which settings. Decides only; `up` acts."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import ipaddress
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from timonel.cluster.config import ClusterConfig
+from timonel.cluster.layout import Layout, NodeLayout
+from timonel.cluster.segment import address_of
+from timonel.cluster.settings import AgentSettings, ManagerSettings, ServerSettings
+from timonel.cluster.spawn import Part
+
+POD_BRIDGE = "tml0"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """What `up` decided once and keeps: written to cluster.json."""
+
+    nodes: int
+    segment: str
+    """The nodes' /24; "" while no node is in a namespace."""
+    address: str
+    """Of the first node: where the server answers, and node 1's InternalIP."""
+    port: int
+
+    def save(self, path: Path) -> None:
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(dataclasses.asdict(self)))
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: Path) -> ClusterState | None:
+        try:
+            return cls(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            return None
+
+
+def nodes_of(layout: Layout, state: ClusterState) -> list[NodeLayout]:
+    return [layout.node(index, layout.node_name(index)) for index in range(1, state.nodes + 1)]
+
+
+def node_address(state: ClusterState, node: NodeLayout) -> str:
+    return address_of(state.segment, node.index) if node.namespace else state.address
+
+
+def first_service_address(config: ClusterConfig) -> str:
+    """The address of default/kubernetes."""
+    return str(ipaddress.IPv4Network(config.network.services)[1])
+
+
+def server_url(state: ClusterState, node: NodeLayout | None = None) -> str:
+    """How a component reaches the server: by loopback beside it, else by the first node's address."""
+    host = "127.0.0.1" if node is not None and node.index == 1 else state.address
+    return f"https://{host}:{state.port}"
+
+
+def plan_server(layout: Layout, config: ClusterConfig, state: ClusterState) -> ServerSettings:
+    first, last = (int(port) for port in config.network.node_ports.split("-"))
+    return ServerSettings(
+        store=str(layout.store),
+        pki=str(layout.pki),
+        data_dir=str(layout.store.parent),
+        bind_address="0.0.0.0",
+        port=state.port,
+        advertise_address=state.address,
+        service_cidr=config.network.services,
+        node_port_range=(first, last),
+        dns_address=config.network.dns,
+        cluster_domain=config.network.domain,
+        default_toleration_seconds=config.node.eviction_seconds,
+    )
+
+
+def plan_manager(layout: Layout, config: ClusterConfig) -> ManagerSettings:
+    return ManagerSettings(
+        kubeconfig=str(layout.data / "manager.kubeconfig"),
+        scheduler_kubeconfig=str(layout.data / "scheduler.kubeconfig"),
+        ca_file=str(layout.pki / "ca.crt"),
+        pod_cidr=config.network.pods,
+        identity=layout.node_name(1),
+        node_monitor_grace_seconds=config.node.monitor_grace_seconds,
+    )
+
+
+def plan_agent(
+    layout: Layout, config: ClusterConfig, state: ClusterState, node: NodeLayout, cert_file: Path, key_file: Path
+) -> AgentSettings:
+    return AgentSettings(
+        node_name=node.name,
+        kubeconfig=str(node.agent_kubeconfig),
+        network_kubeconfig=str(node.data / "network.kubeconfig"),
+        node_address=node_address(state, node),
+        containerd_socket=str(node.containerd_socket),
+        kubelet_root=str(node.kubelet_root),
+        pod_logs=str(node.pod_logs),
+        cgroup=node.cgroup,
+        cert_file=str(cert_file),
+        key_file=str(key_file),
+        client_ca_file=str(layout.pki / "ca.crt"),
+        cni_config=str(node.cni_config),
+        cni_data=str(node.data / "cni-leases"),
+        network_name=layout.context,
+        pod_bridge=POD_BRIDGE,
+        pod_cidr=config.network.pods,
+        service_cidr=config.network.services,
+        dns_address=config.network.dns,
+        cluster_domain=config.network.domain,
+        nft_table="timonel",
+        # The first node of an unnamed cluster is the host, which is the others' gateway, not on their segment.
+        fallback_gateway=address_of(state.segment, 0) if node.namespace and not layout.is_named else "",
+        max_pods=config.node.max_pods,
+    )
+
+
+def settings_file(layout: Layout, part: str) -> Path:
+    return layout.run / "parts" / f"{part}.json"
+
+
+def agent_part(layout: Layout, node: NodeLayout) -> str:
+    return f"agent@{node.name}"
+
+
+def containerd_part(node: NodeLayout) -> str:
+    return f"containerd@{node.name}"
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except FileNotFoundError:
+        return ""
+
+
+def plan_parts(layout: Layout, state: ClusterState, *, only_containerd: bool = False) -> list[Part]:
+    """Every part in starting order. `only_containerd` is what `down` keeps while it removes the containers."""
+    nodes = nodes_of(layout, state)
+
+    def python_part(name: str, command: str, node: NodeLayout) -> Part:
+        return Part(
+            name=name,
+            argv=(sys.executable, "-m", "timonel.cluster.part", command, str(settings_file(layout, name))),
+            log=str(layout.logs / f"{name}.log"),
+            # Python's own allocator serves small objects; fewer arenas keep glibc from holding what threads free.
+            # The digest makes the part a different one, to be restarted, when its settings change.
+            env={"MALLOC_ARENA_MAX": "2", "TIMONEL_SETTINGS": _digest(settings_file(layout, name))},
+            namespace=node.namespace,
+            host_name=node.name if node.namespace else "",
+        )
+
+    runtimes = [
+        Part(
+            name=containerd_part(node),
+            argv=("containerd", "--config", str(node.containerd_config), "--log-level", "warn"),
+            log=str(layout.logs / f"{containerd_part(node)}.log"),
+            namespace=node.namespace,
+            host_name=node.name if node.namespace else "",
+        )
+        for node in nodes
+    ]
+    if only_containerd:
+        return runtimes
+    return [
+        python_part("server", "server", nodes[0]),
+        *runtimes,
+        python_part("manager", "manager", nodes[0]),
+        *(python_part(agent_part(layout, node), "agent", node) for node in nodes),
+    ]

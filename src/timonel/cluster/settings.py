@@ -1,0 +1,89 @@
+"""What `up` hands to each part as a JSON file: everything resolved, nothing left to look up.
+
+The same file starts a part by hand: `timonel server --settings FILE`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from timonel.cluster.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    store: str
+    pki: str
+    data_dir: str
+    bind_address: str
+    port: int
+    advertise_address: str
+    service_cidr: str
+    node_port_range: tuple[int, int]
+    dns_address: str
+    cluster_domain: str
+    default_toleration_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerSettings:
+    kubeconfig: str
+    scheduler_kubeconfig: str
+    ca_file: str
+    pod_cidr: str
+    identity: str
+    """Holder of the leader lease."""
+    node_monitor_grace_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    node_name: str
+    kubeconfig: str
+    """The kubelet's own: system:node:<name>."""
+    network_kubeconfig: str
+    """The proxy's and the DNS server's: system:kube-proxy."""
+    node_address: str
+    containerd_socket: str
+    kubelet_root: str
+    pod_logs: str
+    cgroup: str
+    cert_file: str
+    key_file: str
+    client_ca_file: str
+    cni_config: str
+    cni_data: str
+    network_name: str
+    pod_bridge: str
+    pod_cidr: str
+    service_cidr: str
+    dns_address: str
+    cluster_domain: str
+    nft_table: str
+    fallback_gateway: str
+    max_pods: int
+
+
+Settings = TypeVar("Settings", ServerSettings, ManagerSettings, AgentSettings)
+
+
+def write_settings(path: Path, settings: ServerSettings | ManagerSettings | AgentSettings) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(dataclasses.asdict(settings), indent=1))
+    os.replace(temporary, path)
+
+
+def read_settings(cls: type[Settings], path: Path) -> Settings:
+    """Raises UserError when the file is not what `write_settings` writes."""
+    try:
+        data = json.loads(path.read_text())
+        values: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+        return cls(**values)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"settings file {path}: {error}") from error

@@ -1,0 +1,231 @@
+"""`timonel up`: from a bare machine to a Ready node. Each step leaves alone what is already right."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from timonel.cluster import packages, preflight, segment, supervision
+from timonel.cluster.api import AdminApi, is_ready, not_ready_reason
+from timonel.cluster.config import ClusterConfig, load_config
+from timonel.cluster.containerd import write_config
+from timonel.cluster.errors import UserError
+from timonel.cluster.images import ensure_pause_image
+from timonel.cluster.kubeconfig import merge_context
+from timonel.cluster.layout import Layout, NodeLayout
+from timonel.cluster.pki import (
+    ADMIN,
+    MANAGER,
+    PROXY,
+    SCHEDULER,
+    Pki,
+    ensure_kubelet_serving,
+    ensure_node_client,
+    ensure_pki,
+    write_kubeconfig,
+)
+from timonel.cluster.plan import (
+    ClusterState,
+    agent_part,
+    first_service_address,
+    node_address,
+    nodes_of,
+    plan_agent,
+    plan_manager,
+    plan_parts,
+    plan_server,
+    server_url,
+    settings_file,
+)
+from timonel.cluster.settings import write_settings
+
+KUBELET_PORT = 10250
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    nodes: int | None = None
+    """None keeps what the cluster has, 1 for a new one."""
+    config_file: Path | None = None
+    merge_kubeconfig: bool = True
+    install_packages: bool = False
+    timeout_seconds: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class UpResult:
+    changed: bool
+    state: ClusterState
+    kubeconfig: Path
+    merged_into: Path | None
+
+
+def up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpResult:
+    """Brings the cluster up and returns when every node is Ready. `say` gets one line per step. Raises UserError."""
+    preflight.check_root()
+    config = load_config(options.config_file)
+    missing = packages.missing_packages()
+    if missing and not options.install_packages:
+        names = " ".join(package.name for package in missing)
+        raise UserError(f"missing system packages: {names}; install them, or run timonel up --yes")
+    if missing:
+        packages.install(missing, say)
+    preflight.check_kernel()
+    preflight.check_nftables()
+    previous = ClusterState.load(layout.state_file)
+    running = supervision.ask(layout, "status")
+    state = _decide(layout, config, options, previous, running is not None)
+
+    for folder in (layout.data, layout.run, layout.logs, layout.store.parent, layout.run / "parts"):
+        folder.mkdir(parents=True, exist_ok=True)
+    layout.data.chmod(0o711)
+    nodes = nodes_of(layout, state)
+    _prepare_network(layout, state, nodes)
+    _prepare_files(layout, config, state, nodes)
+    state.save(layout.state_file)
+    if running is None:
+        say("starting server, manager and agent")
+    supervision.ensure_supervisor(layout, plan_parts(layout, state))
+    _prepare_images(layout, nodes, options, say)
+    _wait_ready(layout, nodes, options.timeout_seconds, say)
+    merged_into = None
+    merged = False
+    if options.merge_kubeconfig:
+        merged_into, merged = merge_context(layout.admin_kubeconfig, layout.context)
+    return UpResult(running is None or previous != state or merged, state, layout.admin_kubeconfig, merged_into)
+
+
+def _decide(
+    layout: Layout, config: ClusterConfig, options: UpOptions, previous: ClusterState | None, running: bool
+) -> ClusterState:
+    count = options.nodes if options.nodes is not None else (previous.nodes if previous else 1)
+    if not 1 <= count <= 100:
+        raise UserError(f"--nodes {count}: between 1 and 100 nodes fit on one machine")
+    if previous and count < previous.nodes:
+        raise UserError(
+            f"this cluster has {previous.nodes} nodes; taking nodes away is not built yet: "
+            "use `timonel down --purge` and start anew"
+        )
+    if previous and running and config.api.port != previous.port:
+        raise UserError(f"the server's port cannot change from {previous.port} while it runs: `timonel down` first")
+    needs_segment = layout.is_named or count > 1
+    network = previous.segment if previous else ""
+    if needs_segment and not network:
+        network = config.network.nodes or segment.choose_segment(layout)
+    if layout.is_named:
+        address = segment.address_of(network, 1)
+    else:
+        address = previous.address if previous and running else segment.main_address()
+    if not running and not layout.is_named:
+        preflight.check_port(
+            config.api.port, "the API server's", "stop that, or set api.port in /etc/timonel/config.yaml"
+        )
+        preflight.check_port(KUBELET_PORT, "the kubelet's", "stop that; another Kubernetes may run on this machine")
+    return ClusterState(count, network if needs_segment else "", address, config.api.port)
+
+
+def _prepare_network(layout: Layout, state: ClusterState, nodes: list[NodeLayout]) -> None:
+    if not state.segment:
+        return
+    segment.ensure_bridge(layout, state.segment)
+    for node in nodes:
+        if node.namespace:
+            segment.ensure_node_link(layout, node, state.segment)
+
+
+def _prepare_files(layout: Layout, config: ClusterConfig, state: ClusterState, nodes: list[NodeLayout]) -> None:
+    addresses = [state.address]
+    if state.segment:
+        addresses.append(segment.address_of(state.segment, 0))
+    pki = ensure_pki(
+        layout.pki,
+        service_address=first_service_address(config),
+        addresses=addresses,
+        names=[layout.node_name(1), *config.api.extra_names],
+        domain=config.network.domain,
+    )
+    local = server_url(state, nodes[0])
+    outside = server_url(state) if layout.is_named else local
+    _kubeconfig(layout.admin_kubeconfig, outside, pki, ADMIN, layout.context)
+    _kubeconfig(layout.data / "manager.kubeconfig", local, pki, MANAGER, layout.context)
+    _kubeconfig(layout.data / "scheduler.kubeconfig", local, pki, SCHEDULER, layout.context)
+    write_settings(settings_file(layout, "server"), plan_server(layout, config, state))
+    write_settings(settings_file(layout, "manager"), plan_manager(layout, config))
+    for node in nodes:
+        write_config(node, config.registries)
+        client = ensure_node_client(node.data, pki.ca, node.name)
+        serving = ensure_kubelet_serving(node.data, pki.ca, node.name, [node_address(state, node)])
+        url = server_url(state, node)
+        write_kubeconfig(node.agent_kubeconfig, server=url, ca=pki.ca.cert, client=client, context=layout.context)
+        _kubeconfig(node.data / "network.kubeconfig", url, pki, PROXY, layout.context)
+        settings = plan_agent(layout, config, state, node, serving.cert, serving.key)
+        write_settings(settings_file(layout, agent_part(layout, node)), settings)
+
+
+def _kubeconfig(path: Path, server: str, pki: Pki, client: str, context: str) -> None:
+    write_kubeconfig(path, server=server, ca=pki.ca.cert, client=pki.clients[client], context=context)
+
+
+def _prepare_images(layout: Layout, nodes: list[NodeLayout], options: UpOptions, say: Callable[[str], None]) -> None:
+    """The pause image in every containerd; without it no sandbox starts."""
+    for node in nodes:
+        deadline = time.monotonic() + options.timeout_seconds
+        while True:
+            try:
+                if ensure_pause_image(node):
+                    say(f"made the pause image on {node.name}")
+                break
+            except UserError as error:
+                if time.monotonic() > deadline:
+                    raise UserError(
+                        f"containerd on {node.name} does not answer: {error}; its log is "
+                        f"{layout.logs}/containerd@{node.name}.log"
+                    ) from error
+                time.sleep(0.05)
+
+
+def _wait_ready(layout: Layout, nodes: list[NodeLayout], timeout_seconds: float, say: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    api = AdminApi(layout.admin_kubeconfig)
+    waiting = {node.name: "has not registered yet" for node in nodes}
+    server_answers = False
+    while waiting:
+        problem = ""
+        try:
+            if not server_answers:
+                status, _ = api.request("GET", "/readyz")
+                if status == 200:
+                    server_answers = True
+                    say("the API server answers")
+            for name in list(waiting) if server_answers else []:
+                status, body = api.request("GET", f"/api/v1/nodes/{name}")
+                if status == 200 and is_ready(body):
+                    del waiting[name]
+                    say(f"node {name} is Ready")
+                elif status == 200:
+                    waiting[name] = not_ready_reason(body)
+        except OSError as error:
+            problem = str(error)
+        if waiting and time.monotonic() > deadline:
+            raise UserError(_timeout_message(layout, waiting, server_answers, problem))
+        if waiting:
+            time.sleep(0.05)
+    api.close()
+
+
+def _timeout_message(layout: Layout, waiting: dict[str, str], server_answers: bool, problem: str) -> str:
+    if not server_answers:
+        return f"the API server did not become ready ({problem}); see {layout.logs}/server.log"
+    nodes = "; ".join(f"{name}: {why}" for name, why in waiting.items())
+    return f"not every node became Ready: {nodes}; see {layout.logs}"
+
+
+def free_disk_warning(layout: Layout) -> str:
+    """One line when the data folder's disk is nearly full, for `up` to show; else ""."""
+    usage = shutil.disk_usage(layout.data)
+    if usage.free < 2 * 1024**3:
+        return f"only {usage.free / 1024**3:.1f} GiB free under {layout.data}; images need room"
+    return ""

@@ -6,7 +6,7 @@ values are opaque bytes. History older than the last `compact` is gone and askin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,10 +96,35 @@ class Store(Protocol):
         """
         ...
 
+    def subscribe(self, prefix: str, deliver: Callable[[Sequence[Event]], None]) -> Callable[[], None]:
+        """Calls `deliver` on the event loop with each later commit's changes under `prefix`, in order of revision.
+
+        It does so before the call that wrote returns, which is what makes a cache current with acknowledged writes.
+        `previous` is left None: a subscriber has seen it. Returns what ends the subscription.
+        """
+        ...
+
+    async def changes(self, prefix: str, after: int, until: int) -> Sequence[Event]:
+        """Changes under `prefix` with `after` < revision <= `until`, in order, with previous values.
+
+        Raises Compacted.
+        """
+        ...
+
     async def current_revision(self) -> int: ...
 
+    @property
+    def delivered_revision(self) -> int:
+        """The newest revision all subscribers have got."""
+        ...
+
+    @property
+    def compacted_revision(self) -> int:
+        """Changes at and below are forgotten: a watch may start after it."""
+        ...
+
     async def compact(self, revision: int) -> None:
-        """Forgets history at and below `revision`, except the live values."""
+        """Forgets changes at and below `revision`; the state at `revision` can still be read, older ones not."""
         ...
 
     async def backup(self, path: str) -> None:

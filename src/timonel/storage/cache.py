@@ -1,0 +1,337 @@
+"""The watch cache: the present state of one resource in memory, and the changes that led to it.
+
+It follows the store synchronously: a commit is in here before the writer's own call returns, so whoever reads after
+writing sees what was written. GET, LIST and WATCH are answered from here; the store is asked only for old revisions.
+
+Costs, with n objects: `get` O(1), `list` O(log n + answer), a commit O(n) to keep the keys sorted, which is a memmove
+(5 µs at 10 000 objects), plus 0.2 µs for each watcher it concerns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator, Mapping, Sequence
+
+from timonel.api.objects import Object
+from timonel.storage.cached_object import CachedObject, CacheEvent, DecodedObjects, FieldValues
+from timonel.storage.codec import Codec, splice
+from timonel.storage.protocol import Compacted, Event, Store
+from timonel.storage.watcher import Interest, Watcher
+
+_AFTER_ALL = "\U0010ffff"
+"""Sorts after every character a key can hold."""
+
+
+class WatchCache:
+    """One resource. `start` it before use; `fields` are the selectable fields beside metadata.name and .namespace.
+
+    `index_fields` names those of `fields` by which lists and watches shall cost only what matches (spec.nodeName).
+    `ring_size` changes are kept for watches that resume; older ones come from the store's history.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        prefix: str,
+        *,
+        codec: Codec,
+        namespaced: bool = True,
+        fields: Mapping[str, Callable[[Object], str]] | None = None,
+        index_fields: Collection[str] = (),
+        decoded: DecodedObjects | None = None,
+        ring_size: int = 1024,
+    ) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._codec = codec
+        self._namespaced = namespaced
+        self._fields = FieldValues(fields or {})
+        self._index: dict[str, dict[str, set[str]]] = {path: {} for path in index_fields}
+        self._decoded = decoded or DecodedObjects()
+        self._ring_size = ring_size
+        self._objects: dict[str, CachedObject] = {}
+        self._keys: list[str] = []
+        self._ring: list[CacheEvent] = []
+        self._floor = 0
+        """Every change after this revision is in the ring."""
+        self._started_at = 0
+        self._early: list[Event] | None = []
+        """Commits that arrived while the first list was read; None once the cache follows the store."""
+        self._synced = asyncio.Event()
+        self._channels: dict[Hashable, set[Watcher]] = {}
+        self._unsubscribe: Callable[[], None] | None = None
+
+    # Life
+
+    async def start(self) -> None:
+        """Reads the present state and follows the store from there. Raises StoreError when it cannot be read."""
+        self._unsubscribe = self._store.subscribe(self._prefix, self._deliver)
+        present = await self._store.range(self._prefix)
+        for entry in present.entries:
+            self._put(self._cached(entry.key, entry.value, entry.mod_revision))
+        self._floor = self._started_at = present.revision
+        early, self._early = self._early or (), None
+        self._deliver(early)
+        self._synced.set()
+
+    async def wait_synced(self) -> None:
+        await self._synced.wait()
+
+    @property
+    def is_synced(self) -> bool:
+        return self._synced.is_set()
+
+    def close(self) -> None:
+        """Stops following the store and ends every watch."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        for watchers in list(self._channels.values()):
+            for watcher in list(watchers):
+                watcher.close()
+
+    # Reading
+
+    @property
+    def revision(self) -> int:
+        """The newest revision this cache reflects; of the whole store, for other resources' commits are no news."""
+        return max(self._floor, self._store.delivered_revision)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def get(self, key: str) -> CachedObject | None:
+        return self._objects.get(key)
+
+    def list(self, prefix: str = "", *, start: str = "", limit: int = 0) -> Sequence[CachedObject]:
+        """Objects whose key begins with `prefix` and is >= `start`, by key, at most `limit` (0: all)."""
+        keys = self._keys
+        low = bisect_left(keys, max(prefix, start)) if prefix or start else 0
+        high = bisect_left(keys, prefix + _AFTER_ALL) if prefix and prefix != self._prefix else len(keys)
+        if limit:
+            high = min(high, low + limit)
+        objects = self._objects
+        if low == 0 and high == len(keys) == len(objects):
+            return [objects[key] for key in keys]
+        return [objects[key] for key in keys[low:high]]
+
+    def list_by_field(self, path: str, value: str) -> Sequence[CachedObject]:
+        """Objects whose indexed field has this value, by key. KeyError for a field that is not indexed."""
+        objects = self._objects
+        return [objects[key] for key in sorted(self._index[path].get(value, ()))]
+
+    def is_indexed(self, path: str) -> bool:
+        return path in self._index
+
+    async def list_at(
+        self, revision: int, prefix: str = "", *, start: str = "", limit: int = 0
+    ) -> tuple[Sequence[CachedObject], bool]:
+        """As `list`, as it was at an older revision, and whether more follows. Raises Compacted."""
+        found = await self._store.range(prefix or self._prefix, start=start, limit=limit, revision=revision)
+        return [self._cached(entry.key, entry.value, entry.mod_revision) for entry in found.entries], found.more
+
+    # Writing: through the store, so that encryption at rest is in one place
+
+    async def create(self, key: str, plain: bytes, *, ttl_seconds: int = 0) -> CachedObject:
+        """Stores what `codec.encode` made. Raises KeyExists, StoreError."""
+        revision = await self._store.create(key, self._codec.to_store(key, plain), ttl_seconds=ttl_seconds)
+        return self._written(key, plain, revision)
+
+    async def update(self, key: str, plain: bytes, expected: int, *, ttl_seconds: int = 0) -> CachedObject:
+        """Replaces the object if its revision is `expected`. Raises RevisionMismatch, StoreError."""
+        sealed = self._codec.to_store(key, plain)
+        revision = await self._store.update(key, sealed, expected, ttl_seconds=ttl_seconds)
+        return self._written(key, plain, revision)
+
+    async def delete(self, key: str, expected: int) -> int:
+        """Deletes the object if its revision is `expected`; the deletion's revision. Raises RevisionMismatch."""
+        return await self._store.delete(key, expected)
+
+    # Watching
+
+    def watch(
+        self,
+        *,
+        after_revision: int,
+        namespace: str = "",
+        name: str = "",
+        field: tuple[str, str] | None = None,
+        queue_size: int = 4096,
+    ) -> Watcher:
+        """Changes after a revision; with this call and `list` in one step of the loop, nothing falls between them.
+
+        Raises Compacted when the revision is no longer kept, at once or from the first iteration.
+        """
+        interest = Interest(namespace, name, field)
+        channel, exact = self._channel_for(interest)
+        watcher = Watcher(
+            channel=channel,
+            after_revision=after_revision,
+            queue_size=queue_size,
+            load_backlog=self._backlog(after_revision, interest),
+            sees=None if exact else interest.sees,
+            cache_revision=lambda: self.revision,
+            on_close=self._forget,
+        )
+        self._channels.setdefault(channel, set()).add(watcher)
+        return watcher
+
+    @property
+    def watchers(self) -> int:
+        return sum(map(len, self._channels.values()))
+
+    def _backlog(self, after: int, interest: Interest) -> Callable[[], Awaitable[Sequence[CacheEvent]]] | None:
+        """How to get what happened between `after` and now; None when nothing did."""
+        if after >= self.revision or (after >= self._floor and not self._ring):
+            return None
+        if after >= self._floor:
+            kept = self._ring[bisect_right(self._ring, after, key=lambda event: event.revision) :]
+            events = [event for event in kept if interest.sees(event)]
+
+            async def recent() -> Sequence[CacheEvent]:
+                return events
+
+            return recent if events else None
+        if after < self._store.compacted_revision:
+            raise Compacted(after, self._store.compacted_revision)
+        until = self.revision
+
+        async def historic() -> Sequence[CacheEvent]:
+            changes = await self._store.changes(self._prefix, after, until)
+            events = [self._historic_event(change) for change in changes]
+            return [event for event in events if interest.sees(event)]
+
+        return historic
+
+    def _channel_for(self, interest: Interest) -> tuple[Hashable, bool]:
+        """The narrowest channel that carries all of the interest, and whether it carries nothing else."""
+        if interest.name and (interest.namespace or not self._namespaced):
+            key = self._prefix + (f"{interest.namespace}/" if self._namespaced else "") + interest.name
+            return ("key", key), interest.field is None
+        if interest.field is not None and interest.field[0] in self._index:
+            return ("field", *interest.field), not interest.namespace and not interest.name
+        if interest.namespace:
+            return ("namespace", interest.namespace), interest.field is None and not interest.name
+        return None, interest.is_everything
+
+    def _channels_of(self, event: CacheEvent) -> Iterator[Hashable]:
+        subject = event.subject
+        yield "key", subject.key
+        yield "namespace", subject.namespace
+        for path in self._index:
+            values = {state.field(path) for state in (event.new, event.old) if state is not None}
+            for value in values:
+                yield "field", path, value
+
+    def _forget(self, watcher: Watcher) -> None:
+        watchers = self._channels.get(watcher.channel)
+        if watchers is not None:
+            watchers.discard(watcher)
+            if not watchers:
+                del self._channels[watcher.channel]
+
+    # Following the store
+
+    def _deliver(self, changes: Sequence[Event]) -> None:
+        if self._early is not None:
+            self._early.extend(changes)
+            return
+        if changes and changes[0].revision <= self._started_at:
+            # Committed before the first list was read, and heard of after it: the list has it already.
+            changes = [change for change in changes if change.revision > self._started_at]
+        events = [event for event in map(self._apply, changes) if event is not None]
+        if not events:
+            return
+        self._ring.extend(events)
+        if len(self._ring) >= 2 * self._ring_size:
+            dropped = len(self._ring) - self._ring_size
+            self._floor = self._ring[dropped - 1].revision
+            del self._ring[:dropped]
+        self._dispatch(events)
+
+    def _dispatch(self, events: Sequence[CacheEvent]) -> None:
+        channels = self._channels
+        unfiltered = channels.get(None, ())
+        for watcher in tuple(unfiltered):
+            watcher.push(events)
+        if len(channels) > bool(unfiltered):
+            routed: dict[Hashable, list[CacheEvent]] = {}
+            for event in events:
+                for channel in self._channels_of(event):
+                    if channel in channels:
+                        routed.setdefault(channel, []).append(event)
+            for channel, of_channel in routed.items():
+                for watcher in tuple(channels.get(channel, ())):
+                    watcher.push(of_channel)
+
+    def _apply(self, change: Event) -> CacheEvent | None:
+        if change.value is None:
+            old = self._remove(change.key)
+            return None if old is None else CacheEvent("DELETED", None, old, change.revision)
+        new = self._cached(change.key, change.value, change.revision)
+        old = self._put(new)
+        return CacheEvent("ADDED" if old is None else "MODIFIED", new, old, change.revision)
+
+    def _put(self, new: CachedObject) -> CachedObject | None:
+        old = self._objects.get(new.key)
+        if old is None:
+            keys = self._keys
+            if not keys or new.key > keys[-1]:
+                keys.append(new.key)
+            else:
+                insort(keys, new.key)
+        self._objects[new.key] = new
+        self._reindex(new.key, old, new)
+        return old
+
+    def _remove(self, key: str) -> CachedObject | None:
+        old = self._objects.pop(key, None)
+        if old is not None:
+            del self._keys[bisect_left(self._keys, key)]
+            self._reindex(key, old, None)
+        return old
+
+    def _reindex(self, key: str, old: CachedObject | None, new: CachedObject | None) -> None:
+        for path, index in self._index.items():
+            before = old.field(path) if old is not None else None
+            after = new.field(path) if new is not None else None
+            if before == after:
+                continue
+            if before is not None:
+                index[before].discard(key)
+                if not index[before]:
+                    del index[before]
+            if after is not None:
+                index.setdefault(after, set()).add(key)
+
+    def _cached(self, key: str, stored: bytes, revision: int) -> CachedObject:
+        return self._from_plain(key, self._codec.from_store(key, stored), revision, self._codec.is_stale(stored))
+
+    def _from_plain(self, key: str, plain: bytes, revision: int, stale: bool = False) -> CachedObject:
+        namespace, _, name = key[len(self._prefix) :].rpartition("/")
+        return CachedObject(
+            key,
+            splice(plain, revision),
+            revision,
+            namespace=sys.intern(namespace),
+            name=name,
+            fields=self._fields,
+            decoded=self._decoded,
+            stale=stale,
+        )
+
+    def _written(self, key: str, plain: bytes, revision: int) -> CachedObject:
+        current = self._objects.get(key)
+        if current is not None and current.revision == revision:
+            return current
+        return self._from_plain(key, plain, revision)  # somebody wrote or deleted it again in the same commit
+
+    def _historic_event(self, change: Event) -> CacheEvent:
+        old = None
+        if change.previous is not None:
+            old = self._cached(change.key, change.previous, change.previous_revision)
+        if change.value is None:
+            return CacheEvent("DELETED", None, old, change.revision)
+        new = self._cached(change.key, change.value, change.revision)
+        return CacheEvent("ADDED" if old is None else "MODIFIED", new, old, change.revision)

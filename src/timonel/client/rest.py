@@ -17,6 +17,7 @@ from typing import Any, Literal, Self, cast
 
 import aiohttp
 import orjson
+from aiohttp.client_exceptions import UnixClientConnectorError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.tracing import Trace
@@ -351,7 +352,7 @@ class _TlsUnixConnector(aiohttp.UnixConnector):
                     server_hostname=req.server_hostname or req.url.raw_host or "",
                 )
         except OSError as exc:
-            raise aiohttp.UnixClientConnectorError(self.path, req.connection_key, exc) from exc
+            raise UnixClientConnectorError(self.path, req.connection_key, exc) from exc
         return protocol
 
 

@@ -1,0 +1,50 @@
+"""Taints and tolerations that the server adds: TaintNodesByCondition and DefaultTolerationSeconds.
+
+Source: kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/#taint-based-evictions
+"""
+
+from __future__ import annotations
+
+from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
+
+NOT_READY = "node.kubernetes.io/not-ready"
+UNREACHABLE = "node.kubernetes.io/unreachable"
+
+
+class TaintNodesByCondition(Plugin):
+    """A new node is not ready until the node controller has seen it ready."""
+
+    name = "TaintNodesByCondition"
+    operations = frozenset({"CREATE"})
+    resources = frozenset({("", "nodes")})
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        if request.subresource or request.obj is None:
+            return
+        spec = request.obj.setdefault("spec", {})
+        taints = spec.get("taints") or []
+        if not any(taint.get("key") == NOT_READY and taint.get("effect") == "NoSchedule" for taint in taints):
+            spec["taints"] = [*taints, {"key": NOT_READY, "effect": "NoSchedule"}]
+
+
+class DefaultTolerationSeconds(Plugin):
+    """A pod stays for a while on a node that is lost, unless it says otherwise."""
+
+    name = "DefaultTolerationSeconds"
+    operations = frozenset({"CREATE", "UPDATE"})
+    resources = frozenset({("", "pods")})
+
+    def __init__(self, *, not_ready_seconds: int = 300, unreachable_seconds: int = 300) -> None:
+        self._seconds = {NOT_READY: not_ready_seconds, UNREACHABLE: unreachable_seconds}
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        if request.subresource or request.obj is None:
+            return
+        spec = request.obj["spec"]
+        given = spec.get("tolerations") or []
+        for key, seconds in self._seconds.items():
+            if not any(
+                (item.get("key") or key) == key and (item.get("effect") or "NoExecute") == "NoExecute" for item in given
+            ):
+                toleration = {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
+                spec["tolerations"] = [*(spec.get("tolerations") or []), toleration]

@@ -1,0 +1,58 @@
+"""Settings of one node's kubelet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletConfig:
+    node_name: str
+    node_ips: tuple[str, ...]
+    """Addresses of the node, first the primary one; status.hostIP of its pods."""
+    root_dir: str = "/var/lib/timonel/kubelet"
+    """Volumes, hosts files and termination messages of pods; everything below it is the kubelet's."""
+    pod_logs_dir: str = "/var/log/pods"
+    """Root of container logs, <namespace>_<name>_<uid>/<container>/<n>.log below it."""
+    runtime_endpoint: str = "/run/timonel/containerd.sock"
+    """Unix socket of the container runtime."""
+    cgroup_root: str = "/timonel/node"
+    """Our own subtree in every cgroup hierarchy; pods live in kubepods below it."""
+    cgroup_mount: str = "/sys/fs/cgroup"
+    cluster_dns: tuple[str, ...] = ("10.96.0.10",)
+    cluster_domain: str = "cluster.local"
+    resolv_conf: str = "/etc/resolv.conf"
+    """Name servers of pods with dnsPolicy Default, and search domains of all."""
+    port: int = 10250
+    """Of the kubelet's HTTPS server, announced in the node's status."""
+    max_pods: int = 110
+    register: bool = True
+    """Create the Node object when there is none."""
+    node_labels: Mapping[str, str] = field(default_factory=dict)
+    """Beside the well-known ones, at registration."""
+    node_taints: tuple[Mapping[str, str], ...] = ()
+    """At registration."""
+    reserved_cpu_milli: int = 0
+    """CPU of the node that pods do not get (allocatable = capacity - reserved)."""
+    reserved_memory_bytes: int = 0
+    lease_seconds: int = 40
+    """How long the node's lease is good for; renewed at a quarter of it."""
+    status_seconds: float = 10.0
+    """Between looks at the node's state; it is written when something changed."""
+    report_seconds: float = 300.0
+    """The node's status is written at least this often."""
+    relist_seconds: float = 60.0
+    """Between full looks at the runtime, the safety net under its event stream."""
+    max_parallel_pulls: int = 3
+    """Image pulls at the same time; others wait in order."""
+    log_max_bytes: int = 10 * 1024 * 1024
+    """A container's log file is rotated beyond this size."""
+    log_max_files: int = 5
+    """Of one container's log, the current one included."""
+    log_check_seconds: float = 10.0
+    default_seccomp: bool = False
+    """RuntimeDefault for containers that name no seccomp profile."""
+    allowed_unsafe_sysctls: tuple[str, ...] = ()
+    version: str = "v1.36.0"
+    """What nodeInfo.kubeletVersion says."""

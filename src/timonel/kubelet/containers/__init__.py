@@ -1,0 +1,1 @@
+"""From a pod's spec to CRI's configuration of its sandbox and containers."""

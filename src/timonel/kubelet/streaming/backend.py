@@ -82,12 +82,11 @@ class StreamingBackend(Protocol):
         """By CRI id, whether it runs or has ended. Raises NotFound when the runtime no longer has it."""
         ...
 
-    def is_running(self, container_id: str) -> bool:
-        """By what the kubelet knows now, without asking the runtime; an unknown id is not running."""
-        ...
-
     async def wait_ended(self, container_id: str) -> None:
-        """Returns once the container does not run (at once if so already or unknown). Driven by events, no polling."""
+        """Returns once the container does not run and its log is complete (at once if so already, or unknown).
+
+        Complete is when the runtime says EXITED, a moment after the process has gone. Driven by events, no polling.
+        """
         ...
 
     async def exec_url(self, container_id: str, command: Sequence[str], streams: StreamRequest) -> str:

@@ -215,7 +215,7 @@ class FrameWriter:
         self._deflate = zlib.compressobj(zdict=HEADER_DICTIONARY)
 
     def encode(self, frame: Frame) -> bytes:
-        """Raises ValueError for data that exceeds the 24 bit length, and headers that exceed the control frame limit."""
+        """Raises ValueError for data longer than 24 bits can say, and headers over the control frame limit."""
         match frame:
             case Data(stream_id, data, fin):
                 if len(data) > MAX_DATA_BYTES:

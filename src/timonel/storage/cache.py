@@ -62,6 +62,7 @@ class WatchCache:
         self._synced = asyncio.Event()
         self._channels: dict[Hashable, set[Watcher]] = {}
         self._unsubscribe: Callable[[], None] | None = None
+        self._listeners: list[Callable[[CachedObject | None, CachedObject | None], None]] = []
 
     # Life
 
@@ -70,7 +71,10 @@ class WatchCache:
         self._unsubscribe = self._store.subscribe(self._prefix, self._deliver)
         present = await self._store.range(self._prefix)
         for entry in present.entries:
-            self._put(self._cached(entry.key, entry.value, entry.mod_revision))
+            new = self._cached(entry.key, entry.value, entry.mod_revision)
+            self._put(new)
+            for listener in self._listeners:
+                listener(None, new)
         self._floor = self._started_at = present.revision
         early, self._early = self._early or (), None
         self._deliver(early)
@@ -149,6 +153,15 @@ class WatchCache:
         return await self._store.delete(key, expected)
 
     # Watching
+
+    def subscribe(self, listener: Callable[[CachedObject | None, CachedObject | None], None]) -> None:
+        """Calls `listener(old, new)` at once for every object there is, then as each commit is taken in.
+
+        Synchronous, for indexes that must be as current as the objects; it must be cheap and never raise.
+        """
+        for key in self._keys:
+            listener(None, self._objects[key])
+        self._listeners.append(listener)
 
     def watch(
         self,
@@ -243,6 +256,9 @@ class WatchCache:
         events = [event for event in map(self._apply, changes) if event is not None]
         if not events:
             return
+        for listener in self._listeners:
+            for event in events:
+                listener(event.old, event.new)
         self._ring.extend(events)
         if len(self._ring) >= 2 * self._ring_size:
             dropped = len(self._ring) - self._ring_size

@@ -1,0 +1,235 @@
+"""Watches are gap-free, ordered, selective, bounded, and resume from any revision that is still kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.storage.test_watch_cache import CHANGES, PODS, key, pod, put, started
+from timonel.storage.cache import WatchCache
+from timonel.storage.cached_object import CachedObject, CacheEvent
+from timonel.storage.codec import Codec
+from timonel.storage.protocol import Compacted
+from timonel.storage.sqlite import SqliteStore, open_sqlite
+from timonel.storage.watcher import Watcher, WatcherTooSlow
+from timonel.testing.clock import VirtualClock
+
+
+async def drain(watcher: Watcher) -> list[CacheEvent]:
+    """What has been queued so far; ends the watch."""
+    watcher.close()
+    return [event async for batch in watcher for event in batch]
+
+
+def brief(events: list[CacheEvent]) -> list[tuple[str, str, int]]:
+    return [(event.type, event.subject.name, event.revision) for event in events]
+
+
+async def test_changes_arrive_in_order_with_what_was_before(store: SqliteStore) -> None:
+    cache = await started(store)
+    watcher = cache.watch(after_revision=cache.revision)
+    await put(cache, pod("a", node=""))
+    await put(cache, pod("a", node="n1"))
+    await cache.delete(key("a"), 3)
+    events = await drain(watcher)
+    assert brief(events) == [("ADDED", "a", 2), ("MODIFIED", "a", 3), ("DELETED", "a", 4)]
+    assert [e.old.revision if e.old else None for e in events] == [None, 2, 3]
+    assert [e.new.revision if e.new else None for e in events] == [2, 3, None]
+
+
+async def test_the_line_of_the_wire(store: SqliteStore) -> None:
+    cache = await started(store)
+    watcher, other = cache.watch(after_revision=1), cache.watch(after_revision=1)
+    await put(cache, pod("a"))
+    await cache.delete(key("a"), 2)
+    added, deleted = await drain(watcher)
+    assert added.wire("ADDED") == b'{"type":"ADDED","object":%b}\n' % cache._ring[0].new.value  # type: ignore[union-attr]
+    assert json.loads(added.wire("MODIFIED"))["type"] == "MODIFIED"
+    # A deletion shows the last state, with the revision of the deletion.
+    line = json.loads(deleted.wire("DELETED"))
+    assert line["type"] == "DELETED"
+    assert line["object"]["metadata"] == {"name": "a", "namespace": "default", "resourceVersion": "3"}
+    assert (await drain(other))[0].wire("ADDED") is added.wire("ADDED")  # built once, shared
+
+
+async def test_what_a_selector_makes_of_a_change(store: SqliteStore) -> None:
+    """An object that begins to match is ADDED to the watcher; one that ceases is DELETED, as it last matched."""
+
+    def is_web(cached: CachedObject) -> bool:
+        return cached.labels.get("app") == "web"
+
+    cache = await started(store)
+    watcher = cache.watch(after_revision=1)
+    await put(cache, pod("a", app="db"))  # 2
+    await put(cache, pod("a", app="web"))  # 3
+    await put(cache, pod("a", node="n1", app="web"))  # 4
+    await put(cache, pod("a", app="db"))  # 5
+    await cache.delete(key("a"), 5)  # 6
+    events = await drain(watcher)
+    assert [event.type_for(is_web) for event in events] == [None, "ADDED", "MODIFIED", "DELETED", None]
+    ceased = json.loads(events[3].wire("DELETED"))["object"]
+    assert (ceased["metadata"]["labels"], ceased["metadata"]["resourceVersion"]) == ({"app": "web"}, "5")
+
+
+@pytest.mark.parametrize(
+    ("interest", "expected"),
+    [
+        ({}, "abcd"),
+        ({"namespace": "x"}, "bd"),
+        ({"namespace": "x", "name": "b"}, "b"),
+        ({"name": "b"}, "b"),
+        ({"field": ("spec.nodeName", "n1")}, "ab"),
+        ({"namespace": "x", "field": ("spec.nodeName", "n1")}, "b"),
+        ({"namespace": "x", "name": "d", "field": ("spec.nodeName", "n1")}, ""),
+        ({"field": ("metadata.name", "c")}, "c"),
+    ],
+)
+async def test_an_interest_narrows_live_recent_and_historic_changes_alike(
+    store: SqliteStore, interest: dict[str, object], expected: str
+) -> None:
+    cache = await started(store)
+    live = cache.watch(after_revision=1, **interest)  # type: ignore[arg-type]
+    for name, namespace, node in [("a", "y", "n1"), ("b", "x", "n1"), ("c", "y", ""), ("d", "x", "n2")]:
+        await put(cache, pod(name, namespace, node))
+    recent = cache.watch(after_revision=1, **interest)  # type: ignore[arg-type]
+    restarted = await started(store)
+    historic = restarted.watch(after_revision=1, **interest)  # type: ignore[arg-type]
+    for watcher in (live, recent, historic):
+        assert "".join(event.subject.name for event in await drain(watcher)) == expected
+
+
+async def test_a_field_that_changes_concerns_both_its_values(store: SqliteStore) -> None:
+    cache = await started(store)
+    old, new = (cache.watch(after_revision=1, field=("spec.nodeName", node)) for node in ("", "n1"))
+    await put(cache, pod("a"))
+    await put(cache, pod("a", node="n1"))
+    await put(cache, pod("a", node="n1", app="x"))
+    assert [event.revision for event in await drain(old)] == [2, 3]
+    assert [event.revision for event in await drain(new)] == [3, 4]
+
+
+async def test_a_name_can_be_watched_before_anything_exists(store: SqliteStore) -> None:
+    cache = WatchCache(store, PODS, codec=Codec())
+    await cache.start()
+    by_name = cache.watch(after_revision=1, name="a")
+    await put(cache, pod("a", "x"))
+    assert len(await drain(by_name)) == 1
+    nodes = WatchCache(store, "/registry/nodes/", codec=Codec(), namespaced=False)
+    await nodes.start()
+    by_name = nodes.watch(after_revision=1, name="n1")
+    await store.create("/registry/nodes/n1", b'{"kind":"Node","apiVersion":"v1","metadata":{"name":"n1"}}')
+    await store.create("/registry/nodes/n2", b'{"kind":"Node","apiVersion":"v1","metadata":{"name":"n2"}}')
+    assert [event.subject.name for event in await drain(by_name)] == ["n1"]
+
+
+async def test_resuming_is_gap_free_from_the_ring_and_from_history(store: SqliteStore) -> None:
+    cache = await started(store, ring_size=10)
+    revision = 0
+    for n in range(100):
+        revision = (await put(cache, pod("a", node=str(n)))).revision
+    for after in (1, 2, 50, 85, 95, 100, revision):
+        watcher = cache.watch(after_revision=after)
+        await put(cache, pod("a", node=f"again{after}"))
+        revision = cache.revision
+        assert [event.revision for event in await drain(watcher)] == list(range(after + 1, revision + 1))
+
+
+async def test_a_compacted_revision_is_refused(store: SqliteStore) -> None:
+    cache = await started(store, ring_size=2)
+    for n in range(20):
+        await put(cache, pod("a", node=str(n)))
+    waiting = cache.watch(after_revision=5)
+    await store.compact(10)
+    with pytest.raises(Compacted):
+        cache.watch(after_revision=9)
+    with pytest.raises(Compacted):
+        await anext(waiting)
+    assert len(await drain(cache.watch(after_revision=10))) == 11
+
+
+async def test_a_future_revision_waits_for_it(store: SqliteStore) -> None:
+    cache = await started(store)
+    watcher = cache.watch(after_revision=3)
+    for name in "abcd":
+        await put(cache, pod(name))
+    assert brief(await drain(watcher)) == [("ADDED", "c", 4), ("ADDED", "d", 5)]
+
+
+async def test_a_watcher_that_does_not_keep_up_is_cut_off_and_the_others_are_not(store: SqliteStore) -> None:
+    cache = await started(store)
+    slow = cache.watch(after_revision=1, queue_size=10)
+    fast = cache.watch(after_revision=1, queue_size=10)
+    seen = 0
+    for n in range(30):
+        await put(cache, pod("a", node=str(n)))
+        seen += len(await anext(fast))
+    assert seen == 30
+    assert cache.watchers == 1
+    with pytest.raises(WatcherTooSlow, match="fell 11 events behind"):
+        await anext(slow)
+
+
+async def test_a_bookmark_never_runs_ahead_of_what_was_handed_out(store: SqliteStore) -> None:
+    cache = await started(store)
+    watcher = cache.watch(after_revision=1)
+    assert watcher.revision == 1
+    await put(cache, pod("a"))
+    assert watcher.revision == 1
+    await anext(watcher)
+    assert watcher.revision == 2
+    await store.create("/registry/other/x", b"")  # nothing for this watcher, but time goes on
+    assert watcher.revision == 3
+
+
+async def test_closing_ends_a_waiting_watch(store: SqliteStore) -> None:
+    cache = await started(store)
+    watcher = cache.watch(after_revision=1)
+    waiting = asyncio.ensure_future(drain_all(watcher))
+    await asyncio.sleep(0)
+    cache.close()
+    assert await waiting == []
+    assert cache.watchers == 0
+
+
+async def drain_all(watcher: Watcher) -> list[CacheEvent]:
+    return [event async for batch in watcher for event in batch]
+
+
+@given(changes=CHANGES, start=st.integers(0, 30), kept=st.integers(1, 8))
+async def test_any_watch_rebuilds_the_state(changes: list[tuple[str, str, str | None]], start: int, kept: int) -> None:
+    """List at a revision, apply the watch from there: the result is the present state, from wherever it comes."""
+    store = await open_sqlite(":memory:", clock=VirtualClock())
+    cache = await started(store, ring_size=kept)
+    live: Watcher | None = None
+    state: dict[str, int] = {}
+
+    def copy_state() -> dict[str, int]:
+        return {cached.key: cached.revision for cached in cache.list()}
+
+    watches: list[tuple[dict[str, int], Callable[[], Watcher]]] = []
+    for step, (namespace, name, node) in enumerate(changes):
+        if step == start:
+            live, state = cache.watch(after_revision=cache.revision), copy_state()
+        at = cache.revision
+        watches.append((copy_state(), lambda at=at: cache.watch(after_revision=at)))  # type: ignore[misc]
+        current = cache.get(key(name, namespace))
+        if node is not None:
+            await put(cache, pod(name, namespace, node))
+        elif current is not None:
+            await cache.delete(current.key, current.revision)
+    if live is not None:
+        watches.append((state, lambda: live))
+    for state, watch in watches:
+        for event in await drain(watch()):
+            if event.new is None:
+                del state[event.subject.key]
+            else:
+                assert (event.subject.key in state) == (event.type == "MODIFIED")
+                state[event.subject.key] = event.revision
+        assert state == copy_state()
+    await store.close()

@@ -1,0 +1,294 @@
+"""Request bodies, JSON or YAML, to plain values: with the duplicate fields found, and guarded against hostile input.
+
+Source: kubernetes.io/docs/reference/using-api/api-concepts (field validation, resource encodings).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import yaml
+
+from timonel.api.errors import BadRequest, UnsupportedMediaType
+from timonel.api.field_errors import quote
+from timonel.api.yaml_loader import YamlError, load_yaml
+
+JSON_TYPES = frozenset(
+    {
+        "application/json",
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/strategic-merge-patch+json",
+    }
+)
+YAML_TYPES = frozenset({"application/yaml", "application/apply-patch+yaml"})
+
+MAX_DEPTH = 200
+"""Levels of lists and objects in a body. orjson writes at most 254, and lists and managed fields add some."""
+_ENVELOPE_DEPTH = 254 - MAX_DEPTH
+
+_MAX_DUPLICATES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """`duplicates`: messages such as 'duplicate field "spec.foo"'; of such fields the last value counts."""
+
+    obj: Any
+    duplicates: list[str]
+
+
+def decode(body: bytes, content_type: str = "application/json", kind: str = "") -> Decoded:
+    """Reads a body; `content_type` is the header's value, parameters and all ("" is JSON).
+
+    Raises UnsupportedMediaType for other types and BadRequest for what cannot be read; with `kind` the message
+    says what was expected, as upstream's does. A 2 KB pod costs about 12 µs.
+    """
+    media_type = content_type.partition(";")[0].strip().lower()
+    try:
+        if not media_type or media_type in JSON_TYPES:
+            return _decode_json(body)
+        if media_type in YAML_TYPES:
+            return _decode_yaml(body)
+    except _Unreadable as exc:
+        raise BadRequest(_with_summary(str(exc), kind, body)) from None
+    raise UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: "
+        f"{', '.join(sorted(JSON_TYPES | YAML_TYPES))}"
+    )
+
+
+def cannot_be_handled(kind: str, version: str, expected_kind: str, why: str) -> BadRequest:
+    """The 400 for a body of the right shape and wrong content: a type error, or in strict mode an unknown field."""
+    return BadRequest(f"{kind} in version {quote(version)} cannot be handled as a {expected_kind}: {why}")
+
+
+def strict_decoding_error(findings: list[str]) -> str:
+    """What is wrong in strict mode: `findings` are `Decoded.duplicates` and `Checked.unknown`."""
+    return f"strict decoding error: {', '.join(findings)}"
+
+
+class _Unreadable(ValueError):
+    """The message is upstream's reason."""
+
+
+def _decode_json(body: bytes) -> Decoded:
+    try:
+        obj = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise _Unreadable(f"couldn't get version/kind; json parse error: {explain_json_error(body, exc)}") from None
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+        _check_depth(obj)
+    if _may_have_duplicates(body, obj):
+        obj, duplicates = _load_with_duplicates(body)
+        return Decoded(obj, duplicates)
+    return Decoded(obj, [])
+
+
+def _check_depth(obj: Any) -> None:
+    wrapped = obj
+    for _ in range(_ENVELOPE_DEPTH):
+        wrapped = [wrapped]
+    try:
+        orjson.dumps(wrapped)
+    except orjson.JSONEncodeError:
+        raise _Unreadable("couldn't get version/kind; json parse error: exceeded max depth") from None
+
+
+def _may_have_duplicates(body: bytes, obj: Any) -> bool:
+    """False only when there are none: the value, written again, has as many quotes as the body.
+
+    Each key and string has two, and quotes inside are always written as a backslash and a quote, but for \\u0022.
+    4 µs for 2 KB, where looking at every key with the standard library costs 45.
+    """
+    return b"\\u0022" in body or body.count(b'"') != orjson.dumps(obj).count(b'"')
+
+
+def _load_with_duplicates(body: bytes) -> tuple[Any, list[str]]:
+    import json
+
+    # Each object with repeated keys, by identity, so that their paths can be found afterwards.
+    repeated: dict[int, tuple[dict[str, Any], list[str]]] = {}
+
+    def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) != len(pairs):
+            seen: set[str] = set()
+            again = [key for key, _ in pairs if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
+            repeated[id(made)] = (made, again)
+        return made
+
+    obj = json.loads(body, object_pairs_hook=make_object)
+    return obj, list_duplicates(obj, {key: names for key, (_, names) in repeated.items()})
+
+
+def list_duplicates(obj: Any, repeated: dict[int, list[str]]) -> list[str]:
+    """Messages for the repeated keys of objects given by id(), outermost first."""
+    found: dict[str, None] = {}
+    pending: list[tuple[Any, str]] = [(obj, "")] if repeated else []
+    while pending:
+        value, path = pending.pop()
+        children: list[tuple[Any, str]] = []
+        if isinstance(value, dict):
+            for name in repeated.get(id(value), ()):
+                found[f"duplicate field {quote(f'{path}.{name}' if path else name)}"] = None
+            children = [(child, f"{path}.{name}" if path else name) for name, child in value.items()]
+        elif isinstance(value, list):
+            children = [(child, f"{path}[{index}]") for index, child in enumerate(value)]
+        pending.extend(reversed(children))
+    return list(found)[:_MAX_DUPLICATES]
+
+
+def _decode_yaml(body: bytes) -> Decoded:
+    # kubectl sends JSON under the YAML media type of server-side apply; JSON is YAML, and ten times faster to read.
+    if body.lstrip()[:1] == b"{":
+        try:
+            return _decode_json(body)
+        except _Unreadable:
+            pass  # YAML in braces, or broken: the YAML reader says which
+    try:
+        obj, repeated = load_yaml(body)
+    except YamlError as exc:
+        raise _Unreadable(f"error converting YAML to JSON: {exc}") from None
+    except yaml.YAMLError as exc:
+        raise _Unreadable(f"error converting YAML to JSON: yaml: {_first_line(exc)}") from None
+    _check_depth(obj)
+    return Decoded(obj, repeated)
+
+
+def _first_line(exc: yaml.YAMLError) -> str:
+    mark = getattr(exc, "problem_mark", None)
+    problem = getattr(exc, "problem", None) or str(exc).splitlines()[0]
+    return f"line {mark.line + 1}: {problem}" if mark is not None else problem
+
+
+def _with_summary(why: str, kind: str, body: bytes) -> str:
+    if not kind:
+        return why
+    return f"the object provided is unrecognized (must be of type {kind}): {why} ({_summary(body)})"
+
+
+def _summary(body: bytes) -> str:
+    """The start of the body, in hexadecimal when it does not look like JSON."""
+    if not body:
+        return "<empty>"
+    start = body[:30]
+    shown = start.decode("utf-8", "replace") if body[:1] == b"{" else start.hex()
+    return f"{shown} ..." if len(body) > 30 else shown
+
+
+def explain_json_error(body: bytes, exc: orjson.JSONDecodeError) -> str:
+    """The reason in upstream's words, as far as it can be told from where the reader stopped."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as decode_error:
+        return f"invalid UTF-8 at byte {decode_error.start}"
+    if "recursion" in exc.msg.lower():
+        return "exceeded max depth"
+    text = body.decode()
+    problem = _JsonScan(text).first_problem()
+    return problem or f"invalid JSON: {exc.msg}"
+
+
+_string = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
+_string_start = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*')
+_scalar = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
+_space = re.compile(r"[ \t\r\n]*")
+_END = "unexpected end of JSON input"
+
+
+class _JsonScan:
+    """Walks tokens with a stack of open brackets, only to say what is wrong and where; never in the good case."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.position = 0
+
+    def first_problem(self) -> str | None:
+        stack: list[str] = []
+        expect = "value"
+        while True:
+            match = _space.match(self.text, self.position)
+            assert match is not None
+            self.position = match.end()
+            char = self.text[self.position : self.position + 1]
+            if not char:
+                return None if expect == "end" else _END
+            match expect:
+                case "value" | "first item":
+                    if char in "{[":
+                        stack.append(char)
+                        self.position += 1
+                        expect = "first key" if char == "{" else "first item"
+                        continue
+                    if char == "]" and expect == "first item":
+                        self.position += 1
+                        stack.pop()
+                    elif problem := self._scalar(char):
+                        return problem
+                    expect = self._after(stack)
+                case "key" | "first key":
+                    if char == "}" and expect == "first key":
+                        self.position += 1
+                        stack.pop()
+                        expect = self._after(stack)
+                    elif char != '"':
+                        return self._invalid(char, "looking for beginning of object key string")
+                    elif problem := self._string():
+                        return problem
+                    else:
+                        expect = "colon"
+                case "colon":
+                    if char != ":":
+                        return self._invalid(char, "after object key")
+                    self.position += 1
+                    expect = "value"
+                case "more":
+                    closing = "}" if stack[-1] == "{" else "]"
+                    if char == ",":
+                        expect = "key" if stack[-1] == "{" else "value"
+                    elif char == closing:
+                        stack.pop()
+                        expect = self._after(stack)
+                    else:
+                        what = "object key:value pair" if closing == "}" else "array element"
+                        return self._invalid(char, f"after {what}")
+                    self.position += 1
+                case "end":
+                    return self._invalid(char, "after top-level value")
+
+    def _after(self, stack: list[str]) -> str:
+        return "more" if stack else "end"
+
+    def _scalar(self, char: str) -> str | None:
+        if char == '"':
+            return self._string()
+        match = _scalar.match(self.text, self.position)
+        if match is None:
+            rest = self.text[self.position :]
+            if rest in ("-", *(word[:length] for word in ("true", "false", "null") for length in range(1, len(word)))):
+                return _END
+            return self._invalid(char, "looking for beginning of value")
+        self.position = match.end()
+        return None
+
+    def _string(self) -> str | None:
+        match = _string.match(self.text, self.position)
+        if match is not None:
+            self.position = match.end()
+            return None
+        start = _string_start.match(self.text, self.position)
+        end = start.end() if start else len(self.text)
+        char = self.text[end : end + 1]
+        if not char or (char == "\\" and end + 1 >= len(self.text)):
+            return _END
+        if char == "\\":
+            return self._invalid(self.text[end + 1], "in string escape code")
+        return self._invalid(char, "in string literal")
+
+    def _invalid(self, char: str, where: str) -> str:
+        shown = {"'": "'\\''", '"': "'\"'"}.get(char) or f"'{quote(char)[1:-1]}'"
+        return f"invalid character {shown} {where}"

@@ -53,14 +53,18 @@ class Strategy:
     `default` and `prepare_*` change the object given to them, always a private copy; `validate_*` only report.
     The generic path has by then dropped nulls, checked types against the schema, and it itself owns all of
     metadata: names, uid, timestamps, generation, managed fields, and their validation.
-    Order on create: default → prepare_create → admission → validate_create. On update: default → prepare_update →
-    admission → validate_update; `old` is read-only.
+    Order on create: default → mutating admission → prepare_create → validate_create → validating admission. On
+    update: default → mutating admission → prepare_update → validate_update → validating admission; `old` is read-only.
     """
 
     create_on_update = False
     """PUT of an object that does not exist creates it."""
+    allow_unconditional_update = True
+    """PUT without a resourceVersion overwrites whatever is there."""
     tracks_generation = True
     """metadata.generation starts at 1 and rises when anything but metadata and status changes."""
+    generation_follows: tuple[str, ...] = ()
+    """Fields of metadata whose changes raise the generation too: a Deployment's annotations."""
 
     def validate_name(self, name: str) -> list[str]:
         """What is wrong with metadata.name, worded without the path; most kinds take a DNS subdomain."""
@@ -114,6 +118,8 @@ class Resource:
     storage_prefix: str = ""
     """Where objects live in the store, upstream's layout: "/registry/pods/". "" for reviews."""
     has_status: bool = False
+    deprecation: str = ""
+    """The text of a `Warning: 299` header on every request to this resource; "" when it is not deprecated."""
 
     def subresource(self, name: str) -> Subresource | None:
         return next((sub for sub in self.subresources if sub.name == name), None)

@@ -9,6 +9,7 @@ from timonel.api.resource import Column, Resource, Strategy
 
 class LeaseStrategy(Strategy):
     create_on_update = True
+    allow_unconditional_update = False
     tracks_generation = False
 
 

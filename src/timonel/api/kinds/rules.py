@@ -16,6 +16,7 @@ from timonel.api.names import (
     validate_dns1123_label,
     validate_dns1123_subdomain,
     validate_label_value,
+    validate_percent,
     validate_port_name,
     validate_port_number,
     validate_qualified_name,
@@ -216,7 +217,23 @@ def is_dual_stack(addresses: Iterable[str]) -> bool:
     return 4 in versions and 6 in versions
 
 
+def check_count_or_percent(errors: Errors, path: Path, value: Any) -> None:
+    """IntOrString: a count of at least 0, or a percentage."""
+    if isinstance(value, str):
+        check_text(errors, path, value, validate_percent)
+    else:
+        check_not_negative(errors, path, value)
+
+
 def int_or_percent(value: Any) -> Decimal:
     """The number before an optional "%", 0 when there is none."""
     text = str(value).removesuffix("%")
     return Decimal(text) if text.isdigit() else Decimal(0)
+
+
+def ip_warnings(path: Path, text: str) -> list[str]:
+    """IPv6 addresses have many spellings; only the canonical one compares well."""
+    address = parse_ip(text)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is None and str(address) != text:
+        return [f'{path}: IPv6 address "{text}" should be in RFC 5952 canonical format ("{address}")']
+    return []

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from timonel.api.field_errors import Path, forbidden, invalid, not_supported, required
 from timonel.api.kinds.columns import plain
+from timonel.api.kinds.pod.validation import check_template
+from timonel.api.kinds.pod.warnings import pod_warnings
+from timonel.api.kinds.rules import Errors, check_label_selector, check_not_negative
 from timonel.api.labels import InvalidSelector, selector_from_object
+from timonel.api.names import validate_dns1123_label
 from timonel.api.objects import Object
 from timonel.api.resource import Column
+
+SPEC = Path("spec")
+STATUS = Path("status")
+_MORE_THAN_REPLICAS = "cannot be greater than status.replicas"
 
 
 def selector_text(obj: Object) -> str:
@@ -16,3 +25,58 @@ def selector_text(obj: Object) -> str:
 
 
 SELECTOR_COLUMN = Column("Selector", plain(selector_text), priority=1, description="Labels its pods are known by.")
+
+
+def check_selector_and_template(errors: Errors, spec: Object, *, called: str = "ReplicaSet") -> None:
+    """A selector that says something, and a template whose pods it selects and that run for ever."""
+    selector, template = spec.get("selector"), spec.get("template") or {}
+    if selector is None:
+        errors.append(required(SPEC / "selector"))
+    else:
+        check_label_selector(errors, SPEC / "selector", selector)
+        if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+            errors.append(invalid(SPEC / "selector", selector, "empty selector is invalid for deployment"))
+    path = SPEC / "template"
+    try:
+        parsed = selector_from_object(selector)
+    except InvalidSelector:
+        errors.append(invalid(SPEC / "selector", selector, "invalid label selector"))
+        return
+    labels = (template.get("metadata") or {}).get("labels")
+    if not parsed.matches(labels or {}):
+        errors.append(invalid(path / "metadata" / "labels", labels, "`selector` does not match template `labels`"))
+    check_template(errors, path, template)
+    pod_spec = template.get("spec") or {}
+    if pod_spec.get("restartPolicy") != "Always":
+        errors.append(not_supported(path / "spec" / "restartPolicy", pod_spec.get("restartPolicy") or "", ("Always",)))
+    if pod_spec.get("activeDeadlineSeconds") is not None:
+        where = path / "spec" / "activeDeadlineSeconds"
+        errors.append(forbidden(where, f"activeDeadlineSeconds in {called} is not Supported"))
+
+
+def check_replica_counts(errors: Errors, status: Object, fields: tuple[str, ...], bounded: tuple[str, ...]) -> None:
+    """Counts of a status: none negative, none of `bounded` above the number of replicas."""
+    for field in fields:
+        check_not_negative(errors, STATUS / field, status.get(field))
+    replicas = status.get("replicas") or 0
+    for field in bounded:
+        if (status.get(field) or 0) > replicas:
+            errors.append(invalid(STATUS / field, status[field], _MORE_THAN_REPLICAS))
+    if (status.get("availableReplicas") or 0) > (status.get("readyReplicas") or 0):
+        why = "cannot be greater than readyReplicas"
+        errors.append(invalid(STATUS / "availableReplicas", status["availableReplicas"], why))
+
+
+def workload_warnings(obj: Object, old: Object | None) -> list[str]:
+    found = []
+    if old is None:
+        problems = validate_dns1123_label(obj["metadata"].get("name") or "")
+        if problems:
+            found.append(
+                "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; "
+                f"a DNS label is recommended: [{' '.join(problems)}]"
+            )
+    elif obj.get("spec") == old.get("spec"):
+        return []
+    template = (obj.get("spec") or {}).get("template") or {}
+    return found + pod_warnings(SPEC / "template", template.get("metadata") or {}, template.get("spec") or {})

@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 from timonel.api import refs
+from timonel.api.errors import FieldError
+from timonel.api.field_errors import Path
 from timonel.api.kinds.fields import flag_at, text_at
 from timonel.api.kinds.pod.columns import POD_COLUMNS
+from timonel.api.kinds.pod.defaults import default_pod
+from timonel.api.kinds.pod.qos import qos_class
+from timonel.api.kinds.pod.scheduling import merge_label_keys
+from timonel.api.kinds.pod.status import prepare_status, validate_status_update
+from timonel.api.kinds.pod.update import validate_pod_update
+from timonel.api.kinds.pod.validation import validate_pod
+from timonel.api.kinds.pod.warnings import pod_warnings
 from timonel.api.kinds.subresources import PROXY_VERBS, STATUS
+from timonel.api.names import validate_dns1123_label
 from timonel.api.objects import Object, get_path
 from timonel.api.resource import Resource, Strategy, Subresource
 
 
 class PodStrategy(Strategy):
+    def default(self, obj: Object) -> None:
+        default_pod(obj)
+
+    def prepare_create(self, obj: Object) -> None:
+        spec, metadata = obj["spec"], obj["metadata"]
+        status: Object = {"phase": "Pending", "qosClass": qos_class(spec)}
+        if spec.get("schedulingGates"):
+            status["conditions"] = [
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "reason": "SchedulingGated",
+                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                }
+            ]
+        obj["status"] = status
+        if spec.get("affinity") or spec.get("topologySpreadConstraints"):
+            merge_label_keys(spec, metadata.get("labels") or {})
+
+    def validate_create(self, obj: Object) -> list[FieldError]:
+        return validate_pod(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return validate_pod_update(new, old)
+
+    def prepare_status_update(self, new: Object, old: Object) -> None:
+        prepare_status(new, old)
+
+    def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
+        return validate_status_update(new, old)
+
     def grace_period_seconds(self, obj: Object, requested: int | None) -> int:
         """The request's period, else the pod's own; a pod that runs nowhere or has ended goes at once."""
         if not get_path(obj, "spec", "nodeName"):
@@ -24,6 +65,19 @@ class PodStrategy(Strategy):
             return 0
         # A negative period is treated as the shortest one.
         return 1 if period < 0 else int(period)
+
+    def warnings(self, obj: Object, old: Object | None) -> list[str]:
+        # People seldom write pods twice, and controllers do it often: updates are not looked at.
+        if old is not None:
+            return []
+        found = []
+        problems = validate_dns1123_label(obj["metadata"].get("name") or "")
+        if problems:
+            found.append(
+                "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; "
+                f"a DNS label is recommended: [{' '.join(problems)}]"
+            )
+        return found + pod_warnings(Path(), obj["metadata"], obj["spec"])
 
 
 def _pod_ip(obj: Object) -> str:

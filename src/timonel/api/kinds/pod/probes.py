@@ -11,17 +11,14 @@ _PROBE_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _HOOK_HANDLERS = ("exec", "httpGet", "tcpSocket", "sleep")
 _COUNTS = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold")
 _WINDOWS_SIGNALS = ("SIGKILL", "SIGTERM")
-_LINUX_SIGNALS = tuple(
-    sorted(
-        (
-            *(f"SIG{name}" for name in (
-                "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS "
-                "TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ RTMIN RTMAX").split()),
-            *(f"SIGRTMIN+{number}" for number in range(1, 16)),
-            *(f"SIGRTMAX-{number}" for number in range(1, 15)),
-        )
-    )
+_SIGNAL_NAMES = (
+    "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
+    "PROF", "PWR", "QUIT", "RTMAX", "RTMIN", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU",
+    "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
+    *(f"RTMIN+{number}" for number in range(1, 16)),
+    *(f"RTMAX-{number}" for number in range(1, 15)),
 )  # fmt: skip
+_LINUX_SIGNALS = tuple(sorted(f"SIG{name}" for name in _SIGNAL_NAMES))
 
 
 def check_probes(errors: Errors, path: Path, container: Object, grace_period: int | None) -> None:

@@ -387,6 +387,9 @@ class FakeClient:
             kept = copy_object(old)
             for name in _SUBRESOURCE_FIELDS[subresource]:
                 kept[name] = new.get(name)
+            if subresource == "status":  # annotations may travel with a status, as upstream's strategies allow
+                annotations = new["metadata"].get("annotations")
+                kept["metadata"] |= {"annotations": annotations} if annotations else {}
             new = kept
         elif ref in _WITH_STATUS:
             new.pop("status", None)

@@ -246,7 +246,7 @@ class SqliteStore:
             await self._clock.sleep(min(_COMPACTION_SECONDS, self._history_seconds))
             now = self._clock.monotonic()
             target = 0
-            while notes and notes[0][0] <= now - self._history_seconds:
+            while notes and notes[0][0] < now - self._history_seconds:
                 target = notes.popleft()[1]
             if target > self._compacted:
                 try:

@@ -1,0 +1,1 @@
+"""Pods' volumes: made before the first container starts, kept up to date while it runs, removed after the last."""

@@ -1,0 +1,281 @@
+"""The volumes of every pod on this node.
+
+Whether something is made is always read from disk and mount table, never remembered: so the manager needs no state
+file, adopts what an earlier agent made, and finishes what it left half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Mapping
+from datetime import timedelta
+
+from timonel.api.clock import Clock
+from timonel.api.objects import Object, namespace_of, uid_of
+from timonel.api.quantity import int_value
+from timonel.kubelet.containers.config import MountPoint
+from timonel.kubelet.containers.expansion import expand
+from timonel.kubelet.objects import ObjectName, ObjectsUnavailable, ReferencedObjects, references_of
+from timonel.kubelet.volumes import mounts
+from timonel.kubelet.volumes.atomic import write_files
+from timonel.kubelet.volumes.hostpath import HostPathError, ensure_host_path
+from timonel.kubelet.volumes.layout import BUILT, WRITTEN, PodPaths, source_of
+from timonel.kubelet.volumes.payload import PayloadError, PayloadSource, reads_object, render_volume, token_projections
+from timonel.kubelet.volumes.subpath import SubPathError, bind_subpath
+from timonel.kubelet.volumes.tokens import TokenSource
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 30.0
+_IDLE_SECONDS = 600.0
+
+
+class MountFailure(Exception):
+    """`volume` could not be made; the message is the text of the FailedMount event."""
+
+    def __init__(self, volume: str, why: object) -> None:
+        super().__init__(f'MountVolume.SetUp failed for volume "{volume}" : {why}')
+        self.volume = volume
+
+
+class Volumes:
+    """`mount` and `unmount` by pod; `run` keeps files of mounted volumes up to date."""
+
+    def __init__(
+        self, *, root_dir: str, objects: ReferencedObjects, tokens: TokenSource, clock: Clock, allocatable: Object
+    ) -> None:
+        self._root = root_dir
+        self._objects = objects
+        self._tokens = tokens
+        self._clock = clock
+        self.allocatable = allocatable
+        self._pods: dict[str, Object] = {}
+        self._stale: set[tuple[str, str]] = set()
+        """(pod uid, volume name) to write again."""
+        self._wake = asyncio.Event()
+        objects.add_handler(self._object_changed)
+
+    def paths(self, uid: str) -> PodPaths:
+        return PodPaths(f"{self._root}/pods/{uid}")
+
+    def pods_on_disk(self) -> set[str]:
+        try:
+            return set(os.listdir(f"{self._root}/pods"))
+        except FileNotFoundError:
+            return set()
+
+    # Making
+
+    async def mount(self, pod: Object) -> None:
+        """Makes every volume of the pod that is not made. Raises MountFailure."""
+        uid = uid_of(pod)
+        paths = self.paths(uid)
+        await asyncio.to_thread(self._make_directories, paths)
+        volumes = pod["spec"].get("volumes") or []
+        for volume in volumes:
+            if source_of(volume) not in BUILT:
+                raise MountFailure(volume["name"], f"volume source {source_of(volume)} is not built in Timonel")
+        try:
+            await self._objects.wait_known(references_of(pod))
+        except ObjectsUnavailable as exc:
+            name = next((v["name"] for v in volumes if source_of(v) in WRITTEN), "")
+            raise MountFailure(name, exc) from exc
+        if uid not in self._pods:
+            for volume in volumes:
+                try:
+                    await self._mount_one(pod, volume, paths)
+                except (OSError, HostPathError, PayloadError) as exc:
+                    raise MountFailure(volume["name"], exc) from exc
+        self._pods[uid] = pod
+        self._wake.set()
+
+    def _make_directories(self, paths: PodPaths) -> None:
+        os.makedirs(paths.root, mode=0o750, exist_ok=True)
+        os.makedirs(paths.volumes, mode=0o750, exist_ok=True)
+
+    async def _mount_one(self, pod: Object, volume: Object, paths: PodPaths) -> None:
+        source = source_of(volume)
+        path = paths.volume(volume)
+        if source == "hostPath":
+            ensure_host_path(path, volume["hostPath"].get("type") or "")
+            return
+        os.makedirs(path, exist_ok=True)
+        if source == "emptyDir":
+            self._make_empty_dir(pod, volume["emptyDir"] or {}, path)
+            return
+        if source in ("secret", "projected") and not mounts.is_mount_point(path):
+            # Secrets and tokens are never on a disk.
+            mounts.mount_tmpfs(path, mode="0755")
+        await self._write(pod, volume)
+
+    def _make_empty_dir(self, pod: Object, source: Object, path: str) -> None:
+        fresh = not os.path.exists(path + ".ready")
+        medium = source.get("medium") or ""
+        if medium == "Memory":
+            if not mounts.is_mount_point(path):
+                size = int_value(str(source["sizeLimit"])) if source.get("sizeLimit") else 0
+                mounts.mount_tmpfs(path, size_bytes=size)
+                fresh = True
+        elif medium:
+            raise PayloadError(f"emptyDir medium {medium} is not built in Timonel")
+        if fresh:
+            os.chmod(path, 0o777)
+            group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+            if group is not None:
+                os.chown(path, -1, group)
+                os.chmod(path, 0o777 | stat.S_ISGID)
+            with open(path + ".ready", "ab"):
+                pass
+
+    async def _write(self, pod: Object, volume: Object) -> bool:
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            if source.get("serviceAccountToken"):
+                await self._tokens.ensure(pod, source["serviceAccountToken"])
+        namespace = namespace_of(pod)
+        files = render_volume(
+            pod,
+            volume,
+            PayloadSource(
+                lookup=lambda kind, name: self._objects.get(kind, namespace, name),
+                token=lambda projection: self._tokens.get(pod, projection),
+                allocatable=self.allocatable,
+            ),
+        )
+        return write_files(
+            self.paths(uid_of(pod)).volume(volume),
+            files,
+            now=self._clock.now(),
+            group=(pod["spec"].get("securityContext") or {}).get("fsGroup"),
+        )
+
+    # Into containers
+
+    def container_mounts(self, pod: Object, container: Object, environment: Mapping[str, str]) -> list[MountPoint]:
+        """Raises SubPathError, OSError; the pod's volumes are mounted before."""
+        paths = self.paths(uid_of(pod))
+        volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
+        made = []
+        for index, mount in enumerate(container.get("volumeMounts") or ()):
+            volume = volumes[mount["name"]]
+            host_path = paths.volume(volume)
+            sub_path = mount.get("subPath") or expand(mount.get("subPathExpr") or "", environment.get)
+            if sub_path:
+                if sub_path.startswith("/") or ".." in sub_path.split("/"):
+                    raise SubPathError(f"subPath {sub_path!r} must be a relative path without ..")
+                target = f"{paths.subpaths}/{mount['name']}/{container['name']}/{index}"
+                bind_subpath(host_path, sub_path, target)
+                host_path = target
+            elif source_of(volume) == "hostPath" and not os.path.exists(host_path):
+                os.makedirs(host_path, 0o755)
+            written = source_of(volume) in WRITTEN
+            made.append(
+                MountPoint(
+                    host_path,
+                    mount["mountPath"] if mount["mountPath"].startswith("/") else f"/{mount['mountPath']}",
+                    bool(mount.get("readOnly")) or written,
+                    mount.get("mountPropagation") or "None",
+                )
+            )
+        return made
+
+    # Updates
+
+    def update_pod(self, pod: Object) -> None:
+        """Labels or annotations may have changed: downwardAPI files follow."""
+        uid = uid_of(pod)
+        if uid not in self._pods:
+            return
+        self._pods[uid] = pod
+        for volume in pod["spec"].get("volumes") or ():
+            sources = (volume.get("projected") or {}).get("sources") or [volume]
+            if any(source.get("downwardAPI") for source in sources):
+                self._mark(uid, volume["name"])
+
+    def _object_changed(self, name: ObjectName, uids: set[str]) -> None:
+        for uid in uids:
+            pod = self._pods.get(uid)
+            if pod is None:
+                continue
+            for volume in pod["spec"].get("volumes") or ():
+                if source_of(volume) in WRITTEN and reads_object(volume, name.kind, name.name):
+                    self._mark(uid, volume["name"])
+
+    def _mark(self, uid: str, volume: str) -> None:
+        self._stale.add((uid, volume))
+        self._wake.set()
+
+    async def run(self) -> None:
+        while True:
+            self._wake.clear()
+            while self._stale:
+                await self._refresh(*self._stale.pop())
+            await self._renew_tokens()
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        renewal = self._tokens.next_renewal()
+        seconds = _IDLE_SECONDS
+        if renewal is not None:
+            seconds = min(seconds, max(1.0, (renewal - self._clock.now()).total_seconds()))
+        waiter = asyncio.create_task(self._wake.wait(), name="volume change")
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait((waiter, timer), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()
+            timer.cancel()
+
+    async def _refresh(self, uid: str, name: str) -> None:
+        pod = self._pods.get(uid)
+        if pod is None:
+            return
+        volume = next((v for v in pod["spec"].get("volumes") or () if v["name"] == name), None)
+        if volume is None or source_of(volume) not in WRITTEN:
+            return
+        try:
+            if await self._write(pod, volume):
+                log.info("volume updated pod_uid=%s volume=%s", uid, name)
+        except (OSError, PayloadError) as exc:
+            # What was written before stays; an object that was deleted may come back.
+            log.warning("volume not updated pod_uid=%s volume=%s error=%s", uid, name, exc)
+
+    async def _renew_tokens(self) -> None:
+        now = self._clock.now()
+        for uid in self._tokens.due(now):
+            pod = self._pods.get(uid)
+            if pod is None:
+                self._tokens.forget(uid)
+                continue
+            for projection in token_projections(pod):
+                try:
+                    await self._tokens.ensure(pod, projection)
+                except PayloadError as exc:
+                    log.warning("token not renewed pod_uid=%s error=%s", uid, exc)
+            self._tokens.postpone(uid, now + timedelta(seconds=_RETRY_SECONDS))
+            for volume in pod["spec"].get("volumes") or ():
+                if volume.get("projected"):
+                    await self._refresh(uid, volume["name"])
+
+    # Removal
+
+    async def unmount(self, uid: str) -> None:
+        """Unmounts and removes all of a pod's volumes and files. Raises OSError when something is left."""
+        self._pods.pop(uid, None)
+        self._tokens.forget(uid)
+        root = self.paths(uid).root
+        if os.path.exists(root):
+            await asyncio.to_thread(_remove_tree, root)
+
+
+def _remove_tree(root: str) -> None:
+    """Never removes through a mount: whatever could not be unmounted stops it."""
+    for point in mounts.mount_points(root):
+        mounts.unmount(point)
+    left = mounts.mount_points(root)
+    if left:
+        raise OSError(f"still mounted: {', '.join(left)}")
+    shutil.rmtree(root)

@@ -1,0 +1,215 @@
+"""The proxy's loop: what changed since the last transaction goes to the kernel in the next, all or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from timonel.api.objects import Object, ObjectKey, get_path, key_of, labels_of, namespace_of
+from timonel.api.refs import ENDPOINT_SLICES, NODES, SERVICES
+from timonel.client.informer import Informer, Informers
+from timonel.network.commands import CommandFailed, run_command
+from timonel.network.proxy.fragments import (
+    EMPTY,
+    Fragment,
+    HostPort,
+    host_port_fragment,
+    render_base,
+    render_change,
+    render_hairpin,
+    service_fragment,
+)
+from timonel.network.proxy.services import Endpoint, plan_service
+
+logger = logging.getLogger(__name__)
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyConfig:
+    node_name: str
+    table: str
+    cluster_cidr: str
+    skipped_addresses: tuple[str, ...] = ()
+    """Service addresses that a process on this node answers itself: cluster DNS."""
+
+
+class Proxy:
+    """`pods` is an informer of this node's own pods, for their host ports."""
+
+    def __init__(self, *, config: ProxyConfig, informers: Informers, pods: Informer) -> None:
+        self._config = config
+        self._services = informers.of(SERVICES)
+        self._slices = informers.of(ENDPOINT_SLICES)
+        self._nodes = informers.of(NODES)
+        self._pods = pods
+        self._slices.add_index("service", _service_of_slice)
+        self._dirty: set[tuple[str, ObjectKey]] = set()
+        self._changed = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._applied: dict[tuple[str, ObjectKey], Fragment] = {}
+        self._hairpin: Counter[str] = Counter()
+        self._pod_cidrs: tuple[str, ...] = ()
+
+    async def wait_ready(self) -> None:
+        """Until the first transaction is in the kernel."""
+        await self._ready.wait()
+
+    async def run(self) -> None:
+        """Until cancelled. The table stays when it ends, so that Services go on working."""
+        self._watch()
+        await asyncio.gather(*(item.wait_synced() for item in (self._services, self._slices, self._nodes, self._pods)))
+        _allow_node_ports_on_localhost()
+        self._changed.set()
+        is_fresh = False
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            pod_cidrs = self._own_pod_cidrs()
+            is_fresh = is_fresh and pod_cidrs == self._pod_cidrs
+            dirty, self._dirty = self._dirty, set()
+            if not is_fresh:
+                dirty |= {("service", key_of(item)) for item in self._services.lister.list()}
+                dirty |= {("pod", key_of(item)) for item in self._pods.lister.list()}
+            try:
+                await self._apply(dirty, pod_cidrs, replace=not is_fresh)
+                is_fresh = True
+                self._ready.set()
+            except CommandFailed as error:
+                # Most likely somebody changed or deleted the table: put the whole of it there again.
+                logger.error("service rules not applied error=%s", error)
+                is_fresh = False
+                await asyncio.sleep(RETRY_SECONDS)
+                self._changed.set()
+
+    def _watch(self) -> None:
+        def service_changed(service: Object) -> None:
+            self._mark("service", key_of(service))
+
+        def slice_changed(item: Object) -> None:
+            for key in _service_of_slice(item):
+                self._mark("service", key)
+
+        def pod_changed(pod: Object) -> None:
+            if ("pod", key_of(pod)) in self._applied or any(host_ports_of(pod)):
+                self._mark("pod", key_of(pod))
+
+        def node_changed(node: Object) -> None:
+            if self._own_pod_cidrs() != self._pod_cidrs:
+                self._changed.set()
+
+        for informer, handler in (
+            (self._services, service_changed),
+            (self._slices, slice_changed),
+            (self._pods, pod_changed),
+            (self._nodes, node_changed),
+        ):
+            informer.add_handler(on_add=handler, on_update=_both(handler), on_delete=handler)
+
+    def _mark(self, kind: str, key: ObjectKey) -> None:
+        self._dirty.add((kind, key))
+        self._changed.set()
+
+    def _own_pod_cidrs(self) -> tuple[str, ...]:
+        node = self._nodes.lister.get("", self._config.node_name)
+        cidrs = get_path(node, "spec", "podCIDRs", default=[]) if node else []
+        return tuple(cidr for cidr in cidrs if ":" not in cidr)
+
+    def _fragment(self, kind: str, key: ObjectKey) -> Fragment:
+        if kind == "pod":
+            pod = self._pods.lister.get(*key)
+            return host_port_fragment(str(key), host_ports_of(pod)) if pod else EMPTY
+        service = self._services.lister.get(*key)
+        if service is None or get_path(service, "spec", "clusterIP") in self._config.skipped_addresses:
+            return EMPTY
+        slices = self._slices.lister.by_index("service", key)
+        return service_fragment(plan_service(service, slices, self._config.node_name))
+
+    async def _apply(self, dirty: Iterable[tuple[str, ObjectKey]], pod_cidrs: tuple[str, ...], replace: bool) -> None:
+        applied = {} if replace else dict(self._applied)
+        hairpin: Counter[str] = Counter() if replace else self._hairpin.copy()
+        before = set(hairpin)
+        ended: set[tuple[str, int, str]] = set()
+        script = []
+        for identity in sorted(dirty):
+            old, new = applied.get(identity, EMPTY), self._fragment(*identity)
+            script.append(render_change(self._config.table, old, new))
+            ended |= self._applied.get(identity, EMPTY).udp - new.udp
+            hairpin.subtract(old.hairpin)
+            hairpin.update(new.hairpin)
+            if new == EMPTY:
+                applied.pop(identity, None)
+            else:
+                applied[identity] = new
+        hairpin = +hairpin
+        script.append(render_hairpin(self._config.table, hairpin.keys() - before, before - hairpin.keys()))
+        text = "".join(script)
+        if replace:
+            text = render_base(self._config.table, pod_cidrs, self._config.cluster_cidr) + text
+        if text:
+            await run_command("nft", "-f", "-", stdin=text)
+        self._applied, self._hairpin, self._pod_cidrs = applied, hairpin, pod_cidrs
+        for address, port, endpoint in sorted(ended):
+            await _forget_connections(address, port, endpoint)
+
+
+def host_ports_of(pod: Object) -> list[HostPort]:
+    """Host ports of a pod that has an address of its own and still runs."""
+    address = get_path(pod, "status", "podIP", default="")
+    phase = get_path(pod, "status", "phase", default="")
+    spec = pod.get("spec") or {}
+    if not address or phase in ("Succeeded", "Failed") or spec.get("hostNetwork"):
+        return []
+    containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+    ports = []
+    for container in containers:
+        for port in container.get("ports") or []:
+            if port.get("hostPort"):
+                host_address = port.get("hostIP") or ""
+                ports.append(
+                    HostPort(
+                        protocol=port.get("protocol", "TCP").lower(),
+                        host_port=port["hostPort"],
+                        host_address="" if host_address == "0.0.0.0" else host_address,
+                        endpoint=Endpoint(address, port["containerPort"], is_local=True),
+                    )
+                )
+    return ports
+
+
+def _service_of_slice(item: Object) -> list[ObjectKey]:
+    service = labels_of(item).get(SERVICE_NAME_LABEL)
+    return [ObjectKey(namespace_of(item), service)] if service else []
+
+
+def _both(handler: Callable[[Object], None]) -> Callable[[Object, Object], None]:
+    def on_update(old: Object, new: Object) -> None:
+        handler(old)
+        handler(new)
+
+    return on_update
+
+
+async def _forget_connections(address: str, port: int, endpoint: str) -> None:
+    """UDP has no end: entries to a vanished endpoint would swallow packets until they time out."""
+    try:
+        await run_command(
+            *("conntrack", "-D", "-p", "udp", "--orig-dst", address, "--orig-port-dst", str(port)),
+            *("--reply-src", endpoint),
+        )
+    except CommandFailed as error:
+        if "0 flow entries" not in str(error):
+            logger.warning("connections not forgotten endpoint=%s error=%s", endpoint, error)
+
+
+def _allow_node_ports_on_localhost() -> None:
+    """Lets 127.0.0.1:<node port> be translated; the table's guard keeps others from 127.0.0.0/8."""
+    path = Path("/proc/sys/net/ipv4/conf/all/route_localnet")
+    if path.read_text().strip() != "1":
+        path.write_text("1")

@@ -1,0 +1,113 @@
+"""Which endpoints may answer for a Service's port on a node.
+
+Expected values follow kubernetes.io/docs/reference/networking/virtual-ips and the discovery/v1 API reference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from timonel.network.proxy.services import Endpoint, plan_service
+
+
+def service(**spec: Any) -> dict[str, Any]:
+    base = {"clusterIP": "10.96.0.20", "clusterIPs": ["10.96.0.20"], "ports": [{"port": 80, "protocol": "TCP"}]}
+    return {"metadata": {"namespace": "default", "name": "web"}, "spec": {**base, **spec}}
+
+
+def endpoint(address: str, node: str = "here", **conditions: bool) -> dict[str, Any]:
+    return {"addresses": [address], "nodeName": node, "conditions": conditions}
+
+
+def endpoint_slice(*endpoints: dict[str, Any], **port: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "default", "name": "web-1"},
+        "addressType": "IPv4",
+        "ports": [{"name": "", "port": 8080, "protocol": "TCP", **port}],
+        "endpoints": list(endpoints),
+    }
+
+
+def internal(service_object: dict[str, Any], *slices: dict[str, Any]) -> list[str]:
+    return [item.address for item in plan_service(service_object, slices, "here")[0].internal]
+
+
+def test_ready_endpoints_answer_and_absent_conditions_mean_ready() -> None:
+    slices = endpoint_slice(
+        endpoint("10.244.0.2", ready=True), endpoint("10.244.0.3", ready=False), endpoint("10.244.0.4")
+    )
+    assert internal(service(), slices) == ["10.244.0.2", "10.244.0.4"]
+
+
+def test_terminating_endpoints_serve_only_when_none_is_ready() -> None:
+    leaving = endpoint("10.244.0.2", ready=False, serving=True, terminating=True)
+    gone = endpoint("10.244.0.3", ready=False, serving=False, terminating=True)
+    ready = endpoint("10.244.0.4", ready=True)
+    assert internal(service(), endpoint_slice(leaving, gone, ready)) == ["10.244.0.4"]
+    assert internal(service(), endpoint_slice(leaving, gone)) == ["10.244.0.2"]
+
+
+def test_an_endpoint_in_two_slices_counts_once() -> None:
+    one = endpoint_slice(endpoint("10.244.0.2"))
+    assert internal(service(), one, one) == ["10.244.0.2"]
+
+
+def test_ports_match_by_name_and_protocol() -> None:
+    ports = [{"name": "web", "port": 80, "protocol": "TCP"}, {"name": "dns", "port": 53, "protocol": "UDP"}]
+    slices = [
+        endpoint_slice(endpoint("10.244.0.2"), name="web", port=8080),
+        endpoint_slice(endpoint("10.244.0.2"), name="dns", port=5353, protocol="UDP"),
+    ]
+    planned = plan_service(service(ports=ports), slices, "here")
+    assert [(port.protocol, port.internal) for port in planned] == [
+        ("tcp", (Endpoint("10.244.0.2", 8080, True),)),
+        ("udp", (Endpoint("10.244.0.2", 5353, True),)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"clusterIP": "None", "clusterIPs": ["None"]},
+        {"type": "ExternalName", "externalName": "example.org", "clusterIP": "", "clusterIPs": []},
+    ],
+)
+def test_services_without_an_address_of_their_own_get_no_rules(spec: dict[str, Any]) -> None:
+    assert plan_service(service(**spec), [endpoint_slice(endpoint("10.244.0.2"))], "here") == []
+
+
+def test_services_of_another_proxy_are_left_alone() -> None:
+    other = service()
+    other["metadata"]["labels"] = {"service.kubernetes.io/service-proxy-name": "other"}
+    assert plan_service(other, [endpoint_slice(endpoint("10.244.0.2"))], "here") == []
+
+
+def test_local_policies_keep_to_this_node() -> None:
+    slices = [endpoint_slice(endpoint("10.244.0.2", "here"), endpoint("10.244.1.2", "there"))]
+    (port,) = plan_service(
+        service(
+            type="NodePort",
+            externalTrafficPolicy="Local",
+            ports=[{"port": 80, "protocol": "TCP", "nodePort": 30080}],
+        ),
+        slices,
+        "here",
+    )
+    assert [item.address for item in port.internal] == ["10.244.0.2", "10.244.1.2"]
+    assert [item.address for item in port.external] == ["10.244.0.2"]
+    assert port.keeps_client_address
+    (port,) = plan_service(service(internalTrafficPolicy="Local"), slices, "there")
+    assert [item.address for item in port.internal] == ["10.244.1.2"]
+    (port,) = plan_service(service(internalTrafficPolicy="Local"), slices, "nowhere")
+    assert port.internal == ()
+    assert port.any_endpoint
+
+
+def test_affinity_lasts_three_hours_unless_told() -> None:
+    (port,) = plan_service(service(sessionAffinity="ClientIP"), [], "here")
+    assert port.affinity_seconds == 10800
+    told = {"clientIP": {"timeoutSeconds": 60}}
+    (port,) = plan_service(service(sessionAffinity="ClientIP", sessionAffinityConfig=told), [], "here")
+    assert port.affinity_seconds == 60

@@ -267,7 +267,7 @@ def _first_illegal(text: str) -> int:
 class ListNode(Node):
     """`list_type` atomic, set or map with `keys`; `merge_key` and `merges` are the strategic merge patch's."""
 
-    __slots__ = ("go_type", "items", "keys", "list_type", "merge_key", "merges", "retains", "zero")
+    __slots__ = ("go_type", "items", "keys", "list_type", "merge_key", "merges", "zero")
 
     def __init__(
         self,
@@ -276,15 +276,13 @@ class ListNode(Node):
         list_type: str = "atomic",
         keys: Iterable[str] = (),
         merge_key: str = "",
-        strategies: Iterable[str] = (),
+        merges: bool = False,
     ) -> None:
-        strategies = tuple(strategies)
         self.items = items
         self.list_type = list_type
         self.keys = tuple(keys)
         self.merge_key = merge_key
-        self.merges = "merge" in strategies
-        self.retains = "retainKeys" in strategies
+        self.merges = merges
         self.go_type = f"[]{items.go_type}"
         self.zero: list[Any] = []
 
@@ -348,7 +346,18 @@ class MapNode(Node):
 class StructNode(Node):
     """Named fields. `name` is the definition's short name; `fields` values are nodes, or the types str and bool."""
 
-    __slots__ = ("atomic", "defaults", "embedded", "fields", "filled", "go_type", "name", "open", "retains", "zeroless")
+    __slots__ = (
+        "atomic",
+        "defaults",
+        "embedded",
+        "fields",
+        "filled",
+        "go_type",
+        "name",
+        "open",
+        "replaces",
+        "zeroless",
+    )
     is_struct = True
 
     def __init__(self, name: str, go_type: str, *, atomic: bool, open_: bool = False) -> None:
@@ -362,8 +371,8 @@ class StructNode(Node):
         """Optional fields whose zero value means absent."""
         self.filled: tuple[tuple[str, StructNode], ...] = ()
         """Structures that are always shown."""
-        self.retains: frozenset[str] = frozenset()
-        """Struct fields with the patch strategy retainKeys."""
+        self.replaces: frozenset[str] = frozenset()
+        """Struct fields that a strategic merge patch replaces whole."""
         self.defaults: dict[str, Any] = {}
         """Defaults of fields that identify list items."""
         self.embedded: dict[str, str] = {}

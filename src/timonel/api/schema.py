@@ -134,7 +134,7 @@ class Schemas:
 
     def _fill(self, struct: StructNode, schema: Object) -> None:
         required = frozenset(schema.get("required") or ())
-        zeroless, filled, retains = set(), [], set()
+        zeroless, filled, replaces = set(), [], set()
         for name, field in schema["properties"].items():
             node = self._schema_node(field)
             optional = name not in required
@@ -144,14 +144,14 @@ class Schemas:
                     filled.append((name, node))
             elif optional and _has_zero(node) and not zero_counts(struct.name, name):
                 zeroless.add(name)
-            if field.get("x-kubernetes-patch-strategy") == "retainKeys":
-                retains.add(name)
+            if field.get("x-kubernetes-patch-strategy") == "replace":
+                replaces.add(name)
             if embedded := embedded_in(struct.name, name):
                 struct.embedded[name] = embedded
         struct.zeroless = frozenset(zeroless)
         # A structure inside itself would be filled forever; upstream has none that is always shown.
         struct.filled = tuple((name, node) for name, node in filled if isinstance(node, StructNode))
-        struct.retains = frozenset(retains)
+        struct.replaces = frozenset(replaces)
 
     def _schema_node(self, schema: Object) -> Node:
         if reference := schema.get("$ref"):
@@ -182,7 +182,7 @@ class Schemas:
                     list_type=schema.get("x-kubernetes-list-type", "atomic"),
                     keys=schema.get("x-kubernetes-list-map-keys", ()),
                     merge_key=schema.get("x-kubernetes-patch-merge-key", ""),
-                    strategies=schema.get("x-kubernetes-patch-strategy", "").split(","),
+                    merges="merge" in schema.get("x-kubernetes-patch-strategy", "").split(","),
                 )
             case "object", _:
                 return self._object_node(schema)

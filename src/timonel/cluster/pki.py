@@ -89,7 +89,7 @@ CLIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
 """Component -> (CN, O). The admin's group is bound to cluster-admin, so its rights can be taken away again."""
 
 KUBELET_CLIENT_USER = "kube-apiserver-kubelet-client"
-KUBELET_CLIENT_GROUP = "kubeadm:kubelet-api-admins"
+"""Bound to system:kubelet-api-admin: enough to talk to kubelets, and nothing else."""
 
 
 def ensure_pki(
@@ -125,7 +125,7 @@ def ensure_pki(
         ),
         apiserver=apiserver,
         kubelet_client=ensure_client_certificate(
-            directory, "apiserver-kubelet-client", ca, KUBELET_CLIENT_USER, (KUBELET_CLIENT_GROUP,), now=now
+            directory, "apiserver-kubelet-client", ca, KUBELET_CLIENT_USER, now=now
         ),
         clients={
             component: ensure_client_certificate(directory, component, ca, name, groups, now=now)

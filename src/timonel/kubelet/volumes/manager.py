@@ -266,13 +266,13 @@ class Volumes:
         """Unmounts and removes all of a pod's volumes and files. Raises OSError when something is left."""
         self._pods.pop(uid, None)
         self._tokens.forget(uid)
-        root = self.paths(uid).root
-        if os.path.exists(root):
-            await asyncio.to_thread(_remove_tree, root)
+        await asyncio.to_thread(_remove_tree, self.paths(uid).root)
 
 
 def _remove_tree(root: str) -> None:
     """Never removes through a mount: whatever could not be unmounted stops it."""
+    if not os.path.exists(root):
+        return
     for point in mounts.mount_points(root):
         mounts.unmount(point)
     left = mounts.mount_points(root)

@@ -68,7 +68,7 @@ def age(obj: Object, now: datetime) -> str:
     return since(obj["metadata"].get("creationTimestamp"), now)
 
 
-def field(*path: str | int, default: Cell = "") -> Callable[[Object, datetime], Cell]:
+def cell_at(*path: str | int, default: Cell = "") -> Callable[[Object, datetime], Cell]:
     """A cell that shows the value at a path."""
 
     def value(obj: Object, now: datetime) -> Cell:

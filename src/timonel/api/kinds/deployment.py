@@ -5,7 +5,7 @@ from __future__ import annotations
 from timonel.api import refs
 from timonel.api.errors import FieldError
 from timonel.api.field_errors import forbidden, invalid, not_supported, required
-from timonel.api.kinds.columns import AGE, NAME, TEMPLATE_COLUMNS, field, plain
+from timonel.api.kinds.columns import AGE, NAME, TEMPLATE_COLUMNS, cell_at, plain
 from timonel.api.kinds.pod.defaults import default_pod_template
 from timonel.api.kinds.rules import Errors, check_count_or_percent, check_immutable, check_not_negative, int_or_percent
 from timonel.api.kinds.subresources import SCALE, STATUS
@@ -121,9 +121,11 @@ DEPLOYMENTS = Resource(
         NAME,
         Column("Ready", plain(_ready), description="Ready pods, of those wanted."),
         Column(
-            "Up-to-date", field("status", "updatedReplicas", default=0), description="Pods of the current template."
+            "Up-to-date", cell_at("status", "updatedReplicas", default=0), description="Pods of the current template."
         ),
-        Column("Available", field("status", "availableReplicas", default=0), description="Pods ready for long enough."),
+        Column(
+            "Available", cell_at("status", "availableReplicas", default=0), description="Pods ready for long enough."
+        ),
         AGE,
         *TEMPLATE_COLUMNS,
         SELECTOR_COLUMN,

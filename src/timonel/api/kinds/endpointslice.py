@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from timonel.api import refs
-from timonel.api.kinds.columns import AGE, NAME, UNSET, cut_list, field, plain
+from timonel.api.kinds.columns import AGE, NAME, UNSET, cell_at, cut_list, plain
 from timonel.api.objects import Object
 from timonel.api.resource import Column, Resource, Strategy
 
@@ -34,7 +34,7 @@ ENDPOINT_SLICES = Resource(
     strategy=EndpointSliceStrategy(),
     columns=(
         NAME,
-        Column("AddressType", field("addressType"), description="IPv4, IPv6 or FQDN."),
+        Column("AddressType", cell_at("addressType"), description="IPv4, IPv6 or FQDN."),
         Column("Ports", plain(_ports), description="Ports of every endpoint."),
         Column("Endpoints", plain(_endpoints), description="Addresses."),
         AGE,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from timonel.api import refs
-from timonel.api.kinds.columns import NAME, field, plain, since
+from timonel.api.kinds.columns import NAME, cell_at, plain, since
 from timonel.api.kinds.fields import text_at
 from timonel.api.objects import Object, get_path
 from timonel.api.resource import Column, Resource, Strategy
@@ -110,10 +110,10 @@ def _source(event: Object) -> str:
 
 _COLUMNS = (
     Column("Last Seen", _last_seen, description="Time since it last happened."),
-    Column("Type", field("type"), description="Normal or Warning."),
-    Column("Reason", field("reason"), description="What happened, in one word."),
+    Column("Type", cell_at("type"), description="Normal or Warning."),
+    Column("Reason", cell_at("reason"), description="What happened, in one word."),
     Column("Object", plain(_object), description="What it happened to."),
-    Column("Subobject", field("involvedObject", "fieldPath"), priority=1, description="Which part of it."),
+    Column("Subobject", cell_at("involvedObject", "fieldPath"), priority=1, description="Which part of it."),
     Column("Source", plain(_source), priority=1, description="Who reported it."),
     Column("Message", plain(lambda event: (event.get("message") or "").strip()), description="What happened."),
     Column("First Seen", _first_seen, priority=1, description="Time since it first happened."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from timonel.api import refs
-from timonel.api.kinds.columns import AGE, NAME, field
+from timonel.api.kinds.columns import AGE, NAME, cell_at
 from timonel.api.resource import Column, Resource, Strategy
 
 
@@ -18,6 +18,6 @@ LEASES = Resource(
     definition="io.k8s.api.coordination.v1.Lease",
     singular="lease",
     strategy=LeaseStrategy(),
-    columns=(NAME, Column("Holder", field("spec", "holderIdentity"), description="Who holds the lease."), AGE),
+    columns=(NAME, Column("Holder", cell_at("spec", "holderIdentity"), description="Who holds the lease."), AGE),
     storage_prefix="/registry/leases/",
 )

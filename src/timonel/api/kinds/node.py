@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from timonel.api import refs
-from timonel.api.kinds.columns import AGE, NAME, NONE, UNKNOWN, field, joined, plain
+from timonel.api.kinds.columns import AGE, NAME, NONE, UNKNOWN, cell_at, joined, plain
 from timonel.api.kinds.fields import flag_at
 from timonel.api.kinds.subresources import PROXY_VERBS, STATUS
 from timonel.api.objects import Object, find_by, get_path, labels_of
@@ -64,7 +64,7 @@ NODES = Resource(
         Column("Status", plain(node_status_text), description="Whether it is ready and takes pods."),
         Column("Roles", plain(lambda node: joined(node_roles(node))), description="What its labels call it."),
         AGE,
-        Column("Version", field("status", "nodeInfo", "kubeletVersion"), description="Version of its kubelet."),
+        Column("Version", cell_at("status", "nodeInfo", "kubeletVersion"), description="Version of its kubelet."),
         Column("Internal-IP", plain(lambda node: _address(node, "InternalIP")), priority=1, description="Address."),
         Column("External-IP", plain(lambda node: _address(node, "ExternalIP")), priority=1, description="Address."),
         Column("OS-Image", plain(lambda node: _info(node, "osImage")), priority=1, description="Operating system."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from timonel.api import refs
-from timonel.api.kinds.columns import AGE, NAME, field
+from timonel.api.kinds.columns import AGE, NAME, cell_at
 from timonel.api.resource import Column, Resource, Strategy
 
 
@@ -19,15 +19,15 @@ PRIORITY_CLASSES = Resource(
     strategy=PriorityClassStrategy(),
     columns=(
         NAME,
-        Column("Value", field("value", default=0), type="integer", description="The priority that pods get."),
+        Column("Value", cell_at("value", default=0), type="integer", description="The priority that pods get."),
         Column(
             "Global-Default",
-            field("globalDefault", default=False),
+            cell_at("globalDefault", default=False),
             type="boolean",
             description="Whether pods that name no class get this one.",
         ),
         AGE,
-        Column("PreemptionPolicy", field("preemptionPolicy"), description="Whether pods may evict lesser ones."),
+        Column("PreemptionPolicy", cell_at("preemptionPolicy"), description="Whether pods may evict lesser ones."),
     ),
     storage_prefix="/registry/priorityclasses/",
 )

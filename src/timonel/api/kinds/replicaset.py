@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from timonel.api import refs
 from timonel.api.errors import FieldError
-from timonel.api.kinds.columns import AGE, NAME, TEMPLATE_COLUMNS, field
+from timonel.api.kinds.columns import AGE, NAME, TEMPLATE_COLUMNS, cell_at
 from timonel.api.kinds.pod.defaults import default_pod_template
 from timonel.api.kinds.rules import Errors, check_immutable, check_not_negative
 from timonel.api.kinds.subresources import SCALE, STATUS
@@ -68,10 +68,10 @@ REPLICA_SETS = Resource(
     strategy=ReplicaSetStrategy(),
     columns=(
         NAME,
-        Column("Desired", field("spec", "replicas", default=0), type="integer", description="Pods wanted."),
-        Column("Current", field("status", "replicas", default=0), type="integer", description="Pods there are."),
+        Column("Desired", cell_at("spec", "replicas", default=0), type="integer", description="Pods wanted."),
+        Column("Current", cell_at("status", "replicas", default=0), type="integer", description="Pods there are."),
         Column(
-            "Ready", field("status", "readyReplicas", default=0), type="integer", description="Pods that are ready."
+            "Ready", cell_at("status", "readyReplicas", default=0), type="integer", description="Pods that are ready."
         ),
         AGE,
         *TEMPLATE_COLUMNS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from timonel.api import refs
-from timonel.api.kinds.columns import AGE, NAME, field, plain
+from timonel.api.kinds.columns import AGE, NAME, cell_at, plain
 from timonel.api.kinds.fields import text_at
 from timonel.api.resource import Column, Resource, Strategy
 
@@ -19,7 +19,7 @@ SECRETS = Resource(
     strategy=SecretStrategy(),
     columns=(
         NAME,
-        Column("Type", field("type"), description="What the keys mean."),
+        Column("Type", cell_at("type"), description="What the keys mean."),
         Column("Data", plain(lambda obj: len(obj.get("data") or ())), description="Number of keys."),
         AGE,
     ),

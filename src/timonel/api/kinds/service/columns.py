@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timonel.api.kinds.columns import AGE, NAME, NONE, UNKNOWN, field, format_labels, joined, plain
+from timonel.api.kinds.columns import AGE, NAME, NONE, UNKNOWN, cell_at, format_labels, joined, plain
 from timonel.api.objects import Object, get_path
 from timonel.api.resource import Column
 
@@ -33,7 +33,7 @@ def format_ports(service: Object) -> str:
 
 SERVICE_COLUMNS = (
     NAME,
-    Column("Type", field("spec", "type"), description="How it is reached."),
+    Column("Type", cell_at("spec", "type"), description="How it is reached."),
     Column(
         "Cluster-IP",
         plain(lambda obj: get_path(obj, "spec", "clusterIPs", 0, default="") or NONE),

@@ -93,9 +93,11 @@ async def pipe(one: ByteStream, other: ByteStream) -> None:
         finally:
             for copy in copies:
                 copy.cancel()
-            await asyncio.wait(copies)
-            await one.close()
-            await other.close()
+            try:
+                await asyncio.wait(copies)
+                await one.close()
+            finally:
+                await other.close()
 
 
 async def _copy(source: ByteStream, target: ByteStream) -> None:

@@ -94,12 +94,12 @@ async def read_log(
     else:
         ended.add_done_callback(lambda _: wake.set())
         with changes.watch(log.directory, wake):
-            while not lines.done:
+            while True:
                 wake.clear()
                 was_over = ended.done()
                 async for piece in _to_end(log, lines):
                     yield piece
-                if was_over:
+                if was_over or lines.done:
                     break
                 await wake.wait()
     if rest := lines.finish():

@@ -7,10 +7,13 @@ Source: the CRI logging design (kubernetes/design-proposals-archive:node/kubelet
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from timonel.kubelet.streaming.logs.options import LogOptions
 
+_STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
+_LINE = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) (stdout|stderr) ([^ \n]*) ")
 _STREAM_OF = {b"stdout": "Stdout", b"stderr": "Stderr"}
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """containerd cuts lines at 16 KiB; a file without newlines is not a log."""
@@ -64,52 +67,45 @@ class LogLines:
 
     def _one(self, line: bytes) -> bytes | None:
         """None for what is not to be seen."""
-        parts = line.split(b" ", 3)
-        stream = _STREAM_OF.get(parts[1]) if len(parts) == 4 else None
-        stamp = parts[0]
-        if stream is None or len(stamp) < 20 or stamp[10:11] != b"T":
+        match = _LINE.match(line)
+        if match is None:
             self.dropped += 1
             return None
-        options = self._options
-        content = parts[3]
-        if parts[2].split(b":", 1)[0] == b"P":
+        stamp, stream, tag = match.groups()
+        content = line[match.end() :]
+        if tag.split(b":", 1)[0] == b"P":
             content = content.removesuffix(b"\n")
-        try:
-            is_old = bool(options.since) and nanoseconds(stamp) < options.since
-            prefix = padded(stamp) + b" " if options.timestamps and self._at_line_start else b""
-        except ValueError:
-            self.dropped += 1
-            return None
+        options = self._options
+        is_old = options.since > 0 and nanoseconds(stamp) < options.since
+        prefix = padded(stamp) + b" " if options.timestamps and self._at_line_start else b""
         if self._remaining_lines is not None:
             self._remaining_lines -= 1
         self._at_line_start = not content or content.endswith(b"\n")
-        if is_old or options.stream not in ("All", stream):
+        if is_old or options.stream not in ("All", _STREAM_OF[stream]):
             return None
         return prefix + content
 
 
-def _parts(stamp: bytes) -> tuple[bytes, bytes, bytes]:
-    """Takes b"2016-10-06T00:17:09.66Z" -> (b"2016-10-06T00:17:09", b"660000000", b"Z"). Raises ValueError."""
-    seconds, rest = stamp[:19], stamp[19:]
-    fraction = b""
-    if rest[:1] == b".":
-        zone_at = next((i for i, c in enumerate(rest) if c in b"Z+-"), len(rest))
-        fraction, rest = rest[1:zone_at], rest[zone_at:]
-    if len(seconds) != 19 or not rest or (fraction and not fraction.isdigit()) or len(fraction) > 9:
-        raise ValueError(f"not a log timestamp: {stamp!r}")
-    return seconds, fraction.ljust(9, b"0"), rest
-
-
 def padded(stamp: bytes) -> bytes:
-    """RFC 3339 with nine decimals, as `timestamps=true` shows it. Raises ValueError."""
+    """RFC 3339 with nine decimals, as `timestamps=true` shows it. Raises ValueError for anything else."""
     seconds, fraction, zone = _parts(stamp)
     return seconds + b"." + fraction + zone
 
 
 def nanoseconds(stamp: bytes) -> int:
-    """Since 1970. Raises ValueError for what is not RFC 3339."""
+    """Since 1970. Raises ValueError for what is not RFC 3339; a day that no month has counts as 1970."""
     seconds, fraction, zone = _parts(stamp)
-    moment = datetime.fromisoformat((seconds + zone).decode("ascii", "replace"))
-    if moment.tzinfo is None:
-        raise ValueError(f"time without a zone: {stamp!r}")
+    try:
+        moment = datetime.fromisoformat((seconds + zone).decode())
+    except ValueError:
+        return 0
     return int(moment.timestamp()) * 1_000_000_000 + int(fraction)
+
+
+def _parts(stamp: bytes) -> tuple[bytes, bytes, bytes]:
+    """Takes b"2016-10-06T00:17:09.66Z" -> (b"2016-10-06T00:17:09", b"660000000", b"Z")."""
+    match = _STAMP.fullmatch(stamp)
+    if match is None:
+        raise ValueError(f"not a log timestamp: {stamp!r}")
+    seconds, fraction, zone = match.groups()
+    return seconds, (fraction or b"").ljust(9, b"0"), zone

@@ -115,25 +115,33 @@ def ensure_pki(
         "kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{domain}", "localhost",
         *names, service_address, "127.0.0.1", "::1", *addresses,
     ]  # fmt: skip
-    apiserver = ensure_server_certificate(directory, "apiserver", ca, "kube-apiserver", alternatives, now=now)
+    ensure_server_certificate(directory, "apiserver", ca, "kube-apiserver", alternatives, now=now)
+    ensure_client_certificate(directory, "front-proxy-client", front_proxy_ca, "front-proxy-client", now=now)
+    ensure_client_certificate(directory, "apiserver-kubelet-client", ca, KUBELET_CLIENT_USER, now=now)
+    for component, (name, groups) in CLIENTS.items():
+        ensure_client_certificate(directory, component, ca, name, groups, now=now)
+    _ensure_service_account_key(directory)
+    _ensure_encryption_key(directory)
+    return locate_pki(directory)
+
+
+def locate_pki(directory: Path) -> Pki:
+    """Where `ensure_pki` put everything, for a process that only reads it."""
+
+    def pair(name: str) -> Pair:
+        return Pair(directory / f"{name}.crt", directory / f"{name}.key")
+
     return Pki(
         directory=directory,
-        ca=ca,
-        front_proxy_ca=front_proxy_ca,
-        front_proxy_client=ensure_client_certificate(
-            directory, "front-proxy-client", front_proxy_ca, "front-proxy-client", now=now
-        ),
-        apiserver=apiserver,
-        kubelet_client=ensure_client_certificate(
-            directory, "apiserver-kubelet-client", ca, KUBELET_CLIENT_USER, now=now
-        ),
-        clients={
-            component: ensure_client_certificate(directory, component, ca, name, groups, now=now)
-            for component, (name, groups) in CLIENTS.items()
-        },
-        service_account_key=_ensure_service_account_key(directory),
+        ca=pair("ca"),
+        front_proxy_ca=pair("front-proxy-ca"),
+        front_proxy_client=pair("front-proxy-client"),
+        apiserver=pair("apiserver"),
+        kubelet_client=pair("apiserver-kubelet-client"),
+        clients={component: pair(component) for component in CLIENTS},
+        service_account_key=directory / "sa.key",
         service_account_public_key=directory / "sa.pub",
-        encryption_key=_ensure_encryption_key(directory),
+        encryption_key=directory / "encryption.key",
     )
 
 

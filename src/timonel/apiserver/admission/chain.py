@@ -72,8 +72,13 @@ class Plugin:
 class Admission:
     """Runs plugins in order. Which ones a request meets is worked out once per (operation, resource)."""
 
-    def __init__(self, plugins: Iterable[Plugin]) -> None:
-        self.plugins: tuple[Plugin, ...] = tuple(plugins)
+    def __init__(self, plugins: Iterable[Plugin] = ()) -> None:
+        self.plugins: tuple[Plugin, ...] = ()
+        self.use(plugins)
+
+    def use(self, plugins: Iterable[Plugin]) -> None:
+        """Sets the plugins. Apart from the constructor because plugins read from the registry, which needs a chain."""
+        self.plugins = tuple(plugins)
         self._mutating: dict[tuple[str, str, str], Sequence[Plugin]] = {}
         self._validating: dict[tuple[str, str, str], Sequence[Plugin]] = {}
 

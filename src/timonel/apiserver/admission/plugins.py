@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from timonel.api.clock import Clock
-from timonel.apiserver.admission.chain import Admission
+from timonel.apiserver.admission.chain import Plugin
 from timonel.apiserver.admission.escalation import RbacEscalation
 from timonel.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from timonel.apiserver.admission.node_restriction import NodeRestriction
@@ -16,7 +16,7 @@ from timonel.apiserver.authz.rbac import RbacAuthorizer
 from timonel.apiserver.readers import Readers
 
 
-def build_admission(
+def build_plugins(
     *,
     readers: Readers,
     authorizer: Authorizer,
@@ -24,8 +24,8 @@ def build_admission(
     clock: Clock,
     not_ready_seconds: int = 300,
     unreachable_seconds: int = 300,
-) -> Admission:
-    return Admission((
+) -> tuple[Plugin, ...]:
+    return (
         NamespaceLifecycle(readers=readers),
         ServiceAccount(readers=readers, clock=clock),
         NodeRestriction(readers=readers),
@@ -34,4 +34,4 @@ def build_admission(
         DefaultTolerationSeconds(not_ready_seconds=not_ready_seconds, unreachable_seconds=unreachable_seconds),
         RuntimeClass(),
         RbacEscalation(authorizer=authorizer, rbac=rbac),
-    ))  # fmt: skip
+    )

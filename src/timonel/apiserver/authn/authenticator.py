@@ -52,7 +52,7 @@ class RequestAuthenticator:
         self._with_group: dict[int, tuple[UserInfo, UserInfo]] = {}
 
     async def authenticate(self, request: web.BaseRequest) -> UserInfo | None:
-        user = self._certificates.authenticate(request.protocol, request.transport)
+        user = self._certificates.authenticate(request.transport)
         if user is None:
             token = bearer_token(request)
             if token is not None:

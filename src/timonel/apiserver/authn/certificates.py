@@ -37,24 +37,23 @@ class CertificateAuthenticator:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._by_connection: WeakKeyDictionary[Any, _Known | None] = WeakKeyDictionary()
+        """By SSL object, which lives as long as the connection."""
 
-    def authenticate(self, connection: Any, transport: Any) -> UserInfo | None:
-        """The user of a connection. `connection` is any object that lives as long as `transport` does."""
+    def authenticate(self, transport: Any) -> UserInfo | None:
+        """The user of a connection; None when it showed no certificate. Raises Unauthorized for an expired one."""
+        ssl_object = transport.get_extra_info("ssl_object") if transport is not None else None
+        if ssl_object is None:
+            return None
         try:
-            known = self._by_connection[connection]
+            known = self._by_connection[ssl_object]
         except KeyError:
-            known = self._by_connection[connection] = _read(transport)
+            der = ssl_object.getpeercert(binary_form=True)
+            known = self._by_connection[ssl_object] = parse_certificate(der) if der else None
         if known is None:
             return None
         if self._clock.now() > known.not_after:
             raise Unauthorized
         return known.user
-
-
-def _read(transport: Any) -> _Known | None:
-    ssl_object = transport.get_extra_info("ssl_object") if transport is not None else None
-    der = ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
-    return parse_certificate(der) if der else None
 
 
 def parse_certificate(der: bytes) -> _Known:

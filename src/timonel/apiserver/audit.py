@@ -1,0 +1,191 @@
+"""The audit log: one JSON line for every request that means something, written beside the requests, never before them.
+
+`record` only appends to memory; one task hands what has gathered to a thread that writes and rotates. When the disk
+cannot keep up, events are dropped and counted, and the log itself says how many.
+Source: kubernetes.io/docs/tasks/debug/debug-cluster/audit, audit.k8s.io/v1 Event, level Metadata
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+
+from timonel.api.clock import Clock, format_micro_time
+from timonel.api.objects import Object
+from timonel.apiserver.authn.user import UserInfo
+from timonel.apiserver.authz.attributes import Attributes
+
+log = logging.getLogger(__name__)
+
+MAX_PENDING_BYTES = 8 * 1024 * 1024
+"""What may wait to be written; about 10 000 events."""
+
+_QUIET_PATHS = ("/livez", "/readyz", "/healthz", "/metrics", "/version", "/openapi", "/api", "/apis", "/.well-known")
+_QUIET_VERBS = frozenset({"get", "head"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """One finished stage of one request. `stage` is ResponseComplete, ResponseStarted (watches, streams) or Panic."""
+
+    audit_id: str
+    attributes: Attributes
+    request_uri: str
+    received: datetime
+    code: int
+    reason: str = ""
+    message: str = ""
+    impersonator: UserInfo | None = None
+    source_ips: Sequence[str] = ()
+    user_agent: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    stage: str = "ResponseComplete"
+
+
+def is_quiet(attributes: Attributes) -> bool:
+    """Reads of health, discovery and metrics, and the stream of Events, say nothing about who did what."""
+    if attributes.resource:
+        return attributes.resource == "events"
+    path = attributes.path
+    return attributes.verb in _QUIET_VERBS and any(
+        path == quiet or path.startswith(f"{quiet}/") for quiet in _QUIET_PATHS
+    )
+
+
+def render_event(record: AuditRecord, now: datetime) -> Object:
+    a = record.attributes
+    sender = record.impersonator or a.user
+    event: Object = {
+        "kind": "Event",
+        "apiVersion": "audit.k8s.io/v1",
+        "level": "Metadata",
+        "auditID": record.audit_id,
+        "stage": record.stage,
+        "requestURI": record.request_uri,
+        "verb": a.verb,
+        "user": sender.as_object(),
+    }
+    if record.impersonator is not None:
+        event["impersonatedUser"] = a.user.as_object()
+    if record.source_ips:
+        event["sourceIPs"] = list(record.source_ips)
+    if record.user_agent:
+        event["userAgent"] = record.user_agent
+    if a.resource:
+        reference = {
+            "resource": a.resource,
+            "namespace": a.namespace,
+            "name": a.name,
+            "apiGroup": a.group,
+            "apiVersion": a.version,
+            "subresource": a.subresource,
+        }
+        event["objectRef"] = {key: value for key, value in reference.items() if value}
+    status: Object = {"metadata": {}}
+    if record.code >= 400:
+        status["status"] = "Failure"
+        if record.message:
+            status["message"] = record.message
+        if record.reason:
+            status["reason"] = record.reason
+    event["responseStatus"] = {**status, "code": record.code}
+    event["requestReceivedTimestamp"] = format_micro_time(record.received)
+    event["stageTimestamp"] = format_micro_time(now)
+    if record.annotations:
+        event["annotations"] = dict(record.annotations)
+    return event
+
+
+class AuditLog:
+    """`path` None: nothing is recorded. `run` writes until cancelled, then writes what is left.
+
+    The file is moved to `path.1` when it has `max_bytes`, and `backups` such files are kept.
+    """
+
+    def __init__(self, path: Path | None, *, clock: Clock, max_bytes: int, backups: int) -> None:
+        self._path = path
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._backups = backups
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._wake = asyncio.Event()
+        self._unreported = 0
+        self.dropped = 0
+        """Events lost since the start, because the disk was slower than the requests or refused to take them."""
+
+    def record(self, record: AuditRecord) -> None:
+        """Never blocks and never raises. Costs about 5 µs."""
+        if self._path is None or is_quiet(record.attributes):
+            return
+        line = orjson.dumps(render_event(record, self._clock.now()), option=orjson.OPT_APPEND_NEWLINE)
+        if self._pending_bytes + len(line) > MAX_PENDING_BYTES:
+            self._drop(1)
+            return
+        self._pending.append(line)
+        self._pending_bytes += len(line)
+        self._wake.set()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                await asyncio.shield(self._flush())
+        finally:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        self._wake.clear()
+        lines, self._pending, self._pending_bytes = self._pending, [], 0
+        path = self._path
+        if not lines or path is None:
+            return
+        if self._unreported:
+            lines.append(self._report())
+        try:
+            await asyncio.to_thread(self._write, path, b"".join(lines))
+        except OSError as exc:
+            self._drop(len(lines))
+            log.error("audit log could not be written path=%s events=%d error=%s", path, len(lines), exc)
+
+    def _drop(self, count: int) -> None:
+        if not self._unreported:
+            log.error("audit events are being dropped path=%s", self._path)
+        self.dropped += count
+        self._unreported += count
+
+    def _report(self) -> bytes:
+        """A line that is no Event, so that no reader takes it for one."""
+        lost, self._unreported = self._unreported, 0
+        report = {"kind": "DroppedEvents", "apiVersion": "audit.timonel.io/v1", "count": lost,
+                  "timestamp": format_micro_time(self._clock.now())}  # fmt: skip
+        return orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        finally:
+            os.close(descriptor)
+        if size + len(data) >= self._max_bytes:
+            self._rotate(path)
+
+    def _rotate(self, path: Path) -> None:
+        for number in range(self._backups - 1, 0, -1):
+            with suppress(FileNotFoundError):
+                os.replace(f"{path}.{number}", f"{path}.{number + 1}")
+        if self._backups > 0:
+            os.replace(path, f"{path}.1")
+        else:
+            path.unlink()

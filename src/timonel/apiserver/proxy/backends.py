@@ -1,0 +1,181 @@
+"""pods/proxy, services/proxy, nodes/proxy: HTTP to an application or a kubelet by way of the API server.
+
+The name may carry a scheme and a port: "web", "web:8080", "https:web:8443", and for services a port's name.
+Source: kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections.abc import Sequence
+from functools import lru_cache
+from urllib.parse import quote
+
+import aiohttp
+from aiohttp import web
+
+from timonel.api.errors import BadRequest, ServiceUnavailable, not_found
+from timonel.api.objects import Object, get_path
+from timonel.api.refs import ENDPOINT_SLICES, PODS, SERVICES
+from timonel.apiserver.connections import cancel_when_lost
+from timonel.apiserver.proxy.forward import (
+    forwarded_headers,
+    new_session,
+    open_forward,
+    origin_headers,
+    returned,
+    stream_back,
+)
+from timonel.apiserver.proxy.locations import (
+    allowed_address,
+    first_container_port,
+    pod_address,
+    split_scheme_name_port,
+)
+from timonel.apiserver.proxy.pods import admit_connect, node_target
+from timonel.apiserver.proxy.tunnel import Target, tunnel, wants_upgrade
+from timonel.apiserver.requests import RequestContext
+from timonel.apiserver.subresources import HANDLERS
+
+_SERVICE_LABEL = "kubernetes.io/service-name"
+
+
+async def proxy_to_pod(context: RequestContext) -> web.StreamResponse:
+    scheme, name, port = _split(context, "pod")
+    pod = context.server.security.readers.reader(PODS).get(context.namespace, name)
+    if pod is None:
+        raise not_found(PODS, name)
+    number = int(port) if port.isdigit() else first_container_port(pod) if not port else None
+    if port and number is None:
+        raise BadRequest(f'invalid pod request "{context.name}"')
+    return await _proxy(context, _application(scheme, pod_address(pod), number, backend_path(context)))
+
+
+async def proxy_to_service(context: RequestContext) -> web.StreamResponse:
+    scheme, name, port = _split(context, "service")
+    readers = context.server.security.readers
+    service = readers.reader(SERVICES).get(context.namespace, name)
+    if service is None:
+        raise not_found(SERVICES, name)
+    slices = [
+        item
+        for item in readers.reader(ENDPOINT_SLICES).list(context.namespace)
+        if get_path(item, "metadata", "labels", _SERVICE_LABEL) == name
+    ]
+    choices = endpoints_of(service, slices, port)
+    if not choices:
+        raise ServiceUnavailable(f'no endpoints available for service "{context.name}"')
+    host, number = random.choice(choices)
+    return await _proxy(context, _application(scheme, allowed_address(host), number, backend_path(context)))
+
+
+async def proxy_to_node(context: RequestContext) -> web.StreamResponse:
+    """Only the kubelet's own port is proxied to; others would need certificates nobody has given us."""
+    _, name, port = _split(context, "node")
+    target = node_target(context, name, backend_path(context))
+    if port and port != str(target.port):
+        raise BadRequest(f"port {port} of a node cannot be proxied to, only the kubelet's own")
+    return await _proxy(context, target)
+
+
+def endpoints_of(service: Object, slices: Sequence[Object], port: str) -> list[tuple[str, int]]:
+    """Ready (address, port) pairs behind a service's port, named, numbered or "" for the one without a name.
+
+    Raises ServiceUnavailable for a number that is no port of the service.
+    """
+    ports = get_path(service, "spec", "ports", default=[])
+    if port.isdigit():
+        matching = [item for item in ports if item.get("port") == int(port)]
+        if not matching:
+            name = service["metadata"]["name"]
+            raise ServiceUnavailable(f'no service port {port} found for service "{name}"')
+        port = matching[0].get("name") or ""
+    return [
+        (address, item["port"])
+        for part in slices
+        for item in part.get("ports") or ()
+        if (item.get("name") or "") == port and item.get("port")
+        for endpoint in part.get("endpoints") or ()
+        if (endpoint.get("conditions") or {}).get("ready") is not False
+        for address in endpoint.get("addresses") or ()
+    ]
+
+
+def backend_path(context: RequestContext) -> str:
+    """What follows …/proxy in the URL as the client sent it, escapes, trailing slash and query included."""
+    raw = context.request.raw_path
+    path, question, query = raw.partition("?")
+    marker = "/proxy"
+    # The name of the object cannot hold a slash, so the first "/proxy" after it is the subresource.
+    start = path.find(f"/{quote(context.name, safe=':')}{marker}")
+    if start < 0:
+        rest = "/" + quote(context.route.rest)
+    else:
+        rest = path[start + 1 + len(quote(context.name, safe=":")) + len(marker) :]
+    return (rest or "/") + (f"?{query}" if question else "")
+
+
+async def _proxy(context: RequestContext, target: Target) -> web.StreamResponse:
+    await admit_connect(context)
+    request = context.request
+    raw_path = request.raw_path.partition("?")[0]
+    if wants_upgrade(request):
+        cancel_when_lost(request, on=False)
+        return await tunnel(request, target, [*forwarded_headers(request), *origin_headers(request)])
+    if raw_path.endswith("/proxy") and request.method in ("GET", "HEAD"):
+        # Relative links of the application only work below a path that ends in a slash.
+        query = request.raw_path[len(raw_path) :]
+        return web.Response(status=301, headers={"Location": f"{raw_path}/{query}"})
+    headers = [*forwarded_headers(request), *origin_headers(request), ("Host", request.host)]
+    async with new_session() as session:
+        body = request.content if request.can_read_body else None
+        backend = await open_forward(session, target, method=request.method, headers=headers, body=body)
+        response = returned(backend)
+        _relocate(response, target, raw_path)
+        try:
+            return await stream_back(request, backend, response)
+        except aiohttp.ClientError as exc:
+            raise ConnectionResetError("the backend broke off") from exc
+
+
+def _relocate(response: web.StreamResponse, target: Target, raw_path: str) -> None:
+    """A redirect within the application stays below the proxied path."""
+    location = response.headers.get("Location")
+    if location is None:
+        return
+    own = f"{target.scheme}://{target.authority}"
+    if location.startswith(own):
+        location = location.removeprefix(own) or "/"
+    if location.startswith("/") and not location.startswith("//"):
+        prefix = raw_path[: raw_path.index("/proxy") + len("/proxy")]
+        response.headers["Location"] = prefix + location
+
+
+def _split(context: RequestContext, kind: str) -> tuple[str, str, str]:
+    parts = split_scheme_name_port(context.name)
+    if parts is None:
+        raise BadRequest(f'invalid {kind} request "{context.name}"')
+    return parts
+
+
+def _application(scheme: str, host: str, port: int | None, path: str) -> Target:
+    if scheme == "https":
+        return Target(host, port or 443, path, _unverified())
+    return Target(host, port or 80, path)
+
+
+@lru_cache(maxsize=1)
+def _unverified() -> ssl.SSLContext:
+    """For https to pods and services: nobody can tell which authority an application's certificate is from."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+HANDLERS.update({
+    ("", "pods", "proxy"): proxy_to_pod,
+    ("", "services", "proxy"): proxy_to_service,
+    ("", "nodes", "proxy"): proxy_to_node,
+})  # fmt: skip

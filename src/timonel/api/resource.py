@@ -63,6 +63,8 @@ class Strategy:
     """PUT without a resourceVersion overwrites whatever is there."""
     tracks_generation = True
     """metadata.generation starts at 1 and rises when anything but metadata and status changes."""
+    status_on_create = False
+    """Whether clients may create objects with a status; else it is dropped. True for Nodes."""
     generation_follows: tuple[str, ...] = ()
     """Fields of metadata whose changes raise the generation too: a Deployment's annotations."""
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from timonel.api import refs
+from timonel.api.errors import FieldError
+from timonel.api.field_errors import Path, duplicate, forbidden, invalid
 from timonel.api.kinds.columns import AGE, NAME, NONE, UNKNOWN, cell_at, joined, plain
 from timonel.api.kinds.fields import flag_at
+from timonel.api.kinds.pod.resources import check_quantity, is_counted
+from timonel.api.kinds.pod.scheduling import TAINT_EFFECTS
+from timonel.api.kinds.resource_lists import canonical_resource_list, quantity_of
+from timonel.api.kinds.rules import Errors, check_choice, check_cidr, check_qualified_name, is_dual_stack
 from timonel.api.kinds.subresources import PROXY_VERBS, STATUS
+from timonel.api.names import validate_label_value
 from timonel.api.objects import Object, find_by, get_path, labels_of
 from timonel.api.resource import Column, Resource, Strategy, Subresource
 
@@ -13,8 +20,104 @@ ROLE_PREFIX = "node-role.kubernetes.io/"
 ROLE_LABEL = "kubernetes.io/role"
 
 
+NODE_INFO = (
+    "machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion", "kubeletVersion",
+    "kubeProxyVersion", "operatingSystem", "architecture",
+)  # fmt: skip
+_SPEC = Path("spec")
+_STATUS = Path("status")
+# Upstream reports taints below metadata.
+_TAINTS = Path("metadata") / "taints"
+_CIDRS = _SPEC / "podCIDRs"
+
+
 class NodeStrategy(Strategy):
     tracks_generation = False
+    status_on_create = True  # a kubelet registers with what it knows of its host
+
+    def default(self, obj: Object) -> None:
+        spec, status = obj.setdefault("spec", {}), obj.setdefault("status", {})
+        single, plural = spec.get("podCIDR"), spec.get("podCIDRs")
+        if single and (not plural or plural[0] != single):
+            spec["podCIDRs"] = [single]
+        elif plural and not single:
+            spec["podCIDR"] = plural[0]
+        for name in ("capacity", "allocatable"):
+            if status.get(name):
+                canonical_resource_list(status[name])
+        if status.get("allocatable") is None and status.get("capacity") is not None:
+            status["allocatable"] = dict(status["capacity"])
+        endpoints = status.setdefault("daemonEndpoints", {})
+        endpoints.setdefault("kubeletEndpoint", {"Port": 0})
+        info = status.setdefault("nodeInfo", {})
+        for name in NODE_INFO:
+            info.setdefault(name, "")
+
+    def prepare_create(self, obj: Object) -> None:
+        obj["spec"].pop("configSource", None)
+        obj["status"].pop("config", None)
+
+    def validate_create(self, obj: Object) -> list[FieldError]:
+        errors: Errors = []
+        spec = obj.get("spec") or {}
+        check_taints(errors, _TAINTS, spec.get("taints") or [])
+        _check_resources(errors, obj.get("status") or {})
+        cidrs = spec.get("podCIDRs") or []
+        for index, cidr in enumerate(cidrs):
+            check_cidr(errors, _CIDRS[index], cidr)
+        if len(cidrs) > 1:
+            addresses = [cidr.partition("/")[0] for cidr in cidrs]
+            if len(cidrs) > 2 or not is_dual_stack(addresses):
+                errors.append(invalid(_CIDRS, cidrs, "may specify no more than one CIDR for each IP family"))
+        return errors
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        errors: Errors = []
+        spec, before = new.get("spec") or {}, old.get("spec") or {}
+        status = new.get("status") or {}
+        _check_resources(errors, status)
+        seen: list[Object] = []
+        for index, address in enumerate(status.get("addresses") or ()):
+            if address in seen:
+                errors.append(duplicate((_STATUS / "addresses")[index], address))
+            seen.append(address)
+        if before.get("podCIDRs") and before["podCIDRs"] != spec.get("podCIDRs"):
+            errors.append(forbidden(_CIDRS, 'node updates may not change podCIDR except from "" to valid'))
+        if before.get("providerID") and before["providerID"] != spec.get("providerID"):
+            why = 'node updates may not change providerID except from "" to valid'
+            errors.append(forbidden(_SPEC / "providerID", why))
+        check_taints(errors, _TAINTS, spec.get("taints") or [])
+        if (spec.get("externalID") or "") != (before.get("externalID") or ""):
+            errors.append(forbidden(_SPEC / "externalID", "may not be updated"))
+        return errors
+
+    def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
+        return self.validate_update(new, old)
+
+
+def check_taints(errors: Errors, path: Path, taints: list[Object]) -> None:
+    """Each taint once for a key and an effect."""
+    seen: set[tuple[str, str]] = set()
+    for index, taint in enumerate(taints):
+        key, effect, here = taint.get("key") or "", taint.get("effect") or "", path[index]
+        check_qualified_name(errors, here / "key", key)
+        findings = validate_label_value(taint.get("value") or "")
+        if findings:
+            errors.append(invalid(here / "value", taint["value"], ";".join(findings)))
+        check_choice(errors, here / "effect", effect, TAINT_EFFECTS)
+        if (key, effect) in seen:
+            finding = duplicate(here, taint)
+            why = f"{finding.message}: taints must be unique by key and effect pair"
+            errors.append(FieldError(finding.reason, finding.field, why))
+        seen.add((key, effect))
+
+
+def _check_resources(errors: Errors, status: Object) -> None:
+    for kind in ("capacity", "allocatable"):
+        for name, amount in (status.get(kind) or {}).items():
+            value = quantity_of(amount)
+            if value is None or value < 0 or is_counted(name):
+                check_quantity(errors, _STATUS / kind / name, name, amount)
 
 
 def node_status_text(node: Object) -> str:

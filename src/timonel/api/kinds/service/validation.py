@@ -11,6 +11,7 @@ from timonel.api.field_errors import Path, duplicate, forbidden, invalid, not_su
 from timonel.api.kinds.rules import (
     PROTOCOLS,
     Errors,
+    check_choice,
     check_cidr,
     check_endpoint_ip,
     check_ip,
@@ -71,8 +72,7 @@ def validate_service(service: Object, old: Object | None) -> Errors:
     for index, address in enumerate(spec.get("externalIPs") or ()):
         if check_ip(errors, (_SPEC / "externalIPs")[index], address, known):
             check_endpoint_ip(errors, (_SPEC / "externalIPs")[index], address)
-    if kind not in _TYPES:
-        errors.append(not_supported(_SPEC / "type", kind, _TYPES) if kind else required(_SPEC / "type"))
+    check_choice(errors, _SPEC / "type", kind, _TYPES)
     _check_port_numbers(errors, kind, ports)
     _check_source_ranges(errors, service, old)
     _check_balancer_fields(errors, spec, kind)
@@ -87,12 +87,12 @@ def validate_service_update(service: Object, old: Object) -> Errors:
         _check_address_changes(errors, spec, before)
         if not is_headless(spec) and not is_headless(before):
             _check_family_changes(errors, spec, before)
-    if spec.get("type") == before.get("type") == "LoadBalancer":
-        if spec.get("loadBalancerClass") != before.get("loadBalancerClass"):
-            errors.append(invalid(_SPEC / "loadBalancerClass", spec.get("loadBalancerClass"), _SET_ONCE))
-    if needs_health_check(before) and needs_health_check(spec):
-        if spec.get("healthCheckNodePort") != before.get("healthCheckNodePort"):
-            errors.append(forbidden(_SPEC / "healthCheckNodePort", "field is immutable"))
+    kept = spec.get("loadBalancerClass") == before.get("loadBalancerClass")
+    if spec.get("type") == before.get("type") == "LoadBalancer" and not kept:
+        errors.append(invalid(_SPEC / "loadBalancerClass", spec.get("loadBalancerClass"), _SET_ONCE))
+    kept = spec.get("healthCheckNodePort") == before.get("healthCheckNodePort")
+    if needs_health_check(before) and needs_health_check(spec) and not kept:
+        errors.append(forbidden(_SPEC / "healthCheckNodePort", "field is immutable"))
     return errors + validate_service(service, old)
 
 
@@ -119,10 +119,7 @@ def _check_port(errors: Errors, path: Path, port: Object, names: set[str], *, mu
         errors.append(required(path / "name"))
     check_port(errors, path / "port", port.get("port") or 0)
     protocol = port.get("protocol")
-    if protocol not in PROTOCOLS:
-        errors.append(
-            not_supported(path / "protocol", protocol, PROTOCOLS) if protocol else required(path / "protocol")
-        )
+    check_choice(errors, path / "protocol", protocol, PROTOCOLS)
     check_port(errors, path / "targetPort", port.get("targetPort"))
     if port.get("appProtocol") is not None:
         check_qualified_name(errors, path / "appProtocol", port["appProtocol"])

@@ -1,0 +1,38 @@
+"""Entry point of the parts: `python -m timonel.cluster.part server|manager|agent SETTINGS_FILE`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from timonel.cluster.errors import UserError
+from timonel.cluster.process import run_process
+from timonel.cluster.settings import AgentSettings, ManagerSettings, ServerSettings, read_settings
+
+
+def run_part(part: str, settings_file: Path) -> None:
+    """Runs until stopped. Each part imports only what it needs: memory and start-up time are budgets."""
+    if part == "server":
+        from timonel.cluster.server import run_server
+
+        server = read_settings(ServerSettings, settings_file)
+        run_process(lambda: run_server(server))
+    elif part == "manager":
+        from timonel.cluster.manager import run_manager
+
+        manager = read_settings(ManagerSettings, settings_file)
+        run_process(lambda: run_manager(manager))
+    elif part == "agent":
+        from timonel.cluster.agent import run_agent
+
+        agent = read_settings(AgentSettings, settings_file)
+        run_process(lambda: run_agent(agent))
+    else:
+        raise UserError(f"unknown part {part!r}: there are server, manager and agent")
+
+
+if __name__ == "__main__":
+    try:
+        run_part(sys.argv[1], Path(sys.argv[2]))
+    except UserError as error:
+        sys.exit(f"timonel: {error}")

@@ -1,0 +1,115 @@
+"""The server process: store, API server, what guards it, and the objects every cluster starts with."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from timonel.api.clock import SystemClock
+from timonel.api.errors import AlreadyExists
+from timonel.api.objects import Object
+from timonel.api.refs import SECRETS, SERVICES
+from timonel.api.resource import Resource
+from timonel.apiserver.bootstrap.reconcile import reconcile_bootstrap
+from timonel.apiserver.config import ApiServerConfig
+from timonel.apiserver.security import SecurityConfig, build_security
+from timonel.apiserver.server import ApiServer
+from timonel.cluster.errors import UserError
+from timonel.cluster.pki import Pki, locate_pki
+from timonel.cluster.process import notify_when
+from timonel.cluster.settings import ServerSettings
+from timonel.storage.codec import Codec
+from timonel.storage.protocol import StoreError
+from timonel.storage.sqlite import open_sqlite
+from timonel.storage.transform import AesGcm, EncryptionKey
+
+logger = logging.getLogger(__name__)
+
+
+async def run_server(settings: ServerSettings) -> None:
+    """Until cancelled. Raises UserError when the store or a key file cannot be used."""
+    clock = SystemClock()
+    pki = locate_pki(Path(settings.pki))
+    config = ApiServerConfig(
+        bind_address=settings.bind_address,
+        port=settings.port,
+        cert_file=pki.apiserver.cert,
+        key_file=pki.apiserver.key,
+        client_ca_file=pki.ca.cert,
+        advertise_address=settings.advertise_address,
+        service_cidr=settings.service_cidr,
+        node_port_range=settings.node_port_range,
+    )
+    try:
+        store = await open_sqlite(settings.store, clock=clock, history_seconds=config.history_seconds)
+    except StoreError as error:
+        raise UserError(str(error)) from error
+    sealed = Codec(AesGcm([EncryptionKey("key1", pki.read_encryption_key())]))
+    plain = Codec()
+
+    def codec_of(row: Resource) -> Codec:
+        return sealed if row.ref == SECRETS else plain
+
+    try:
+        server = ApiServer(
+            config=config,
+            store=store,
+            clock=clock,
+            security=lambda made: build_security(
+                security_config(settings, pki), readers=made.registry, clock=clock, admission=made.admission
+            ),
+            codecs=codec_of,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.run(), name="apiserver")
+            tasks.create_task(_bootstrap(server, settings, pki), name="bootstrap")
+            tasks.create_task(notify_when(server.wait_ready), name="notify")
+    finally:
+        await store.close()
+
+
+def security_config(settings: ServerSettings, pki: Pki) -> SecurityConfig:
+    return SecurityConfig(
+        service_account_key_file=pki.service_account_key,
+        client_ca_file=pki.ca.cert,
+        front_proxy_ca_file=pki.front_proxy_ca.cert,
+        kubelet_ca_file=pki.ca.cert,
+        kubelet_client_cert_file=pki.kubelet_client.cert,
+        kubelet_client_key_file=pki.kubelet_client.key,
+        not_ready_toleration_seconds=settings.default_toleration_seconds,
+        unreachable_toleration_seconds=settings.default_toleration_seconds,
+        audit_log_file=Path(settings.data_dir) / "audit.log",
+    )
+
+
+async def _bootstrap(server: ApiServer, settings: ServerSettings, pki: Pki) -> None:
+    await server.wait_ready()
+    await reconcile_bootstrap(
+        server.registry, client_ca=pki.ca.cert.read_text(), front_proxy_ca=pki.front_proxy_ca.cert.read_text()
+    )
+    try:
+        await server.registry.create(SERVICES, dns_service(settings.dns_address), "kube-system")
+    except AlreadyExists:
+        return
+    logger.info("cluster DNS service created address=%s", settings.dns_address)
+
+
+def dns_service(address: str) -> Object:
+    """kube-system/kube-dns: holds the address and tells people where DNS is. Every node's agent answers at it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kube-dns",
+            "namespace": "kube-system",
+            "labels": {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true"},
+        },
+        "spec": {
+            "clusterIP": address,
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+            ],
+        },
+    }

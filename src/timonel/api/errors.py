@@ -56,6 +56,8 @@ class ApiError(Exception):
         self.status_code = self.code if code is None else code
         self.status_reason = self.reason if reason is None else reason
         self.details: Object = dict(details or {})
+        self.metadata: Object = {}
+        """ListMeta of the Status: an expired list puts a `continue` here."""
         if retry_after_seconds is not None:
             self.details["retryAfterSeconds"] = retry_after_seconds
 
@@ -68,7 +70,7 @@ class ApiError(Exception):
         status: Object = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
         }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from timonel.apiserver.security import SecurityConfig
+
 
 @dataclass(frozen=True, kw_only=True)
 class ApiServerConfig:
@@ -20,10 +22,8 @@ class ApiServerConfig:
     client_ca_file: Path | None = None
     """Client certificates signed by it are asked for and accepted; they stay optional."""
 
-    authentication: object | None = None
-    """Settings of `timonel.apiserver.authn`; None: an `Authenticator` must be handed over."""
-    data_dir: Path | None = None
-    """Where keys and the audit log live; None: nothing is written outside the store."""
+    security: SecurityConfig
+    """Who may ask what; keys, tokens, the audit log."""
 
     advertise_address: str = ""
     """The address in the Endpoints of default/kubernetes; empty: the bind address, or the host's own."""

@@ -31,6 +31,8 @@ class Route:
     resource: str = ""
     name: str = ""
     subresource: str = ""
+    selector_name: str = ""
+    """metadata.name of the field selector of a list, watch or deletecollection: for authorisation, it is the name."""
     rest: str = ""
     """What follows the subresource: the path that pods/proxy passes on."""
 
@@ -96,8 +98,8 @@ def parse_route(method: str, target: str) -> Route:
             route.verb = "watch" if watching or route.flag("watch") else "list"
         elif verb == "delete" and not route.name:
             route.verb = "deletecollection"
-    if route.verb in ("list", "watch", "deletecollection") and not route.name:
-        route.name = _name_in_selector(route.text("fieldSelector"))
+    if query and route.verb in ("list", "watch", "deletecollection") and not route.name:
+        route.selector_name = _name_in_selector(route.text("fieldSelector"))
     return route
 
 

@@ -1,0 +1,206 @@
+"""What is served, told to clients: /api, /apis, one document per group version, and all of it in one (aggregated).
+
+Made of the resource table alone, once, as bytes. Source: kubernetes.io/docs/concepts/overview/kubernetes-api
+("Discovery API") and the apidiscovery.k8s.io/v2 types.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import orjson
+
+from timonel.api.objects import Object
+from timonel.api.resource import Resource, ResourceTable, Subresource
+
+AGGREGATED_GROUP = "apidiscovery.k8s.io"
+_AGGREGATED_VERSIONS = ("v2", "v2beta1")
+_GROUP_ORDER = (
+    "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling",
+    "batch", "certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io",
+    "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io",
+    "discovery.k8s.io", "resource.k8s.io", "flowcontrol.apiserver.k8s.io",
+)  # fmt: skip
+"""Clients that look for a kind without a group take the first one: upstream's order of groups."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """`etag` includes its quotes; "" for documents that are not cached by clients."""
+
+    body: bytes
+    content_type: str = "application/json"
+    etag: str = ""
+
+
+class Discovery:
+    def __init__(self, table: ResourceTable) -> None:
+        self._table = table
+        self._documents: dict[str, Document] = {}
+
+    def groups(self) -> dict[str, list[str]]:
+        """Versions by group, groups in upstream's order, the legacy group "" left out."""
+        found: dict[str, list[str]] = {}
+        for row in self._table.rows:
+            if row.ref.group and row.ref.version not in found.setdefault(row.ref.group, []):
+                found[row.ref.group].append(row.ref.version)
+        order = {group: position for position, group in enumerate(_GROUP_ORDER)}
+        return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+    def document(self, path: str, accept: str, server_address: str) -> Document | None:
+        """The document at "/api", "/apis", "/apis/apps", "/apis/apps/v1" …; None when nothing is there."""
+        parts = path.strip("/").split("/")
+        version = _aggregated_version(accept) if len(parts) == 1 else ""
+        key = f"{path.rstrip('/')}#{version}#{server_address if parts == ['api'] else ''}"
+        document = self._documents.get(key)
+        if document is None:
+            document = self._aggregated(parts[0], version) if version else self._plain(parts, server_address)
+            if document is not None and len(self._documents) < 256:
+                self._documents[key] = document
+        return document
+
+    def _plain(self, parts: list[str], server_address: str) -> Document | None:
+        groups = self.groups()
+        match parts:
+            case ["api"]:
+                content: Object = {
+                    "kind": "APIVersions",
+                    "versions": ["v1"],
+                    "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server_address}],
+                }
+            case ["apis"]:
+                content = {
+                    "kind": "APIGroupList",
+                    "apiVersion": "v1",
+                    "groups": [_group(name, versions) for name, versions in groups.items()],
+                }
+            case ["apis", group] if group in groups:
+                content = {"kind": "APIGroup", "apiVersion": "v1", **_group(group, groups[group])}
+            case ["api", "v1"]:
+                content = {
+                    "kind": "APIResourceList",
+                    "groupVersion": "v1",
+                    "resources": list(_resources(self._rows("", "v1"))),
+                }
+            case ["apis", group, version] if version in groups.get(group, ()):
+                content = {
+                    "kind": "APIResourceList",
+                    "apiVersion": "v1",
+                    "groupVersion": f"{group}/{version}",
+                    "resources": list(_resources(self._rows(group, version))),
+                }
+            case _:
+                return None
+        return Document(orjson.dumps(content) + b"\n")
+
+    def _rows(self, group: str, version: str) -> list[Resource]:
+        rows = [row for row in self._table.rows if (row.ref.group, row.ref.version) == (group, version)]
+        return sorted(rows, key=lambda row: row.ref.plural)
+
+    def _aggregated(self, root: str, version: str) -> Document:
+        if root == "api":
+            items = [{"metadata": {"creationTimestamp": None}, "versions": [self._aggregated_of("", "v1")]}]
+        else:
+            items = [
+                {
+                    "metadata": {"name": group, "creationTimestamp": None},
+                    "versions": [self._aggregated_of(group, each) for each in versions],
+                }
+                for group, versions in self.groups().items()
+            ]
+        body = orjson.dumps({
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": f"{AGGREGATED_GROUP}/{version}",
+            "metadata": {},
+            "items": items,
+        })  # fmt: skip
+        etag = '"' + hashlib.sha512(body).hexdigest().upper() + '"'
+        content_type = f"application/json;g={AGGREGATED_GROUP};v={version};as=APIGroupDiscoveryList"
+        return Document(body + b"\n", content_type, etag)
+
+    def _aggregated_of(self, group: str, version: str) -> Object:
+        resources = []
+        for row in self._rows(group, version):
+            entry: Object = {
+                "resource": row.ref.plural,
+                "responseKind": {"group": group, "version": version, "kind": row.ref.kind},
+                "scope": "Namespaced" if row.ref.namespaced else "Cluster",
+                "singularResource": row.singular,
+                "verbs": sorted(row.verbs),
+            }
+            if row.short_names:
+                entry["shortNames"] = list(row.short_names)
+            if row.categories:
+                entry["categories"] = list(row.categories)
+            if row.subresources:
+                entry["subresources"] = [
+                    {"subresource": sub.name, "responseKind": _kind_of(row, sub), "verbs": sorted(sub.verbs)}
+                    for sub in sorted(row.subresources, key=lambda sub: sub.name)
+                ]
+            resources.append(entry)
+        return {"version": version, "resources": resources, "freshness": "Current"}
+
+
+def _aggregated_version(accept: str) -> str:
+    """The version of aggregated discovery the client prefers to the plain form; "" for plain."""
+    for clause in accept.split(","):
+        kind, *rest = (part.strip() for part in clause.split(";"))
+        parameters = dict(part.partition("=")[::2] for part in rest)
+        if kind not in ("application/json", "*/*"):
+            continue
+        if not parameters.get("as"):
+            return ""
+        if (
+            parameters["as"] == "APIGroupDiscoveryList"
+            and parameters.get("g") == AGGREGATED_GROUP
+            and parameters.get("v") in _AGGREGATED_VERSIONS
+        ):
+            return parameters["v"]
+    return ""
+
+
+def _group(name: str, versions: list[str]) -> Object:
+    listed = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
+    return {"name": name, "versions": listed, "preferredVersion": listed[0]}
+
+
+def _kind_of(row: Resource, sub: Subresource) -> Object:
+    if not sub.kind:
+        return {"group": row.ref.group, "version": row.ref.version, "kind": row.ref.kind}
+    return {"group": sub.group, "version": sub.version or row.ref.version, "kind": sub.kind}
+
+
+def _resources(rows: Iterable[Resource]) -> Iterable[Object]:
+    for row in rows:
+        entry: Object = {
+            "name": row.ref.plural,
+            "singularName": row.singular,
+            "namespaced": row.ref.namespaced,
+            "kind": row.ref.kind,
+            "verbs": sorted(row.verbs),
+        }
+        if row.short_names:
+            entry["shortNames"] = list(row.short_names)
+        if row.categories:
+            entry["categories"] = list(row.categories)
+        if row.storage_prefix:
+            digest = hashlib.sha256(f"{row.ref.group}/{row.ref.version}/{row.ref.kind}".encode()).digest()
+            entry["storageVersionHash"] = _base64(digest[:8])
+        yield entry
+        for sub in sorted(row.subresources, key=lambda sub: sub.name):
+            kind = _kind_of(row, sub)
+            made: Object = {
+                "name": f"{row.ref.plural}/{sub.name}",
+                "singularName": "",
+                "namespaced": row.ref.namespaced,
+            }
+            if sub.kind:
+                made |= {"group": kind["group"], "version": kind["version"]}
+            yield made | {"kind": kind["kind"], "verbs": sorted(sub.verbs)}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,166 @@
+"""Paths and operations of the resource table, in terms both OpenAPI versions share.
+
+Clients read less of them than one might think: kubectl looks for a PATCH of the kind with the parameters `dryRun` and
+`fieldValidation`; generators and API browsers read the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from timonel.api.objects import Object
+from timonel.api.resource import Resource, ResourceTable
+from timonel.apiserver.registry.patching import PATCH_TYPES
+
+META = "io.k8s.apimachinery.pkg.apis.meta.v1"
+STATUS = f"{META}.Status"
+PATCH = f"{META}.Patch"
+DELETE_OPTIONS = f"{META}.DeleteOptions"
+WATCH_EVENT = f"{META}.WatchEvent"
+SHARED = (STATUS, PATCH, DELETE_OPTIONS, WATCH_EVENT)
+_KIND_DEFINITIONS = {
+    ("autoscaling", "v1", "Scale"): "io.k8s.api.autoscaling.v1.Scale",
+    ("policy", "v1", "Eviction"): "io.k8s.api.policy.v1.Eviction",
+    ("", "v1", "Binding"): "io.k8s.api.core.v1.Binding",
+    ("authentication.k8s.io", "v1", "TokenRequest"): "io.k8s.api.authentication.v1.TokenRequest",
+}
+STREAMING = frozenset({"log", "exec", "attach", "portforward", "proxy"})
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    name: str
+    type: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`definition` is the body's and the answer's; "" for streams, which are no JSON."""
+
+    path: str
+    method: str
+    verb: str
+    """Of the kind: "list", "patch" … as x-kubernetes-action says it."""
+    operation_id: str
+    kind: Object
+    body: str
+    answer: str
+    consumes: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    namespaced: bool
+    named: bool
+    tag: str
+
+
+_PRETTY = Parameter("pretty", "string", "If 'true', then the output is pretty printed.")
+_DRY_RUN = Parameter("dryRun", "string", "With 'All', nothing is stored; all else is done.")
+_MANAGER = Parameter("fieldManager", "string", "The name under which the changed fields are managed.")
+_VALIDATION = Parameter("fieldValidation", "string", "What unknown and duplicate fields lead to: Ignore, Warn, Strict.")
+_FORCE = Parameter("force", "boolean", "Server-side apply takes fields from other managers.")
+_WRITE = (_DRY_RUN, _MANAGER, _VALIDATION)
+_LIST = (
+    Parameter("allowWatchBookmarks", "boolean", "A watch wants events of type BOOKMARK."),
+    Parameter("continue", "string", "The token of the page before."),
+    Parameter("fieldSelector", "string", "Restricts the result by fields."),
+    Parameter("labelSelector", "string", "Restricts the result by labels."),
+    Parameter("limit", "integer", "The size of a page."),
+    Parameter("resourceVersion", "string", "Constrains how old the answer may be."),
+    Parameter("resourceVersionMatch", "string", "How resourceVersion is meant: Exact or NotOlderThan."),
+    Parameter("sendInitialEvents", "boolean", "A watch begins with the present state."),
+    Parameter("timeoutSeconds", "integer", "How long a list or watch may take."),
+    Parameter("watch", "boolean", "Watches instead of listing."),
+)
+_DELETE = (
+    _DRY_RUN,
+    Parameter("gracePeriodSeconds", "integer", "How long the object may take to end."),
+    Parameter("orphanDependents", "boolean", "Deprecated: use propagationPolicy."),
+    Parameter("propagationPolicy", "string", "What becomes of dependents: Orphan, Background, Foreground."),
+)
+_METHODS = {
+    "get": "get", "list": "get", "create": "post", "update": "put", "patch": "patch", "delete": "delete",
+    "deletecollection": "delete",
+}  # fmt: skip
+_ACTIONS = {"create": "post", "update": "put"}
+_OPERATION_NAMES = {"get": "read", "update": "replace", "deletecollection": "deleteCollection"}
+_PARAMETERS = {
+    "create": _WRITE, "update": _WRITE, "patch": (*_WRITE, _FORCE), "list": _LIST, "delete": _DELETE,
+    "deletecollection": (*_DELETE, *_LIST),
+}  # fmt: skip
+_BODY_TYPES = ("application/json", "application/yaml")
+
+
+def operations(table: ResourceTable, group: str, version: str) -> Iterator[Operation]:
+    for row in table.rows:
+        if (row.ref.group, row.ref.version) == (group, version):
+            yield from _of_resource(row)
+
+
+def _of_resource(row: Resource) -> Iterator[Operation]:
+    ref = row.ref
+    placeholder = "{namespace}" if ref.namespaced else ""
+    collection, item = ref.path(placeholder), ref.path(placeholder, "{name}")
+    for verb in row.verbs:
+        if verb == "watch":
+            continue
+        named = verb not in ("list", "create", "deletecollection")
+        yield _operation(row, verb, item if named else collection, row.definition, named=named)
+        if verb == "list" and ref.namespaced:
+            yield _operation(row, verb, ref.path(), row.definition, named=False, all_namespaces=True)
+    for sub in row.subresources:
+        key = (sub.group, sub.version or ref.version, sub.kind)
+        definition = _KIND_DEFINITIONS.get(key, row.definition if not sub.kind else "")
+        if sub.name in STREAMING:
+            definition = ""
+        kind = {"group": key[0], "version": key[1], "kind": sub.kind} if sub.kind else None
+        for verb in sub.verbs:
+            yield _operation(row, verb, f"{item}/{sub.name}", definition, named=True, subresource=sub.name, kind=kind)
+
+
+def _operation(
+    row: Resource, verb: str, path: str, definition: str, *, named: bool, subresource: str = "",
+    all_namespaces: bool = False, kind: Object | None = None,
+) -> Operation:  # fmt: skip
+    ref = row.ref
+    body = {"patch": PATCH, "delete": DELETE_OPTIONS, "deletecollection": DELETE_OPTIONS}.get(verb, "")
+    if verb in ("create", "update"):
+        body = definition
+    answer = definition
+    if verb == "list":
+        answer = f"{definition}List"
+    elif verb == "deletecollection" or (verb == "delete" and not subresource):
+        answer = STATUS
+    elif not definition:
+        answer = ""
+        body = ""
+    scope = "" if all_namespaces or not ref.namespaced else "Namespaced"
+    suffix = "ForAllNamespaces" if all_namespaces else ""
+    name = "connect" if subresource in STREAMING else _OPERATION_NAMES.get(verb, verb)
+    method = _METHODS[verb]
+    if name == "connect":
+        name += method.capitalize()
+    tag = f"{_camel(ref.group)}_{ref.version}"
+    operation_id = f"{name}{_pascal(tag)}{scope}{ref.kind}{subresource.capitalize()}{suffix}"
+    return Operation(
+        path,
+        method,
+        "connect" if subresource in STREAMING else _ACTIONS.get(verb, verb),
+        operation_id,
+        kind or {"group": ref.group, "version": ref.version, "kind": ref.kind},
+        body,
+        answer,
+        PATCH_TYPES if verb == "patch" else _BODY_TYPES if body else (),
+        (_PRETTY, *_PARAMETERS.get(verb, ())),
+        ref.namespaced and not all_namespaces,
+        named,
+        tag,
+    )
+
+
+def _camel(group: str) -> str:
+    return group.removesuffix(".k8s.io").split(".")[0] or "core"
+
+
+def _pascal(tag: str) -> str:
+    return "".join(part.capitalize() for part in tag.split("_"))

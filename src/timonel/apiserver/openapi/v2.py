@@ -1,0 +1,87 @@
+"""OpenAPI v2 (Swagger): everything in one document, for kubectl before 1.27 and for generators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from timonel import GIT_VERSION
+from timonel.api.objects import Object
+from timonel.api.resource import ResourceTable
+from timonel.apiserver.openapi.definitions import clean, load_definitions, reachable
+from timonel.apiserver.openapi.operations import SHARED, Operation, Parameter, operations
+
+_PREFIX = "#/definitions/"
+_ANSWER_TYPES = ["application/json", "application/yaml"]
+
+
+def swagger(table: ResourceTable) -> Object:
+    """The whole document. 20 MB as dicts: encode it and drop it, off the event loop."""
+    versions = dict.fromkeys((row.ref.group, row.ref.version) for row in table.rows)
+    found = [operation for group, version in versions for operation in operations(table, group, version)]
+    definitions = load_definitions()
+    roots = {*SHARED, *(name for operation in found for name in (operation.body, operation.answer) if name)}
+    names = reachable(definitions, roots)
+    return {
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": GIT_VERSION},
+        "paths": _paths(found),
+        "definitions": {name: clean(name, definitions[name], reference=_reference, version=2) for name in names},
+        "securityDefinitions": {"BearerToken": {"description": "Bearer Token authentication", "type": "apiKey",
+                                                "name": "authorization", "in": "header"}},
+        "security": [{"BearerToken": []}],
+    }  # fmt: skip
+
+
+def _reference(name: str, beside: Object) -> Object:
+    return {**beside, "$ref": _PREFIX + name}
+
+
+def _paths(found: Iterable[Operation]) -> Object:
+    paths: Object = {}
+    for operation in found:
+        item = paths.setdefault(operation.path, {})
+        item[operation.method] = _operation(operation)
+        if "parameters" not in item and (shared := list(_path_parameters(operation))):
+            item["parameters"] = shared
+    return paths
+
+
+def _operation(operation: Operation) -> Object:
+    parameters = [_parameter(parameter, "query") for parameter in operation.parameters]
+    if operation.body:
+        body: Object = {"name": "body", "in": "body", "schema": {"$ref": _PREFIX + operation.body}}
+        if operation.verb not in ("delete", "deletecollection"):
+            body["required"] = True
+        parameters.insert(0, body)
+    answer: Object = {"description": "OK"}
+    if operation.answer:
+        answer["schema"] = {"$ref": _PREFIX + operation.answer}
+    made: Object = {
+        "tags": [operation.tag],
+        "operationId": operation.operation_id,
+        "produces": _ANSWER_TYPES,
+        "parameters": parameters,
+        "responses": {"200": answer, "401": {"description": "Unauthorized"}},
+        "schemes": ["https"],
+        "x-kubernetes-action": operation.verb,
+        "x-kubernetes-group-version-kind": operation.kind,
+    }
+    if operation.consumes:
+        made["consumes"] = list(operation.consumes)
+    return made
+
+
+def _path_parameters(operation: Operation) -> Iterable[Object]:
+    if operation.named:
+        yield _parameter(Parameter("name", "string", "name of the object"), "path")
+    if operation.namespaced:
+        yield _parameter(Parameter("namespace", "string", "namespace of the object"), "path")
+
+
+def _parameter(parameter: Parameter, place: str) -> Object:
+    made: Object = {"name": parameter.name, "in": place, "description": parameter.description}
+    made["type"] = parameter.type
+    made["uniqueItems"] = True
+    if place == "path":
+        made["required"] = True
+    return made

@@ -1,0 +1,104 @@
+"""Paths that name no resource: discovery, OpenAPI, health, version, metrics, and what neighbours register."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from timonel.api.errors import MethodNotAllowed
+from timonel.apiserver.discovery import Document
+from timonel.apiserver.negotiation import is_pretty
+from timonel.apiserver.responses import Reply, json_reply, text_reply
+from timonel.apiserver.routing import Route
+from timonel.apiserver.version import version_info
+
+if TYPE_CHECKING:
+    from timonel.apiserver.server import ApiServer
+
+PathHandler = Callable[["ApiServer", web.BaseRequest, Route, str], Awaitable[web.StreamResponse]]
+"""Gets the audit id as last argument."""
+
+PATHS: dict[str, PathHandler] = {}
+"""First segment of the path, or the whole path, -> handler. Authorisation has been done by then."""
+
+
+async def answer_path(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
+    handler = PATHS.get(route.path) or PATHS.get(route.path.split("/")[1])
+    if handler is None:
+        return _nothing_here(audit_id)
+    if route.verb not in ("get", "head"):
+        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+    return await handler(server, request, route, audit_id)
+
+
+async def _discovery(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
+    document = server.discovery.document(route.path, request.headers.get("Accept", ""), server.public_address)
+    if document is None:
+        return _nothing_here(audit_id)
+    return answer_document(request, document, audit_id)
+
+
+async def _openapi(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
+    document = await server.openapi.document(route.path, request.headers.get("Accept", ""), route.text("hash"))
+    if document is None:
+        return _nothing_here(audit_id)
+    return answer_document(request, document, audit_id)
+
+
+async def _version(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
+    pretty = is_pretty(route.query.get("pretty"), request.headers.get("User-Agent", ""))
+    return json_reply(version_info(), pretty=pretty, audit_id=audit_id)
+
+
+async def _health(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
+    verbose = "verbose" in route.query
+    found = server.health.answer(route.path, verbose=verbose, exclude=frozenset(route.query.get("exclude", ())))
+    if found is None:
+        return _nothing_here(audit_id)
+    status, text = found
+    return text_reply(text, status=status, audit_id=audit_id)
+
+
+async def _metrics(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
+    body, content_type = server.metrics.render(request.headers.get("Accept", ""))
+    return Reply(body, content_type=content_type, audit_id=audit_id)
+
+
+async def _index(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
+    groups = server.discovery.groups()
+    paths = ["/api", "/api/v1", "/apis"]
+    for group, versions in groups.items():
+        paths += [f"/apis/{group}", *(f"/apis/{group}/{version}" for version in versions)]
+    for name, checks in server.health.groups.items():
+        paths += [f"/{name}", *(f"/{name}/{check}" for check in checks)]
+    paths += [f"/{path.lstrip('/')}" for path in PATHS if path not in ("", "api", "apis", *server.health.groups)]
+    return json_reply({"paths": sorted(set(paths))}, pretty=True, audit_id=audit_id)
+
+
+def answer_document(request: web.BaseRequest, document: Document, audit_id: str) -> Reply:
+    """304 when the client has it already."""
+    extra = [("Vary", "Accept")]
+    if document.etag:
+        extra.append(("ETag", document.etag))
+        if request.headers.get("If-None-Match", "").removeprefix("W/") == document.etag:
+            return Reply(status=304, content_type=document.content_type, audit_id=audit_id, extra=extra)
+    return Reply(document.body, content_type=document.content_type, audit_id=audit_id, extra=extra)
+
+
+def _nothing_here(audit_id: str) -> Reply:
+    return text_reply("404 page not found\n", status=404, audit_id=audit_id)
+
+
+PATHS.update({
+    "": _index,
+    "api": _discovery,
+    "apis": _discovery,
+    "openapi": _openapi,
+    "version": _version,
+    "livez": _health,
+    "readyz": _health,
+    "healthz": _health,
+    "metrics": _metrics,
+})  # fmt: skip

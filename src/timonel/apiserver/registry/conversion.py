@@ -1,0 +1,28 @@
+"""Resources served in another shape than they are stored in: one storage, one cache, two views.
+
+Only Events so far: events.k8s.io/v1 over core/v1. Everything behind the HTTP edge works on the stored shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+
+from timonel.api.kinds.events import from_core, to_core
+from timonel.api.objects import Object
+from timonel.api.refs import EVENTS_V1, ResourceRef
+from timonel.storage.cached_object import CachedObject
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    to_stored: Callable[[Object], Object]
+    to_served: Callable[[Object], Object]
+
+    def serve(self, cached: CachedObject) -> bytes:
+        return orjson.dumps(self.to_served(cached.obj))
+
+
+CONVERSIONS: dict[ResourceRef, Conversion] = {EVENTS_V1: Conversion(to_core, from_core)}

@@ -1,0 +1,239 @@
+"""metadata of every kind: what the server sets, what clients may not, and what is refused.
+
+Source: kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta and the API conventions "Metadata".
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from timonel.api.clock import format_time
+from timonel.api.errors import BadRequest, FieldError
+from timonel.api.field_errors import Path, forbidden, invalid, required, too_long
+from timonel.api.names import (
+    mask_trailing_dash,
+    validate_dns1035_label,
+    validate_dns1123_label,
+    validate_dns1123_subdomain,
+    validate_label_value,
+    validate_path_segment,
+    validate_qualified_name,
+)
+from timonel.api.objects import Object
+from timonel.api.refs import ResourceRef
+
+ORPHAN = "orphan"
+FOREGROUND = "foregroundDeletion"
+MAX_ANNOTATIONS_BYTES = 256 * 1024
+_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""Upstream's: no vowels, so that no words come out, and no digits that look like letters."""
+_SUFFIX_LENGTH = 5
+_MAX_GENERATED_PREFIX = 63 - _SUFFIX_LENGTH
+_METADATA = Path("metadata")
+
+NameCheck = Callable[[str], list[str]]
+_NAME_CHECKS: Mapping[tuple[str, str], NameCheck] = {
+    ("", "namespaces"): validate_dns1123_label,
+    ("", "services"): validate_dns1035_label,
+    ("rbac.authorization.k8s.io", "roles"): validate_path_segment,
+    ("rbac.authorization.k8s.io", "rolebindings"): validate_path_segment,
+    ("rbac.authorization.k8s.io", "clusterroles"): validate_path_segment,
+    ("rbac.authorization.k8s.io", "clusterrolebindings"): validate_path_segment,
+}
+_WIPED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
+
+
+def name_check(ref: ResourceRef) -> NameCheck:
+    """The format of a kind's names; most are DNS subdomains."""
+    return _NAME_CHECKS.get((ref.group, ref.plural), validate_dns1123_subdomain)
+
+
+def metadata_of(obj: Object) -> Object:
+    """obj.metadata, made if missing. Raises BadRequest if it is no map (the schema check finds that first)."""
+    metadata = obj.setdefault("metadata", {})
+    if not isinstance(metadata, dict):
+        raise BadRequest("metadata must be an object")
+    return metadata
+
+
+def match_namespace(metadata: Object, namespace: str) -> None:
+    """Puts the URL's namespace into the object. Raises BadRequest if it names another."""
+    given = metadata.get("namespace") or ""
+    if given == namespace:
+        return
+    if given:
+        raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+    metadata["namespace"] = namespace
+
+
+def fill_created(metadata: Object, now: datetime, *, tracks_generation: bool) -> None:
+    """What the server alone sets on a new object."""
+    for name in _WIPED:
+        metadata.pop(name, None)
+    metadata["uid"] = str(uuid.uuid4())
+    metadata["creationTimestamp"] = format_time(now)
+    if tracks_generation:
+        metadata["generation"] = 1
+    else:
+        metadata.pop("generation", None)
+
+
+def generate_name(prefix: str) -> str:
+    suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(_SUFFIX_LENGTH))
+    return prefix[:_MAX_GENERATED_PREFIX] + suffix
+
+
+def fill_updated(new: Object, old: Object) -> None:
+    """What an update may never change; both are metadata."""
+    for name in ("uid", "creationTimestamp"):
+        if name in old:
+            new[name] = old[name]
+    if old.get("deletionTimestamp"):
+        new["deletionTimestamp"] = old["deletionTimestamp"]
+        if "deletionGracePeriodSeconds" in old:
+            new["deletionGracePeriodSeconds"] = old["deletionGracePeriodSeconds"]
+    else:
+        new.pop("deletionTimestamp", None)
+        new.pop("deletionGracePeriodSeconds", None)
+    if "generation" in old:
+        new["generation"] = old["generation"]
+    else:
+        new.pop("generation", None)
+    new.pop("selfLink", None)
+
+
+def restore_for_status(new: Object, old: Object) -> None:
+    """An update of a status keeps the object's metadata, but for what upstream lets it carry along."""
+    kept = {name: new[name] for name in ("labels", "annotations", "finalizers", "managedFields") if name in new}
+    resource_version = new.get("resourceVersion")
+    uid = new.get("uid")
+    new.clear()
+    new.update({name: value for name, value in old.items() if name not in ("labels", "annotations", "finalizers")})
+    new.pop("managedFields", None)
+    new.update(kept)
+    for name, value in (("resourceVersion", resource_version), ("uid", uid)):
+        if value:
+            new[name] = value
+
+
+def dedupe_owners(metadata: Object, warnings: list[str]) -> None:
+    """Owner references repeated word for word are dropped, with upstream's warning."""
+    owners = metadata.get("ownerReferences")
+    if not owners or len(owners) < 2:
+        return
+    kept: list[Any] = []
+    for owner in owners:
+        if owner in kept:
+            warnings.append(
+                f".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, "
+                f"and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
+                f"[{owner.get('uid', '')}]"
+            )
+        else:
+            kept.append(owner)
+    metadata["ownerReferences"] = kept
+
+
+def validate_metadata(metadata: Object, ref: ResourceRef, *, check_name: bool) -> list[FieldError]:
+    """Findings about one object's metadata. `check_name`: on create; later, names are immutable and known good."""
+    found: list[FieldError] = []
+    if check_name:
+        found += _validate_name(metadata, ref)
+    if not ref.namespaced and metadata.get("namespace"):
+        found.append(forbidden(_METADATA / "namespace", "not allowed on this type"))
+    if labels := metadata.get("labels"):
+        found += validate_labels(labels, _METADATA / "labels")
+    if annotations := metadata.get("annotations"):
+        found += validate_annotations(annotations, _METADATA / "annotations")
+    if owners := metadata.get("ownerReferences"):
+        found += _validate_owners(owners)
+    if finalizers := metadata.get("finalizers"):
+        path = _METADATA / "finalizers"
+        found += [invalid(path, name, why) for name in finalizers for why in validate_qualified_name(name)]
+        if ORPHAN in finalizers and FOREGROUND in finalizers:
+            found.append(invalid(path, finalizers, f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"))
+    return found
+
+
+def validate_metadata_update(new: Object, old: Object) -> list[FieldError]:
+    found: list[FieldError] = []
+    if old.get("deletionTimestamp"):
+        extra = sorted(set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()))
+        if extra:
+            listed = "[]string{" + ", ".join(f'"{name}"' for name in extra) + "}"
+            found.append(
+                forbidden(
+                    _METADATA / "finalizers",
+                    "no new finalizers can be added if the object is being deleted, found new finalizers " + listed,
+                )
+            )
+    for name in ("name", "namespace", "uid"):
+        if (new.get(name) or "") != (old.get(name) or ""):
+            found.append(invalid(_METADATA / name, new.get(name) or "", "field is immutable"))
+    return found
+
+
+def validate_labels(labels: Mapping[str, str], path: Path) -> list[FieldError]:
+    found = []
+    for key, value in labels.items():
+        found += [invalid(path, key, why) for why in validate_qualified_name(key)]
+        found += [invalid(path, value, why) for why in validate_label_value(value)]
+    return found
+
+
+def validate_annotations(annotations: Mapping[str, str], path: Path) -> list[FieldError]:
+    found = [invalid(path, key, why) for key in annotations for why in validate_qualified_name(key.lower())]
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
+    if size > MAX_ANNOTATIONS_BYTES:
+        found.append(too_long(path, MAX_ANNOTATIONS_BYTES))
+    return found
+
+
+def _validate_name(metadata: Object, ref: ResourceRef) -> list[FieldError]:
+    check = name_check(ref)
+    found = []
+    prefix = metadata.get("generateName") or ""
+    if prefix:
+        found += [invalid(_METADATA / "generateName", prefix, why) for why in check(mask_trailing_dash(prefix))]
+    name = metadata.get("name") or ""
+    if not name:
+        found.append(required(_METADATA / "name", "name or generateName is required"))
+    else:
+        found += [invalid(_METADATA / "name", name, why) for why in check(name)]
+    if ref.namespaced:
+        namespace = metadata.get("namespace") or ""
+        found += [invalid(_METADATA / "namespace", namespace, why) for why in validate_dns1123_label(namespace)]
+    return found
+
+
+def _validate_owners(owners: list[Object]) -> list[FieldError]:
+    path = _METADATA / "ownerReferences"
+    found = []
+    controller = ""
+    for owner in owners:
+        api_version = owner.get("apiVersion") or ""
+        if not api_version.rpartition("/")[2]:
+            found.append(invalid(path / "apiVersion", api_version, "version must not be empty"))
+        for name in ("kind", "name", "uid"):
+            if not owner.get(name):
+                found.append(invalid(path / name, owner.get(name) or "", "must not be empty"))
+        if owner.get("kind") == "Event" and api_version == "v1":
+            found.append(invalid(path, owner, "/v1, Kind=Event is disallowed from being an owner"))
+        if owner.get("controller"):
+            this = f"{owner.get('kind')}/{owner.get('name')}"
+            if controller:
+                found.append(
+                    invalid(
+                        path,
+                        owners,
+                        'Only one reference can have Controller set to true. Found "true" in references for '
+                        f"{controller} and {this}",
+                    )
+                )
+            else:
+                controller = this
+    return found

@@ -1,0 +1,144 @@
+"""All resources of one server: their caches, their write paths, and how neighbours in this process reach them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from timonel.api.clock import Clock
+from timonel.api.objects import Object
+from timonel.api.refs import ResourceRef
+from timonel.api.resource import Resource, ResourceTable
+from timonel.apiserver.admission.chain import Admission
+from timonel.apiserver.registry.calls import own_call
+from timonel.apiserver.registry.conversion import CONVERSIONS
+from timonel.apiserver.registry.resource_registry import Allocation, ResourceRegistry, Transform, Written
+from timonel.storage.cache import WatchCache
+from timonel.storage.cached_object import CachedObject
+from timonel.storage.codec import Codec
+from timonel.storage.protocol import Store
+
+INDEXED_FIELDS = {"/registry/pods/": ("spec.nodeName",)}
+"""Kubelets list and watch by node: without the index every pod would be looked at for each of them."""
+_RETURNS_DELETED = frozenset({
+    ("", "namespaces"), ("", "persistentvolumeclaims"), ("", "persistentvolumes"), ("", "pods"), ("", "podtemplates"),
+    ("", "resourcequotas"), ("", "serviceaccounts"), ("", "services"), ("storage.k8s.io", "storageclasses"),
+    ("storage.k8s.io", "csidrivers"), ("storage.k8s.io", "csinodes"), ("storage.k8s.io", "volumeattachments"),
+})  # fmt: skip
+"""Kinds whose DELETE answers with the object; the others answer with a Status."""
+
+
+class Registry:
+    def __init__(
+        self,
+        *,
+        table: ResourceTable,
+        store: Store,
+        clock: Clock,
+        admission: Admission,
+        codecs: Callable[[Resource], Codec],
+        event_ttl_seconds: int = 3600,
+        allocations: Callable[[Resource, WatchCache], Allocation | None] | None = None,
+    ) -> None:
+        self.table = table
+        self.store = store
+        self._caches: dict[str, WatchCache] = {}
+        self._registries: dict[ResourceRef, ResourceRegistry] = {}
+        stored = [row for row in table.rows if row.storage_prefix]
+        for row in stored:
+            prefix = row.storage_prefix
+            if prefix not in self._caches:
+                fields: dict[str, Callable[[Object], str]] = {}
+                for other in stored:
+                    if other.storage_prefix == prefix:
+                        fields.update(other.selectable_fields)
+                self._caches[prefix] = WatchCache(
+                    store,
+                    prefix,
+                    codec=codecs(row),
+                    namespaced=row.ref.namespaced,
+                    fields=fields,
+                    index_fields=[path for path in INDEXED_FIELDS.get(prefix, ()) if path in fields],
+                )
+            cache = self._caches[prefix]
+            conversion = CONVERSIONS.get(row.ref)
+            self._registries[row.ref] = ResourceRegistry(
+                resource=row,
+                stored=_stored_row(row, stored) if conversion else None,
+                cache=cache,
+                clock=clock,
+                admission=admission,
+                ttl_seconds=event_ttl_seconds if row.ref.plural == "events" else 0,
+                allocation=allocations(row, cache) if allocations else None,
+                conversion=conversion,
+                returns_deleted=(row.ref.group, row.ref.plural) in _RETURNS_DELETED,
+            )
+
+    async def start(self) -> None:
+        """Reads every resource into memory. Raises StoreError."""
+        await asyncio.gather(*(cache.start() for cache in self._caches.values()))
+
+    def close(self) -> None:
+        for cache in self._caches.values():
+            cache.close()
+
+    @property
+    def caches(self) -> Iterable[tuple[str, WatchCache]]:
+        return self._caches.items()
+
+    def of(self, ref: ResourceRef) -> ResourceRegistry:
+        """KeyError when the resource is not served, or never stored."""
+        return self._registries[ref]
+
+    def reader(self, ref: ResourceRef) -> CacheReader:
+        """KeyError when the resource is not served."""
+        return CacheReader(self._registries[ref])
+
+    # Writes of the server itself. They pass admission like everybody's, as system:apiserver.
+
+    async def create(self, ref: ResourceRef, obj: Object, namespace: str = "") -> Written:
+        """`obj` becomes the registry's. Raises AlreadyExists, Invalid, …"""
+        registry = self._registries[ref]
+        obj.setdefault("kind", ref.kind)
+        obj.setdefault("apiVersion", ref.api_version)
+        namespace = namespace or (obj.get("metadata") or {}).get("namespace") or ""
+        return await registry.create(obj, namespace, own_call(registry.resource, "create", namespace))
+
+    async def update(self, ref: ResourceRef, namespace: str, name: str, transform: Transform) -> Written:
+        """Raises NotFound, Invalid, …"""
+        registry = self._registries[ref]
+        call = own_call(registry.resource, "update", namespace, name)
+        return await registry.update(namespace, name, transform, call, patching=True)
+
+    async def delete(self, ref: ResourceRef, namespace: str, name: str) -> Written:
+        registry = self._registries[ref]
+        return await registry.delete(namespace, name, {}, own_call(registry.resource, "delete", namespace, name))
+
+
+@dataclass(frozen=True, slots=True)
+class CacheReader:
+    """`timonel.apiserver.readers.Reader` over a watch cache, in the stored shape. Objects are shared: read only."""
+
+    registry: ResourceRegistry
+
+    def get(self, namespace: str, name: str) -> Object | None:
+        cached = self.registry.find(namespace, name)
+        return None if cached is None else cached.obj
+
+    def list(self, namespace: str | None = None) -> Sequence[Object]:
+        cache = self.registry.cache
+        return [cached.obj for cached in cache.list(self.registry.resource.storage_range(namespace or ""))]
+
+    def subscribe(self, listener: Callable[[Object | None, Object | None], None]) -> None:
+        """Calls `listener` for every object there is, then for every change as the cache takes it in."""
+        self.registry.cache.subscribe(lambda old, new: listener(_obj(old), _obj(new)))
+
+
+def _obj(cached: CachedObject | None) -> Object | None:
+    return None if cached is None else cached.obj
+
+
+def _stored_row(row: Resource, rows: Iterable[Resource]) -> Resource:
+    """The row whose shape a shared storage holds: the first of its prefix that needs no conversion."""
+    return next(other for other in rows if other.storage_prefix == row.storage_prefix and other.ref not in CONVERSIONS)

@@ -1,0 +1,469 @@
+"""The write path of one resource: default → managed fields → admission → prepare → validate → commit.
+
+Objects go in as private dicts and come out as `CachedObject`s, whose bytes are what was stored. A write that lost a
+race is made again on the newer state, unless the client said which state it means. Source: API conventions
+"Concurrency Control and Consistency".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+
+from timonel.api.clock import Clock
+from timonel.api.errors import (
+    AlreadyExists,
+    ApiError,
+    BadRequest,
+    NotFound,
+    already_exists,
+    conflict,
+    invalid,
+    not_found,
+)
+from timonel.api.field_errors import Path
+from timonel.api.field_errors import invalid as invalid_field
+from timonel.api.managed_fields import update_managed
+from timonel.api.objects import Object
+from timonel.api.resource import Resource
+from timonel.apiserver.admission.chain import Admission, AdmissionRequest
+from timonel.apiserver.registry.calls import Call
+from timonel.apiserver.registry.conversion import Conversion
+from timonel.apiserver.registry.deletion import (
+    check_preconditions,
+    is_released,
+    plan_deletion,
+)
+from timonel.apiserver.registry.metadata import (
+    dedupe_owners,
+    fill_created,
+    fill_updated,
+    generate_name,
+    match_namespace,
+    metadata_of,
+    restore_for_status,
+    validate_metadata,
+    validate_metadata_update,
+)
+from timonel.storage.cached_object import CachedObject
+from timonel.storage.codec import encode, splice
+from timonel.storage.protocol import KeyExists, RevisionMismatch
+
+if TYPE_CHECKING:
+    from timonel.storage.cache import WatchCache
+
+log = logging.getLogger(__name__)
+
+_GENERATE_TRIES = 8
+_RACE_TRIES = 100
+_DELETE_WORKERS = 16
+_NOT_IN_SPEC = ("metadata", "status", "kind", "apiVersion")
+
+_OWN_RULES = ("binding", "finalize")
+"""Subresources whose handler alone knows what may change: a Pod's spec is immutable but to its binding."""
+
+Transform = Callable[[Object], Object]
+"""Gets the live object, shared and read-only, and returns the wanted one, private."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The state after a write. `value` are wire bytes; `deleted`: the object is gone, this was its last state."""
+
+    value: bytes
+    created: bool = False
+    deleted: bool = False
+
+    @property
+    def obj(self) -> Object:
+        """Decoded anew, private."""
+        decoded: Object = orjson.loads(self.value)
+        return decoded
+
+
+class Reservation(Protocol):
+    """What a write holds outside the object, such as an IP address, until it is known whether it happened."""
+
+    def commit(self) -> None: ...
+    def rollback(self) -> None: ...
+
+
+class Allocation(Protocol):
+    """Fills fields that must be unique in the cluster. `new` may be changed; raises an ApiError."""
+
+    def reserve(self, new: Object, old: Object | None, *, dry_run: bool) -> Reservation: ...
+    def release(self, old: Object) -> None: ...
+
+
+class ResourceRegistry:
+    def __init__(
+        self,
+        *,
+        resource: Resource,
+        stored: Resource | None = None,
+        cache: WatchCache,
+        clock: Clock,
+        admission: Admission,
+        ttl_seconds: int = 0,
+        allocation: Allocation | None = None,
+        conversion: Conversion | None = None,
+        returns_deleted: bool = False,
+    ) -> None:
+        self.resource = resource
+        self.ref = resource.ref
+        self.stored = stored or resource
+        """The row of the shape that is stored, where `conversion` makes it another."""
+        self.cache = cache
+        self.conversion = conversion
+        self._strategy = resource.strategy
+        self._clock = clock
+        self.admission = admission
+        self._ttl_seconds = ttl_seconds
+        self._allocation = allocation
+        self.returns_deleted = returns_deleted
+        """A delete answers with the object, not with a Status."""
+
+    # Reading
+
+    def find(self, namespace: str, name: str) -> CachedObject | None:
+        return self.cache.get(self.resource.storage_key(namespace, name))
+
+    def get(self, namespace: str, name: str) -> CachedObject:
+        cached = self.cache.get(self.resource.storage_key(namespace, name))
+        if cached is None:
+            raise not_found(self.ref, name)
+        return cached
+
+    def wire(self, cached: CachedObject) -> bytes:
+        """The bytes this resource is served as."""
+        return cached.value if self.conversion is None else self.conversion.serve(cached)
+
+    def served(self, obj: Object) -> Object:
+        return obj if self.conversion is None else self.conversion.to_served(obj)
+
+    # Create
+
+    async def create(self, obj: Object, namespace: str, call: Call, *, name: str = "") -> Written:
+        """`obj` is checked against the schema and private. Raises AlreadyExists, Invalid, Forbidden, …"""
+        metadata = metadata_of(obj)
+        if self.ref.namespaced:
+            match_namespace(metadata, namespace)
+        if metadata.get("resourceVersion"):
+            raise ApiError("resourceVersion should not be set on objects to be created", code=500, reason="")
+        metadata.pop("resourceVersion", None)
+        if name and metadata.setdefault("name", name) != name:
+            raise BadRequest(f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
+        now = self._clock.now()
+        dedupe_owners(metadata, call.warnings)
+        fill_created(metadata, now, tracks_generation=self._strategy.tracks_generation)
+        if self.resource.has_status:
+            obj.pop("status", None)
+        self._strategy.default(obj)
+        self._track(None, obj, call, now)
+        request = AdmissionRequest(
+            call.attributes, self.resource, "CREATE", obj, None, call.options, call.dry_run, call.warnings,
+            audit=call.audit,
+        )  # fmt: skip
+        await self.admission.mutate(request)
+        prefix = metadata.get("generateName") or ""
+        generated = bool(prefix) and not metadata.get("name")
+        if generated:
+            metadata["name"] = generate_name(prefix)
+        self._strategy.prepare_create(obj)
+        found = validate_metadata(metadata, self.ref, check_name=True) + self._strategy.validate_create(obj)
+        if found:
+            raise invalid(self.ref, metadata.get("name") or "", found)
+        call.warnings += self._strategy.warnings(obj, None)
+        reservation = self._allocation.reserve(obj, None, dry_run=call.dry_run) if self._allocation else None
+        try:
+            await self.admission.validate(request)
+            for tries in range(_GENERATE_TRIES):
+                try:
+                    written = await self._store_new(obj, dry_run=call.dry_run)
+                    break
+                except AlreadyExists:
+                    if not generated or tries == _GENERATE_TRIES - 1:
+                        raise
+                    metadata["name"] = generate_name(prefix)
+        except BaseException:
+            if reservation:
+                reservation.rollback()
+            raise
+        if reservation:
+            reservation.commit()
+        return written
+
+    async def _store_new(self, obj: Object, *, dry_run: bool) -> Written:
+        metadata = obj["metadata"]
+        key = self.resource.storage_key(metadata.get("namespace") or "", metadata["name"])
+        existing = self.cache.get(key)
+        if existing is not None:
+            raise already_exists(self.ref, metadata["name"])
+        plain = encode(obj)
+        if dry_run:
+            return Written(self._serve(plain), created=True)
+        try:
+            cached = await self.cache.create(key, plain, ttl_seconds=self._ttl_seconds)
+        except KeyExists as exc:
+            raise already_exists(self.ref, metadata["name"]) from exc
+        return Written(self.wire(cached), created=True)
+
+    # Update
+
+    async def update(
+        self,
+        namespace: str,
+        name: str,
+        transform: Transform,
+        call: Call,
+        *,
+        subresource: str = "",
+        new_if_missing: Callable[[], Object] | None = None,
+        tracked: bool = True,
+        patching: bool = False,
+    ) -> Written:
+        """Replaces the object by what `transform` makes of it, or creates it of `new_if_missing` when there is none.
+
+        `tracked` False: the transform has done managed fields itself, as server-side apply does. `patching`: the
+        resourceVersion in the transform's result is the live object's own, so that a lost race is no conflict.
+        """
+        key = self.resource.storage_key(namespace, name)
+        for _ in range(_RACE_TRIES):
+            live = self.cache.get(key)
+            if live is None:
+                if new_if_missing is None:
+                    raise not_found(self.ref, name)
+                try:
+                    return await self.create(new_if_missing(), namespace, call, name=name)
+                except AlreadyExists:
+                    if self.cache.get(key) is None:
+                        raise
+                    continue
+            try:
+                return await self._update_live(live, transform, call, subresource, tracked=tracked, patching=patching)
+            except RevisionMismatch:
+                log.debug("lost a race for an object key=%s revision=%d", key, live.revision)
+        raise conflict(self.ref, name)
+
+    async def _update_live(
+        self,
+        live: CachedObject,
+        transform: Transform,
+        call: Call,
+        subresource: str,
+        *,
+        tracked: bool,
+        patching: bool,
+    ) -> Written:
+        """One try. Raises RevisionMismatch when another write came first and the client did not pin a revision."""
+        old = live.obj
+        new = transform(old)
+        metadata = metadata_of(new)
+        if self.ref.namespaced:
+            match_namespace(metadata, live.namespace)
+        if metadata.setdefault("name", live.name) != live.name:
+            raise BadRequest(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({live.name})"
+            )
+        pinned = self._check_revision(live, metadata) and not patching
+        self._check_uid(live, metadata)
+        now = self._clock.now()
+        dedupe_owners(metadata, call.warnings)
+        self._strategy.default(new)
+        if subresource == "status":
+            status = new.get("status")
+            new = {"kind": old["kind"], "apiVersion": old["apiVersion"], "metadata": metadata,
+                   **{part: value for part, value in old.items() if part not in _NOT_IN_SPEC}}  # fmt: skip
+            if status is not None:
+                new["status"] = status
+            restore_for_status(metadata, old["metadata"])
+        elif self.resource.has_status and not subresource:
+            new.pop("status", None)
+            if "status" in old:
+                new["status"] = old["status"]
+        if tracked:
+            self._track(old, new, call, now, subresource)
+        request = AdmissionRequest(
+            call.attributes, self.resource, "UPDATE", new, old, call.options, call.dry_run, call.warnings,
+            subresource, call.audit,
+        )  # fmt: skip
+        await self.admission.mutate(request)
+        metadata = new["metadata"]
+        fill_updated(metadata, old["metadata"])
+        found = validate_metadata(metadata, self.ref, check_name=False)
+        found += validate_metadata_update(metadata, old["metadata"])
+        if subresource == "status":
+            self._strategy.prepare_status_update(new, old)
+            found += self._strategy.validate_status_update(new, old)
+        elif subresource not in _OWN_RULES:
+            self._strategy.prepare_update(new, old)
+            found += self._strategy.validate_update(new, old)
+            if self._strategy.tracks_generation and _changes_spec(new, old):
+                metadata["generation"] = (old["metadata"].get("generation") or 0) + 1
+        if found:
+            raise invalid(self.ref, live.name, found)
+        if not subresource:
+            call.warnings += self._strategy.warnings(new, old)
+        reservation = None
+        if self._allocation and not subresource:
+            reservation = self._allocation.reserve(new, old, dry_run=call.dry_run)
+        try:
+            await self.admission.validate(request)
+            written = await self._store_changed(live, new, call, pinned=pinned)
+        except BaseException:
+            if reservation:
+                reservation.rollback()
+            raise
+        if reservation:
+            reservation.commit()
+        return written
+
+    async def _store_changed(self, live: CachedObject, new: Object, call: Call, *, pinned: bool) -> Written:
+        metadata = new["metadata"]
+        metadata["resourceVersion"] = str(live.revision)
+        if is_released(new):
+            if call.dry_run:
+                return Written(self._serve(splice(encode(new), live.revision)), deleted=True)
+            return await self._remove(live, new, pinned=pinned)
+        if new == live.obj:
+            return Written(self.wire(live))  # nothing changes: no write, no event, the same resourceVersion
+        plain = encode(new)
+        if call.dry_run:
+            return Written(self._serve(splice(plain, live.revision)))
+        try:
+            cached = await self.cache.update(live.key, plain, live.revision, ttl_seconds=self._ttl_seconds)
+        except RevisionMismatch as exc:
+            if exc.current is None:
+                raise not_found(self.ref, live.name) from exc
+            if pinned:
+                raise conflict(self.ref, live.name) from exc
+            raise
+        return Written(self.wire(cached))
+
+    def _track(self, old: Object | None, new: Object, call: Call, now: datetime, subresource: str = "") -> None:
+        stored = self.stored
+        update_managed(
+            old, new, stored.definition, call.field_manager, now, stored.ref.api_version, subresource=subresource
+        )
+
+    def _check_revision(self, live: CachedObject, metadata: Object) -> bool:
+        """Whether the client pinned the state it means. Raises Conflict if that is not the present one."""
+        given = metadata.get("resourceVersion") or ""
+        if not given or given == "0":
+            if not self._strategy.allow_unconditional_update:
+                path = Path("metadata") / "resourceVersion"
+                raise invalid(self.ref, live.name, [invalid_field(path, given, "must be specified for an update")])
+            return False
+        if given != str(live.revision):
+            raise conflict(self.ref, live.name)
+        return True
+
+    def _check_uid(self, live: CachedObject, metadata: Object) -> None:
+        uid = metadata.get("uid") or ""
+        present = live.obj["metadata"].get("uid") or ""
+        if uid and uid != present:
+            raise conflict(
+                self.ref,
+                live.name,
+                f"StorageError: invalid object, Code: 4, Key: {live.key}, ResourceVersion: 0, AdditionalErrorMsg: "
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {present}",
+            )
+
+    # Delete
+
+    async def delete(self, namespace: str, name: str, options: Object, call: Call) -> Written:
+        """`options` is a checked DeleteOptions. `deleted` of the result says whether the object is gone."""
+        key = self.resource.storage_key(namespace, name)
+        admitted: CachedObject | None = None
+        for _ in range(_RACE_TRIES):
+            live = self.cache.get(key)
+            if live is None:
+                raise not_found(self.ref, name)
+            check_preconditions(live.obj, self.ref, options)
+            if admitted is None:
+                await self._admit_delete(live, call)
+                admitted = live
+            copy = orjson.loads(live.value)
+            plan = plan_deletion(copy, self.resource, options, self._clock.now())
+            try:
+                return await self._apply_deletion(live, plan.marked, remove=plan.remove, dry_run=call.dry_run)
+            except RevisionMismatch as exc:
+                if exc.current is None:
+                    raise not_found(self.ref, name) from exc
+        raise conflict(self.ref, name)
+
+    async def delete_all(self, objects: Sequence[CachedObject], options: Object, call: Call) -> list[bytes]:
+        """Deletes those of `objects` that are still there; what was deleted, as wire bytes. The first error is raised.
+
+        Deleting many at once lets their commits share transactions.
+        """
+        limit = asyncio.Semaphore(_DELETE_WORKERS)
+
+        async def one(cached: CachedObject) -> bytes | None:
+            attributes = replace(call.attributes, name=cached.name, namespace=cached.namespace)
+            async with limit:
+                try:
+                    written = await self.delete(
+                        cached.namespace, cached.name, options, replace(call, attributes=attributes)
+                    )
+                except NotFound:
+                    return None
+            return written.value
+
+        results = await asyncio.gather(*map(one, objects), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if isinstance(result, bytes)]
+
+    async def _admit_delete(self, live: CachedObject, call: Call) -> None:
+        request = AdmissionRequest(
+            call.attributes, self.resource, "DELETE", None, live.obj, call.options, call.dry_run, call.warnings,
+            audit=call.audit,
+        )  # fmt: skip
+        await self.admission.mutate(request)
+        await self.admission.validate(request)
+
+    async def _apply_deletion(
+        self, live: CachedObject, marked: Object | None, *, remove: bool, dry_run: bool
+    ) -> Written:
+        last = marked if marked is not None else live.obj
+        if remove:
+            if dry_run:
+                return Written(self._serve(live.value), deleted=True)
+            return await self._remove(live, last, pinned=False)
+        if marked is None:
+            return Written(self.wire(live))
+        if dry_run:
+            return Written(self._serve(splice(encode(marked), live.revision)))
+        cached = await self.cache.update(live.key, encode(marked), live.revision, ttl_seconds=self._ttl_seconds)
+        return Written(self.wire(cached))
+
+    async def _remove(self, live: CachedObject, last: Object, *, pinned: bool) -> Written:
+        try:
+            revision = await self.cache.delete(live.key, live.revision)
+        except RevisionMismatch as exc:
+            if pinned and exc.current is not None:
+                raise conflict(self.ref, live.name) from exc
+            raise
+        if self._allocation:
+            self._allocation.release(live.obj)
+        return Written(self._serve(splice(encode(last), revision)), deleted=True)
+
+    # Answers
+
+    def _serve(self, wire: bytes) -> bytes:
+        return wire if self.conversion is None else orjson.dumps(self.conversion.to_served(orjson.loads(wire)))
+
+
+def _changes_spec(new: Object, old: Object) -> bool:
+    for part, value in new.items():
+        if part not in _NOT_IN_SPEC and old.get(part) != value:
+            return True
+    return any(part not in new and part not in _NOT_IN_SPEC for part in old)

@@ -1,0 +1,94 @@
+"""Which objects a list or a watch is about: namespace, name, labels and fields, as one quick predicate.
+
+Selectors are parsed once per text, and the common ones ("app=web") become a closure of one dict look-up, for it runs
+over every object of a list. Source: kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from timonel.api.errors import BadRequest
+from timonel.api.field_errors import quote
+from timonel.api.fields import FieldSelector, InvalidFieldSelector, parse_field_selector
+from timonel.api.labels import InvalidSelector, Selector, parse_label_selector
+from timonel.api.resource import Resource
+from timonel.storage.cached_object import CachedObject
+
+Matches = Callable[[CachedObject], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """`matches` is None when every object of the namespace is meant. `name` and `field` narrow a watch beforehand."""
+
+    namespace: str = ""
+    name: str = ""
+    field: tuple[str, str] | None = None
+    """A field other than the name that must have this value."""
+    matches: Matches | None = None
+
+
+def select(resource: Resource, namespace: str, label_text: str, field_text: str) -> Selection:
+    """Raises BadRequest for selectors that do not parse or name a field the resource does not have."""
+    if not label_text and not field_text:
+        return Selection(namespace)
+    labels = _labels(label_text)
+    fields = _fields(field_text)
+    for path, _, _ in fields.requirements:
+        if path not in resource.selectable_fields and path != "metadata.name":
+            if path == "metadata.namespace" and resource.ref.namespaced:
+                continue
+            raise BadRequest(
+                f"field label not supported: {path}"
+                if resource.selectable_fields
+                else f"{quote(path)} is not a known field selector: only "
+                + '"metadata.name"'
+                + (', "metadata.namespace"' if resource.ref.namespaced else "")
+            )
+    name = fields.exact_value("metadata.name") or ""
+    field = next(
+        ((path, value) for path, op, value in fields.requirements if op == "=" and not path.startswith("metadata.")),
+        None,
+    )
+    return Selection(namespace, name, field, _predicate(labels, fields))
+
+
+@lru_cache(maxsize=1024)
+def _labels(text: str) -> Selector:
+    try:
+        return parse_label_selector(text)
+    except InvalidSelector as exc:
+        raise BadRequest(str(exc)) from exc
+
+
+@lru_cache(maxsize=1024)
+def _fields(text: str) -> FieldSelector:
+    try:
+        return parse_field_selector(text)
+    except InvalidFieldSelector as exc:
+        raise BadRequest(str(exc)) from exc
+
+
+@lru_cache(maxsize=1024)
+def _predicate(labels: Selector, fields: FieldSelector) -> Matches | None:
+    by_label = _label_predicate(labels)
+    if not fields.requirements:
+        return by_label
+    if by_label is None:
+        return lambda cached: fields.matches(cached.field)
+    return lambda cached: by_label(cached) and fields.matches(cached.field)
+
+
+def _label_predicate(labels: Selector) -> Matches | None:
+    if labels.everything:
+        return None
+    if all(r.operator in ("=", "==", "in") and len(r.values) == 1 for r in labels.requirements) and not labels.nothing:
+        wanted = [(r.key, r.values[0]) for r in labels.requirements]
+        if len(wanted) == 1:
+            key, value = wanted[0]
+            return lambda cached: cached.labels.get(key) == value
+        return lambda cached: all(cached.labels.get(key) == value for key, value in wanted)
+    return lambda cached: labels.matches(cached.labels)

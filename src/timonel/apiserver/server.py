@@ -1,0 +1,320 @@
+"""The API server: one listener, one path for every request.
+
+    route → authenticate → authorise → find the resource → its verb or subresource → answer
+
+Everything that fails becomes a Status. Which resources, verbs and subresources there are is data: the resource table,
+`verbs.VERBS`, `subresources.HANDLERS`, `paths.PATHS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiohttp import web
+
+from timonel.api.clock import Clock
+from timonel.api.errors import ApiError, InternalError, Unauthorized
+from timonel.api.kinds import BUILTIN
+from timonel.api.resource import Resource, ResourceTable
+from timonel.apiserver.admission.chain import Admission
+from timonel.apiserver.authn.user import Authenticator, UserInfo
+from timonel.apiserver.authz.attributes import Attributes, Authorizer, denied
+from timonel.apiserver.config import ApiServerConfig
+from timonel.apiserver.connections import Listener, cancel_when_lost
+from timonel.apiserver.discovery import Discovery
+from timonel.apiserver.health import Health
+from timonel.apiserver.metrics import Metrics
+from timonel.apiserver.negotiation import Answer, negotiate
+from timonel.apiserver.openapi.documents import OpenApi
+from timonel.apiserver.paths import answer_path
+from timonel.apiserver.registry.registry import Registry
+from timonel.apiserver.requests import RequestContext
+from timonel.apiserver.responses import error_reply, text_reply, warning_headers
+from timonel.apiserver.routing import Route, parse_route
+from timonel.apiserver.security import build_security
+from timonel.apiserver.subresources import HANDLERS
+from timonel.apiserver.verbs import VERBS, not_allowed
+from timonel.apiserver.watch import WatchStream
+from timonel.storage.codec import Codec
+from timonel.storage.protocol import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+_STREAMS = frozenset({"log", "exec", "attach", "portforward", "proxy"})
+_REGISTRY_SUBRESOURCES = frozenset({"status", "finalize"})
+
+
+class ApiServer:
+    """Construct it, run `run` as a task, await `wait_ready`. `codecs` says how each resource's values are stored."""
+
+    def __init__(
+        self,
+        *,
+        config: ApiServerConfig,
+        store: Store,
+        clock: Clock,
+        table: ResourceTable = BUILTIN,
+        codecs: Callable[[Resource], Codec] = lambda row: Codec(),
+    ) -> None:
+        self.config = config
+        self.store = store
+        self.clock = clock
+        self.table = table
+        self.admission = Admission()
+        self.registry = Registry(
+            table=table,
+            store=store,
+            clock=clock,
+            admission=self.admission,
+            codecs=codecs,
+            event_ttl_seconds=config.event_ttl_seconds,
+        )
+        self.security = build_security(config.security, readers=self.registry, clock=clock, admission=self.admission)
+        self.authenticator: Authenticator = self.security.authenticator
+        self.authorizer: Authorizer = self.security.authorizer
+        self.discovery = Discovery(table)
+        self.openapi = OpenApi(table)
+        self.metrics = Metrics(self)
+        self.health = Health(self._checks())
+        self.watches: set[WatchStream] = set()
+        self.is_stopping = False
+        self._serving = False
+        self._ready = asyncio.Event()
+        self._addresses: list[tuple[str, int]] = []
+        self.in_flight = 0
+
+    # Life
+
+    async def run(self) -> None:
+        """Serves until cancelled, then stops gracefully: not ready, watches closed, requests in flight finished."""
+        await self.registry.start()
+        listener = Listener(self.handle)
+        loop = asyncio.get_running_loop()
+        servers = [
+            await loop.create_server(
+                listener, self.config.bind_address, self.config.port, ssl=self._tls(), backlog=1024, reuse_address=True
+            )
+        ]
+        self._addresses = [sock.getsockname()[:2] for sock in servers[0].sockets]
+        path = self.config.unix_socket
+        if path is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            servers.append(await loop.create_unix_server(listener, str(path), backlog=1024))
+            os.chmod(path, 0o600)
+        log.info("server is listening address=%s port=%d", *self._addresses[0])
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._serving = True
+                tasks.create_task(self._send_bookmarks(), name="apiserver-bookmarks")
+                self._ready.set()
+        finally:
+            await self._stop(listener, servers)
+
+    async def wait_ready(self) -> None:
+        await self._ready.wait()
+
+    @property
+    def port(self) -> int:
+        """The one really bound; 0 before `wait_ready`."""
+        return self._addresses[0][1] if self._addresses else 0
+
+    @property
+    def public_address(self) -> str:
+        """Host and port that clients are told: `advertise_address`, or this host's own."""
+        return f"{self.config.advertise_address or own_address(self.config.bind_address)}:{self.port}"
+
+    async def _stop(self, listener: Listener, servers: list[asyncio.Server]) -> None:
+        self.is_stopping = True
+        self._serving = False
+        for server in servers:
+            server.close()
+        self.registry.close()  # ends every watch after what is queued
+        deadline = time.monotonic() + self.config.shutdown_grace_seconds
+        while self.in_flight and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        await listener.shutdown(1.0)
+        if self.config.unix_socket is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(self.config.unix_socket)
+        log.info("server stopped unfinished=%d", self.in_flight)
+
+    async def _send_bookmarks(self) -> None:
+        while True:
+            await self.clock.sleep(self.config.bookmark_interval_seconds)
+            for stream in list(self.watches):
+                with suppress(ConnectionError):
+                    stream.bookmark()
+
+    def _tls(self) -> ssl.SSLContext | None:
+        config = self.config
+        if config.cert_file is None or config.key_file is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(config.cert_file, config.key_file)
+        context.set_alpn_protocols(["http/1.1"])
+        if config.client_ca_file is not None:
+            context.load_verify_locations(config.client_ca_file)
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+    def _checks(self) -> dict[str, dict[str, Callable[[], str]]]:
+        def ping() -> str:
+            return ""
+
+        def storage() -> str:
+            behind = [prefix for prefix, cache in self.registry.caches if not cache.is_synced]
+            return f"not read yet: {', '.join(behind)}" if behind else ""
+
+        def shutdown() -> str:
+            return "process is shutting down" if self.is_stopping else ""
+
+        def started() -> str:
+            return "" if self._serving else "not started"
+
+        live = {"ping": ping, "log": ping, "etcd": storage, "poststarthook/start-apiserver": started}
+        ready = {"ping": ping, "log": ping, "etcd": storage, "etcd-readiness": storage,
+                 "informer-sync": storage, "poststarthook/start-apiserver": started, "shutdown": shutdown}  # fmt: skip
+        return {"livez": live, "readyz": ready, "healthz": live}
+
+    # One request
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """What aiohttp calls. Never raises but for cancellation and lost connections."""
+        started = time.perf_counter()
+        audit_id = request.headers.get("Audit-Id") or ""
+        if not audit_id or len(audit_id) > 64 or not audit_id.replace("-", "").isalnum():
+            audit_id = str(uuid.UUID(bytes=os.urandom(16), version=4))
+        route = parse_route(request.method, request.raw_path)
+        self.in_flight += 1
+        warnings: list[str] = []
+        response: web.StreamResponse
+        try:
+            response = await self._serve(request, route, audit_id, warnings)
+        except ApiError as error:
+            response = error_reply(error, audit_id=audit_id, extra=warning_headers(warnings))
+        except StoreError as error:
+            log.error("store failed path=%s error=%s", route.path, error)
+            response = error_reply(InternalError(f"Internal error occurred: {error}"), audit_id=audit_id)
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("request failed method=%s path=%s audit_id=%s", request.method, route.path, audit_id)
+            why = "Internal error occurred: the server could not handle the request; its log has the audit id"
+            response = error_reply(InternalError(f"{why} {audit_id}"), audit_id=audit_id)
+        finally:
+            self.in_flight -= 1
+        self.metrics.observe(route, response, time.perf_counter() - started)
+        return response
+
+    async def _serve(
+        self, request: web.BaseRequest, route: Route, audit_id: str, warnings: list[str]
+    ) -> web.StreamResponse:
+        user = await self.authenticator.authenticate(request)
+        if user is None:
+            raise Unauthorized
+        attributes = _attributes(route, user)
+        decision = await self.authorizer.authorize(attributes)
+        if not decision.allowed:
+            raise denied(attributes, decision.reason)
+        if not route.resource:
+            return await answer_path(self, request, route, audit_id)
+        resource = self.table.find(route.group, route.version, route.resource)
+        if resource is None:
+            return text_reply("404 page not found\n", status=404, audit_id=audit_id)
+        return await self._serve_resource(request, route, resource, attributes, audit_id, warnings)
+
+    async def _serve_resource(
+        self,
+        request: web.BaseRequest,
+        route: Route,
+        resource: Resource,
+        attributes: Attributes,
+        audit_id: str,
+        warnings: list[str],
+    ) -> web.StreamResponse:
+        ref, verb = resource.ref, route.verb
+        subresource = None
+        if route.subresource:
+            subresource = resource.subresource(route.subresource)
+            if subresource is None or (route.rest and subresource.name != "proxy"):
+                return text_reply("404 page not found\n", status=404, audit_id=audit_id)
+            if verb not in subresource.verbs:
+                raise not_allowed()
+        elif verb not in resource.verbs:
+            raise not_allowed()
+        if not _fits_scope(route, ref.namespaced):
+            return text_reply("404 page not found\n", status=404, audit_id=audit_id)
+        if ref.namespaced and not route.namespace and verb not in ("list", "watch"):
+            raise not_allowed()
+        long_running = verb == "watch" or route.subresource in _STREAMS
+        header = request.headers.get("Accept", "")
+        answer = Answer() if route.subresource in _STREAMS else negotiate(header)
+        context = RequestContext(
+            request, self, route, attributes.user, attributes, resource, subresource, answer, audit_id, warnings
+        )
+        if ref.namespaced is False:
+            route.namespace = ""
+        if subresource is not None and subresource.name not in _REGISTRY_SUBRESOURCES:
+            handler = HANDLERS.get((ref.group, ref.plural, subresource.name)) or HANDLERS.get(
+                ("*", "*", subresource.name)
+            )
+        elif not resource.storage_prefix:
+            handler = HANDLERS.get((ref.group, ref.plural, ""))
+        else:
+            handler = VERBS.get(verb)
+        if handler is None:
+            raise not_allowed()
+        if not long_running:
+            return await handler(context)
+        cancel_when_lost(request)
+        try:
+            return await handler(context)
+        finally:
+            cancel_when_lost(request, on=False)
+
+
+def own_address(bind_address: str) -> str:
+    """The address others reach this host at: what is bound, or for a wildcard the one of the default route."""
+    if bind_address not in ("", "0.0.0.0", "::"):
+        return bind_address
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1; connecting a datagram socket sends nothing
+        except OSError:
+            return "127.0.0.1"
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def _attributes(route: Route, user: UserInfo) -> Attributes:
+    if not route.resource:
+        return Attributes(user, route.verb, path=route.path)
+    return Attributes(
+        user,
+        route.verb,
+        route.group,
+        route.version,
+        route.resource,
+        route.subresource,
+        route.namespace,
+        route.name or route.selector_name,
+        route.path,
+        route.text("fieldSelector") if route.query else "",
+    )
+
+
+def _fits_scope(route: Route, namespaced: bool) -> bool:
+    """Whether the path has a namespace where the kind has one; all namespaces together are a collection only."""
+    if namespaced:
+        return bool(route.namespace) or not route.name
+    return not route.namespace or route.resource == "namespaces"

@@ -66,7 +66,7 @@ class EndpointSliceStrategy(Strategy):
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
         found = []
         if old is None and obj.get("addressType") == "FQDN":
-            found.append("addressType: FQDN endpoints are deprecated")
+            found.append("spec.addressType: FQDN endpoints are deprecated")
         for index, endpoint in enumerate(obj.get("endpoints") or ()):
             for position, address in enumerate(endpoint.get("addresses") or ()):
                 if ":" in address:

@@ -1,6 +1,7 @@
 """Event, served in two shapes over one storage: core/v1, which is what is stored, and events.k8s.io/v1.
 
-`to_core` and `from_core` convert; both leave their argument alone and lose nothing.
+`to_core` and `from_core` convert; both leave their argument alone and lose nothing. Strategies, selectors and columns
+of both rows work on the core shape.
 Source: kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1
 """
 
@@ -11,8 +12,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from timonel.api import refs
+from timonel.api.errors import FieldError
+from timonel.api.field_errors import Path, invalid, required
 from timonel.api.kinds.columns import NAME, cell_at, plain, since
 from timonel.api.kinds.fields import text_at
+from timonel.api.kinds.rules import Errors, check_immutable, check_text
+from timonel.api.names import validate_dns1123_subdomain, validate_qualified_name
 from timonel.api.objects import Object, get_path
 from timonel.api.resource import Column, Resource, Strategy
 
@@ -28,6 +33,15 @@ CORE_TO_V1 = {
 V1_TO_CORE = {v1: core for core, v1 in CORE_TO_V1.items()}
 # core/v1 always carries these, also when empty.
 CORE_ALWAYS = {"reportingComponent": "", "reportingInstance": ""}
+REPORTER_LIMIT = ACTION_LIMIT = REASON_LIMIT = 128
+NOTE_LIMIT = 1024
+_ELSEWHERE = "does not match event.namespace"
+_IMMUTABLE = {
+    "involvedObject": "involvedObject", "reason": "reason", "message": "message", "source": "source",
+    "firstTimestamp": "firstTimestamp", "lastTimestamp": "lastTimestamp", "count": "count", "type": "type",
+    "eventTime": "eventTime", "action": "action", "related": "related", "reportingComponent": "reportingController",
+    "reportingInstance": "reportingInstance",
+}  # fmt: skip
 
 
 def to_core(event: Object) -> Object:
@@ -51,8 +65,88 @@ def from_core(event: Object) -> Object:
     return shaped
 
 
+class EventStrategy(Strategy):
+    """`strict` adds the rules of events.k8s.io/v1 to those that core/v1 always had."""
+
+    create_on_update = True
+    tracks_generation = False
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+
+    def default(self, obj: Object) -> None:
+        for name, empty in CORE_ALWAYS.items():
+            if obj.get(name) is None:
+                obj[name] = empty
+        obj.setdefault("involvedObject", {})
+        obj.setdefault("source", {})
+
+    def validate_create(self, obj: Object) -> list[FieldError]:
+        errors = self._check(obj)
+        if self._strict:
+            _check_series(errors, obj)
+            if not obj.get("eventTime"):
+                errors.append(required(Path("eventTime")))
+            kind = obj.get("type") or ""
+            if kind not in ("Normal", "Warning"):
+                errors.append(invalid(Path("type"), "", f"has invalid value: {kind}"))
+            for name in ("firstTimestamp", "lastTimestamp", "count", "source"):
+                if obj.get(name):
+                    errors.append(invalid(Path(name), "", "needs to be unset"))
+        return errors
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        errors = self._check(new)
+        if self._strict:
+            if new.get("series") != old.get("series"):
+                _check_series(errors, new)
+            for name, called in _IMMUTABLE.items():
+                check_immutable(errors, Path(called), new.get(name), old.get(name))
+        return errors
+
+    def _check(self, event: Object) -> Errors:
+        errors: Errors = []
+        namespace = event["metadata"].get("namespace") or ""
+        about = (event.get("involvedObject") or {}).get("namespace") or ""
+        where = Path("involvedObject") / "namespace"
+        if event.get("eventTime"):
+            if not about and namespace not in ("default", "kube-system"):
+                errors.append(invalid(where, about, _ELSEWHERE))
+            self._check_reporter(errors, event)
+        elif namespace != about and (about or namespace not in ("", "default")):
+            errors.append(invalid(where, about, _ELSEWHERE))
+        check_text(errors, Path("namespace"), namespace, validate_dns1123_subdomain)
+        return errors
+
+    def _check_reporter(self, errors: Errors, event: Object) -> None:
+        """Events with an eventTime say who reported what, in bounded length."""
+        reporter = event.get("reportingComponent") or ""
+        path = Path("reportingController" if self._strict else "reportingComponent")
+        if not reporter:
+            errors.append(required(path))
+        check_text(errors, path, reporter, validate_qualified_name)
+        limits = (("reportingInstance", REPORTER_LIMIT), ("action", ACTION_LIMIT), ("reason", REASON_LIMIT))
+        for name, limit in limits:
+            text = event.get(name) or ""
+            if not text:
+                errors.append(required(Path(name)))
+            if len(text.encode()) > limit:
+                errors.append(invalid(Path(name), "", f"can have at most {limit} characters"))
+        if len((event.get("message") or "").encode()) > NOTE_LIMIT:
+            errors.append(invalid(Path("message"), "", f"can have at most {NOTE_LIMIT} characters"))
+
+
+def _check_series(errors: Errors, event: Object) -> None:
+    series = event.get("series")
+    if series is not None:
+        if (series.get("count") or 0) < 2:
+            errors.append(invalid(Path("series.count"), "", "should be at least 2"))
+        if not series.get("lastObservedTime"):
+            errors.append(required(Path("series.lastObservedTime")))
+
+
 def source_of(event: Object) -> str:
-    """What the field selector `source` compares; the stored (core) shape."""
+    """What the field selector `source` compares."""
     return get_path(event, "source", "component", default="") or event.get("reportingComponent") or ""
 
 
@@ -64,18 +158,12 @@ _CORE_FIELDS: dict[str, Callable[[Object], str]] = {
     "source": source_of,
     "type": text_at("type"),
 }
-# Selectors run over the stored shape whichever version they came through.
 _V1_FIELDS: dict[str, Callable[[Object], str]] = {
     **{f"regarding.{name}": text_at("involvedObject", name) for name in _OBJECT_FIELDS},
     "reason": text_at("reason"),
     "reportingController": text_at("reportingComponent"),
     "type": text_at("type"),
 }
-
-
-class EventStrategy(Strategy):
-    create_on_update = True
-    tracks_generation = False
 
 
 def _first_seen(event: Object, now: datetime) -> str:
@@ -120,14 +208,13 @@ _COLUMNS = (
     Column("Count", plain(_count), priority=1, description="How often it happened."),
     replace(NAME, priority=1),
 )
-"""Cells read the stored (core) shape, as selectors do."""
 
 EVENTS = Resource(
     ref=refs.EVENTS,
     definition="io.k8s.api.core.v1.Event",
     singular="event",
     short_names=("ev",),
-    strategy=EventStrategy(),
+    strategy=EventStrategy(strict=False),
     columns=_COLUMNS,
     selectable_fields=_CORE_FIELDS,
     storage_prefix="/registry/events/",
@@ -137,7 +224,7 @@ EVENTS_V1 = Resource(
     definition="io.k8s.api.events.v1.Event",
     singular="event",
     short_names=("ev",),
-    strategy=EventStrategy(),
+    strategy=EventStrategy(strict=True),
     columns=_COLUMNS,
     selectable_fields=_V1_FIELDS,
     storage_prefix="/registry/events/",

@@ -6,7 +6,7 @@ from timonel.api import refs
 from timonel.api.errors import FieldError
 from timonel.api.field_errors import Path, forbidden, invalid, not_supported
 from timonel.api.kinds.columns import AGE, NAME, cell_at
-from timonel.api.kinds.rules import Errors, check_not_negative, check_subdomain
+from timonel.api.kinds.rules import Errors, check_not_negative, check_qualified_name
 from timonel.api.objects import Object
 from timonel.api.resource import Column, Resource, Strategy
 
@@ -39,13 +39,12 @@ class LeaseStrategy(Strategy):
 
 
 def _check_strategy(errors: Errors, strategy: str) -> None:
-    """Strategies of others carry a domain."""
-    path = _SPEC / "strategy"
-    domain, slash, rest = strategy.partition("/")
-    if not slash or not rest:
-        errors.append(not_supported(path, strategy, _STRATEGIES))
+    """Strategies of others carry a domain. The path is upstream's."""
+    path = _SPEC / "strategy" / "strategy"
+    if "/" in strategy:
+        check_qualified_name(errors, path, strategy)
     else:
-        check_subdomain(errors, path, domain)
+        errors.append(not_supported(path, strategy, _STRATEGIES))
 
 
 LEASES = Resource(

@@ -17,11 +17,14 @@ from datetime import datetime
 from pathlib import Path
 
 import orjson
+from aiohttp import web
 
 from timonel.api.clock import Clock, format_micro_time
+from timonel.api.errors import ApiError
 from timonel.api.objects import Object
-from timonel.apiserver.authn.user import UserInfo
-from timonel.apiserver.authz.attributes import Attributes
+from timonel.apiserver.authn.authenticator import IMPERSONATOR
+from timonel.apiserver.authn.user import ANONYMOUS, UserInfo
+from timonel.apiserver.authz.attributes import Attributes, Decision
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,36 @@ class AuditRecord:
     user_agent: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
     stage: str = "ResponseComplete"
+
+
+class AuditTrail:
+    """What becomes known of one request on its way: filled by the server, recorded at its end."""
+
+    __slots__ = ("annotations", "attributes", "audit_id", "error", "received", "request")
+
+    def __init__(self, request: web.BaseRequest, audit_id: str, received: datetime) -> None:
+        self.request = request
+        self.audit_id = audit_id
+        self.received = received
+        self.attributes: Attributes | None = None
+        """None until the sender is known; a request that never gets so far is recorded as nobody's."""
+        self.error: ApiError | None = None
+        self.annotations: dict[str, str] = {}
+
+    def decided(self, attributes: Attributes, decision: Decision) -> None:
+        self.attributes = attributes
+        self.annotations["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
+        self.annotations["authorization.k8s.io/reason"] = decision.reason
+
+
+def source_addresses(request: web.BaseRequest) -> list[str]:
+    """Where the request came from; all but the last may be invented by the client."""
+    forwarded = request.headers.get("X-Forwarded-For", "")
+    addresses = [item.strip() for item in forwarded.split(",") if item.strip()]
+    remote = request.remote
+    if remote and (not addresses or addresses[-1] != remote):
+        addresses.append(remote)
+    return addresses
 
 
 def is_quiet(attributes: Attributes) -> bool:
@@ -122,6 +155,28 @@ class AuditLog:
         self.dropped = 0
         """Events lost since the start, because the disk was slower than the requests or refused to take them."""
 
+    def finish(self, trail: AuditTrail, code: int) -> None:
+        """Records a finished request, answered with HTTP status `code`. Never blocks and never raises."""
+        if self._path is None:
+            return
+        request, error = trail.request, trail.error
+        attributes = trail.attributes or Attributes(ANONYMOUS, request.method.lower(), path=request.path)
+        self.record(
+            AuditRecord(
+                audit_id=trail.audit_id,
+                attributes=attributes,
+                request_uri=request.raw_path,
+                received=trail.received,
+                code=code,
+                reason=error.status_reason if error is not None else "",
+                message=error.message if error is not None else "",
+                impersonator=request.get(IMPERSONATOR),
+                source_ips=source_addresses(request),
+                user_agent=request.headers.get("User-Agent", ""),
+                annotations=trail.annotations,
+            )
+        )
+
     def record(self, record: AuditRecord) -> None:
         """Never blocks and never raises. Costs about 5 µs."""
         if self._path is None or is_quiet(record.attributes):
@@ -138,11 +193,12 @@ class AuditLog:
         try:
             while True:
                 await self._wake.wait()
-                await asyncio.shield(self._flush())
+                await asyncio.shield(self.flush())
         finally:
-            await self._flush()
+            await self.flush()
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Writes what waits; the server calls it last, for requests that ended while it stopped."""
         self._wake.clear()
         lines, self._pending, self._pending_bytes = self._pending, [], 0
         path = self._path

@@ -121,3 +121,9 @@ def build_security(config: SecurityConfig, *, readers: Readers, clock: Clock, ad
             config.audit_log_file, clock=clock, max_bytes=config.audit_max_bytes, backups=config.audit_backups
         ),
     )
+
+
+def published_authorities(config: SecurityConfig) -> dict[str, str]:
+    """The PEM texts that extension API servers need to trust our clients, as arguments of `reconcile_bootstrap`."""
+    files = {"client_ca": config.client_ca_file, "front_proxy_ca": config.front_proxy_ca_file}
+    return {name: path.read_text() for name, path in files.items() if path is not None}

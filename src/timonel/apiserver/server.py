@@ -24,9 +24,12 @@ from timonel.api.clock import Clock
 from timonel.api.errors import ApiError, InternalError, Unauthorized
 from timonel.api.kinds import BUILTIN
 from timonel.api.resource import Resource, ResourceTable
+from timonel.apiserver import handlers as _handlers  # noqa: F401 — fills HANDLERS and PATHS
 from timonel.apiserver.admission.chain import Admission
+from timonel.apiserver.audit import AuditTrail
 from timonel.apiserver.authn.user import Authenticator, UserInfo
 from timonel.apiserver.authz.attributes import Attributes, Authorizer, denied
+from timonel.apiserver.bootstrap.reconcile import reconcile_bootstrap
 from timonel.apiserver.config import ApiServerConfig
 from timonel.apiserver.connections import Listener, cancel_when_lost
 from timonel.apiserver.discovery import Discovery
@@ -39,7 +42,7 @@ from timonel.apiserver.registry.registry import Registry
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.responses import error_reply, text_reply, warning_headers
 from timonel.apiserver.routing import Route, parse_route
-from timonel.apiserver.security import build_security
+from timonel.apiserver.security import build_security, published_authorities
 from timonel.apiserver.subresources import HANDLERS
 from timonel.apiserver.verbs import VERBS, not_allowed
 from timonel.apiserver.watch import WatchStream
@@ -96,6 +99,7 @@ class ApiServer:
     async def run(self) -> None:
         """Serves until cancelled, then stops gracefully: not ready, watches closed, requests in flight finished."""
         await self.registry.start()
+        await reconcile_bootstrap(self.registry, **published_authorities(self.config.security))
         listener = Listener(self.handle)
         loop = asyncio.get_running_loop()
         servers = [
@@ -115,6 +119,7 @@ class ApiServer:
             async with asyncio.TaskGroup() as tasks:
                 self._serving = True
                 tasks.create_task(self._send_bookmarks(), name="apiserver-bookmarks")
+                tasks.create_task(self.security.audit.run(), name="apiserver-audit")
                 self._ready.set()
         finally:
             await self._stop(listener, servers)
@@ -142,6 +147,7 @@ class ApiServer:
         while self.in_flight and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         await listener.shutdown(1.0)
+        await self.security.audit.flush()
         if self.config.unix_socket is not None:
             with suppress(FileNotFoundError):
                 os.unlink(self.config.unix_socket)
@@ -197,10 +203,12 @@ class ApiServer:
         route = parse_route(request.method, request.raw_path)
         self.in_flight += 1
         warnings: list[str] = []
-        response: web.StreamResponse
+        trail = AuditTrail(request, audit_id, self.clock.now())
+        response: web.StreamResponse | None = None
         try:
-            response = await self._serve(request, route, audit_id, warnings)
+            response = await self._serve(request, route, trail, warnings)
         except ApiError as error:
+            trail.error = error
             response = error_reply(error, audit_id=audit_id, extra=warning_headers(warnings))
         except StoreError as error:
             log.error("store failed path=%s error=%s", route.path, error)
@@ -213,17 +221,21 @@ class ApiServer:
             response = error_reply(InternalError(f"{why} {audit_id}"), audit_id=audit_id)
         finally:
             self.in_flight -= 1
+            # Without a response: a stream that ended with its client, after its head had been sent.
+            self.security.audit.finish(trail, 200 if response is None else response.status)
         self.metrics.observe(route, response, time.perf_counter() - started)
         return response
 
     async def _serve(
-        self, request: web.BaseRequest, route: Route, audit_id: str, warnings: list[str]
+        self, request: web.BaseRequest, route: Route, trail: AuditTrail, warnings: list[str]
     ) -> web.StreamResponse:
+        audit_id = trail.audit_id
         user = await self.authenticator.authenticate(request)
         if user is None:
             raise Unauthorized
         attributes = _attributes(route, user)
         decision = await self.authorizer.authorize(attributes)
+        trail.decided(attributes, decision)
         if not decision.allowed:
             raise denied(attributes, decision.reason)
         if not route.resource:
@@ -231,7 +243,7 @@ class ApiServer:
         resource = self.table.find(route.group, route.version, route.resource)
         if resource is None:
             return text_reply("404 page not found\n", status=404, audit_id=audit_id)
-        return await self._serve_resource(request, route, resource, attributes, audit_id, warnings)
+        return await self._serve_resource(request, route, resource, attributes, trail, warnings)
 
     async def _serve_resource(
         self,
@@ -239,10 +251,10 @@ class ApiServer:
         route: Route,
         resource: Resource,
         attributes: Attributes,
-        audit_id: str,
+        trail: AuditTrail,
         warnings: list[str],
     ) -> web.StreamResponse:
-        ref, verb = resource.ref, route.verb
+        ref, verb, audit_id = resource.ref, route.verb, trail.audit_id
         subresource = None
         if route.subresource:
             subresource = resource.subresource(route.subresource)
@@ -260,8 +272,9 @@ class ApiServer:
         header = request.headers.get("Accept", "")
         answer = Answer() if route.subresource in _STREAMS else negotiate(header)
         context = RequestContext(
-            request, self, route, attributes.user, attributes, resource, subresource, answer, audit_id, warnings
-        )
+            request, self, route, attributes.user, attributes, resource, subresource, answer, audit_id, warnings,
+            trail.annotations,
+        )  # fmt: skip
         if ref.namespaced is False:
             route.namespace = ""
         if subresource is not None and subresource.name not in _REGISTRY_SUBRESOURCES:

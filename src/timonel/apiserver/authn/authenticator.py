@@ -72,16 +72,31 @@ class RequestAuthenticator:
 
     def authenticate_token(self, token: str) -> UserInfo:
         """Raises Unauthorized."""
+        try:
+            return self._find(token, None)[0]
+        except InvalidToken as error:
+            log.info("token was refused reason=%r", error.why)
+            raise
+
+    def review_token(self, token: str, audiences: tuple[str, ...]) -> tuple[UserInfo, tuple[str, ...]]:
+        """The user, as a request would see it, and which of `audiences` the token is for.
+
+        Raises InvalidToken, which says why, for our own tokens, and Unauthorized for unknown ones.
+        """
+        user, common = self._find(token, audiences)
+        return self._authenticated(user), common
+
+    def _find(self, token: str, audiences: tuple[str, ...] | None) -> tuple[UserInfo, tuple[str, ...]]:
         if self._static_tokens is not None:
             user = self._static_tokens.authenticate(token)
             if user is not None:
-                return user
+                # A fixed token names no audience: it is for this server.
+                own = self._tokens.audiences if self._tokens is not None else ()
+                common = own if audiences is None else tuple(item for item in own if item in audiences)
+                if audiences is None or common:
+                    return user, common
         if self._tokens is not None and self._tokens.is_ours(token):
-            try:
-                return self._tokens.authenticate(token)[0]
-            except InvalidToken as error:
-                log.info("token was refused reason=%r", error.why)
-                raise Unauthorized from error
+            return self._tokens.authenticate(token, audiences)
         raise Unauthorized
 
     def _authenticated(self, user: UserInfo) -> UserInfo:

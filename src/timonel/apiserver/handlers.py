@@ -1,0 +1,8 @@
+"""Every module that registers handlers of subresources, reviews and paths; importing this one fills the tables."""
+
+from __future__ import annotations
+
+from timonel.apiserver.proxy import backends, pods
+from timonel.apiserver.reviews import access, discovery, tokens
+
+MODULES = (access, backends, discovery, pods, tokens)

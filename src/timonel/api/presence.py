@@ -67,6 +67,8 @@ _ZERO_COUNTS_IN = frozenset(
     VolumeNodeResources.count WebhookClientConfig.url
     """.split()  # noqa: SIM905
 )
+# An empty list there is a request: to stop tracking fields.
+_EMPTY_COUNTS_IN = frozenset({"ObjectMeta.managedFields"})
 _ALWAYS_PRESENT = frozenset({"metadata", "spec", "status", "template"})
 _ALWAYS_PRESENT_IN = frozenset(
     """
@@ -90,8 +92,9 @@ _MAY_BE_ABSENT = frozenset(
 
 
 def zero_counts(definition: str, field: str) -> bool:
-    """Whether the optional scalar `field` of a definition (short name, "PodSpec") tells zero from absent."""
-    return field in _ZERO_COUNTS or f"{definition}.{field}" in _ZERO_COUNTS_IN
+    """Whether the optional `field` of a definition (short name, "PodSpec") tells zero or empty from absent."""
+    name = f"{definition}.{field}"
+    return field in _ZERO_COUNTS or name in _ZERO_COUNTS_IN or name in _EMPTY_COUNTS_IN
 
 
 def always_present(definition: str, field: str, required: bool) -> bool:

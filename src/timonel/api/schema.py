@@ -117,8 +117,8 @@ class Schemas:
             struct = self._struct(schema, short, f"{package}.{short}")
             # Known before its fields are compiled: definitions refer to themselves (JSONSchemaProps).
             self._nodes[definition] = struct
-            struct.defaults = _KEY_DEFAULTS.get(definition, {})
             self._fill(struct, schema)
+            struct.defaults = _key_defaults(definition, struct, schema)
             return struct
         node = self._schema_node(schema)
         self._nodes[definition] = node
@@ -202,6 +202,13 @@ class Schemas:
 
 def _has_zero(node: Node) -> bool:
     return isinstance(node, (nodes.StringNode, nodes.IntNode, nodes.NumberNode, nodes.BytesNode, ListNode, MapNode))
+
+
+def _key_defaults(definition: str, struct: StructNode, schema: Object) -> dict[str, Any]:
+    """What identifies an item that leaves a key out: required fields have their zero, and ports are TCP ports."""
+    zeros = {name: struct.node(name) for name in schema.get("required") or () if name in struct.fields}
+    defaults = {name: node.zero for name, node in zeros.items() if node is not None and _has_zero(node)}
+    return {**defaults, **_KEY_DEFAULTS.get(definition, {})}
 
 
 def _without_texts(schema: Object) -> Object:

@@ -1,0 +1,200 @@
+"""metadata.managedFields: who owns what. Reading, writing, and the bookkeeping after a change.
+
+Source: kubernetes.io/docs/reference/using-api/server-side-apply ("Field management"), meta/v1 ManagedFieldsEntry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from timonel.api.field_errors import quote
+from timonel.api.managed_fields.field_set import (
+    FieldSet,
+    difference,
+    intersection,
+    is_field_set,
+    ordered,
+    union,
+    without_branch,
+)  # fmt: skip
+from timonel.api.managed_fields.typed import Changes
+from timonel.api.objects import Object
+
+MAX_UPDATE_MANAGERS = 10
+"""More entries from updates than these are merged, oldest first, into one called ANCIENT."""
+ANCIENT = "ancient-changes"
+
+# Never owned by anyone: the identity of the object and what the server itself writes.
+UNTRACKED = frozenset({"apiVersion", "kind"})
+UNTRACKED_METADATA = frozenset(
+    {
+        "name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
+        "resourceVersion",
+    }
+)  # fmt: skip
+_STRIPPED: FieldSet = {
+    **{f"f:{name}": {} for name in UNTRACKED},
+    "f:metadata": {".": {}, **{f"f:{name}": {} for name in UNTRACKED_METADATA}},
+}
+
+
+class ManagerKey(NamedTuple):
+    """What makes two entries the same: an applier is one whatever version it applies."""
+
+    manager: str
+    operation: str
+    """"Apply" or "Update"."""
+    api_version: str
+    subresource: str
+
+    @classmethod
+    def of(cls, manager: str, operation: str, api_version: str, subresource: str) -> ManagerKey:
+        return cls(manager or "unknown", operation, "" if operation == "Apply" else api_version, subresource)
+
+    def __str__(self) -> str:
+        text = quote(self.manager)
+        if self.subresource:
+            text += f" with subresource {quote(self.subresource)}"
+        return f"{text} using {self.api_version}" if self.operation == "Update" else text
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    api_version: str
+    fields: FieldSet
+    time: str | None = None
+    """RFC 3339; null in what clients wrote without it."""
+    wire: Object | None = field(default=None, compare=False)
+    """The entry as it was read, to be written again when nothing changed."""
+
+
+class InvalidEntries(ValueError):
+    pass
+
+
+class Managers:
+    """All entries of an object, by manager."""
+
+    def __init__(self, entries: Mapping[ManagerKey, Entry] | None = None) -> None:
+        self.entries: dict[ManagerKey, Entry] = dict(entries or {})
+
+    @classmethod
+    def read(cls, managed_fields: Iterable[Any] | None) -> Managers:
+        """From metadata.managedFields. Raises InvalidEntries for what no server wrote."""
+        entries: dict[ManagerKey, Entry] = {}
+        for index, wire in enumerate(managed_fields or ()):
+            operation, api_version = wire.get("operation"), wire.get("apiVersion")
+            if operation not in ("Apply", "Update"):
+                raise InvalidEntries("operation must be `Apply` or `Update`")
+            if not api_version:
+                raise InvalidEntries("apiVersion must not be empty")
+            if (kind := wire.get("fieldsType") or "") != "FieldsV1":
+                why = f"invalid fieldsType {quote(kind)}" if kind else "missing fieldsType"
+                raise InvalidEntries(f"{why} in managed fields entry {index}")
+            key = ManagerKey.of(wire.get("manager") or "", operation, api_version, wire.get("subresource") or "")
+            entries[key] = Entry(api_version, wire.get("fieldsV1") or {}, wire.get("time"), wire)
+        return cls(entries)
+
+    @classmethod
+    def read_checked(cls, managed_fields: Iterable[Any] | None) -> Managers:
+        """As `read`, for entries that a client sent: their fields are looked at too."""
+        managers = cls.read(managed_fields)
+        for entry in managers.entries.values():
+            if not is_field_set(entry.fields):
+                raise InvalidEntries("error decoding set: invalid path element")
+        return managers
+
+    def write(self) -> list[Object]:
+        """For metadata.managedFields: appliers first, then by age."""
+        keys = sorted(
+            self.entries,
+            key=lambda key: (
+                key.operation, self.entries[key].time or "", key.manager, self.entries[key].api_version,
+                key.subresource,
+            ),
+        )  # fmt: skip
+        return [_wire(key, self.entries[key]) for key in keys]
+
+    def conflicts(self, changed: FieldSet, actor: ManagerKey) -> dict[ManagerKey, FieldSet]:
+        """What others own of the changed fields."""
+        found = {}
+        for key, entry in self.entries.items():
+            if key != actor and (shared := intersection(entry.fields, changed)):
+                found[key] = shared
+        return found
+
+    def give_up(self, changes: Changes, spared: ManagerKey | None = None) -> None:
+        """Everyone but `spared` loses the fields that changed or went; entries left empty go too."""
+        for key, entry in list(self.entries.items()):
+            if key == spared:
+                continue
+            kept = difference(difference(entry.fields, changes.changed), changes.removed)
+            if not kept:
+                del self.entries[key]
+            elif kept != entry.fields:
+                self.entries[key] = replace(entry, fields=kept, wire=None)
+
+    def take(self, key: ManagerKey, api_version: str, fields: FieldSet, time: str) -> None:
+        """Adds fields to an updater's entry."""
+        previous = self.entries.get(key)
+        if previous is not None:
+            fields = union(previous.fields, fields)
+        self.entries[key] = Entry(api_version, fields, time)
+
+    def cap(self) -> None:
+        """Merges the oldest entries from updates when there are too many."""
+        updaters = [key for key in self.entries if key.operation == "Update"]
+        excess = len(updaters) - MAX_UPDATE_MANAGERS
+        if excess <= 0:
+            return
+        updaters.sort(key=lambda key: (self.entries[key].time or "", key))
+        first: dict[str, ManagerKey] = {}
+        for key in updaters:
+            if excess <= 0:
+                break
+            entry = self.entries[key]
+            if entry.api_version not in first:
+                first[entry.api_version] = key
+                continue
+            bucket = ManagerKey.of(ANCIENT, "Update", entry.api_version, "")
+            if bucket not in self.entries:
+                self.entries[bucket] = self.entries.pop(first[entry.api_version])
+            merged = union(entry.fields, self.entries[bucket].fields)
+            if key != bucket:
+                del self.entries[key]
+            self.entries[bucket] = Entry(entry.api_version, merged, entry.time)
+            excess -= 1
+
+
+def _wire(key: ManagerKey, entry: Entry) -> Object:
+    if entry.wire is not None:
+        return entry.wire
+    wire: Object = {"manager": key.manager, "operation": key.operation, "apiVersion": entry.api_version}
+    if entry.time:
+        wire["time"] = entry.time
+    wire["fieldsType"] = "FieldsV1"
+    wire["fieldsV1"] = ordered(entry.fields)
+    if key.subresource:
+        wire["subresource"] = key.subresource
+    return wire
+
+
+def strip(fields: FieldSet, ignored: Iterable[tuple[str, ...]] = ()) -> FieldSet:
+    """Without what is never tracked, and without `ignored` branches such as ("f:status",)."""
+    if any(step in fields for step in _STRIPPED):
+        fields = difference(fields, _STRIPPED)
+    for path in ignored:
+        fields = without_branch(fields, path)
+    return fields
+
+
+def ignored_branches(subresource: str) -> tuple[tuple[str, ...], ...]:
+    """What a request through this subresource cannot change and so cannot own."""
+    match subresource:
+        case "":
+            return (("f:status",),)
+        case "status":
+            return (("f:spec",), ("f:metadata", "f:deletionTimestamp"), ("f:metadata", "f:ownerReferences"))
+    return ()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from timonel.api.clock import Clock
 from timonel.api.errors import ApiError, Conflict
@@ -22,6 +23,8 @@ from timonel.client.protocol import ApiClient
 from timonel.client.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
+
+Key = TypeVar("Key", bound=Hashable)
 
 Keys = ObjectKey | Iterable[ObjectKey] | None
 KeyFunction = Callable[[Object], Keys]
@@ -37,6 +40,7 @@ class Watch:
 
     ref: ResourceRef
     key: KeyFunction = key_of
+    field_selector: str = ""
     changed: Callable[[Object, Object], bool] | None = None
 
 
@@ -74,11 +78,11 @@ class Controller:
         self.recorder = recorder
         self.queue: WorkQueue[ObjectKey] = WorkQueue(clock, name=self.name)
 
-    def informer(self, ref: ResourceRef) -> Informer:
-        return self.informers.of(ref)
+    def informer(self, ref: ResourceRef, *, field_selector: str = "") -> Informer:
+        return self.informers.of(ref, field_selector=field_selector)
 
-    def lister(self, ref: ResourceRef) -> Lister:
-        return self.informers.of(ref).lister
+    def lister(self, ref: ResourceRef, *, field_selector: str = "") -> Lister:
+        return self.informer(ref, field_selector=field_selector).lister
 
     async def sync(self, key: ObjectKey) -> Result:
         """Makes the world right for one key. Raise to be called again with backoff."""
@@ -91,14 +95,9 @@ class Controller:
     async def run(self) -> None:
         self.register()
         for watch in self.watches:
-            await self.informer(watch.ref).wait_synced()
+            await self.informer(watch.ref, field_selector=watch.field_selector).wait_synced()
         await self.prepare()
-        try:
-            async with asyncio.TaskGroup() as group:
-                for number in range(self.workers):
-                    group.create_task(self._work(), name=f"{self.name} worker {number}")
-        finally:
-            self.queue.close()
+        await run_workers(self.name, self.queue, self.sync, self.workers)
 
     def register(self) -> None:
         """Hooks into the informers; separate from run() so that a test may sync by hand."""
@@ -121,31 +120,47 @@ class Controller:
                 enqueue(old)
                 enqueue(new)
 
-        self.informer(watch.ref).add_handler(on_add=enqueue, on_update=on_update, on_delete=enqueue)
-
-    async def _work(self) -> None:
-        while True:
-            key = await self.queue.get()
-            try:
-                await self.process(key)
-            finally:
-                self.queue.done(key)
+        informer = self.informer(watch.ref, field_selector=watch.field_selector)
+        informer.add_handler(on_add=enqueue, on_update=on_update, on_delete=enqueue)
 
     async def process(self, key: ObjectKey) -> None:
-        """One sync and what follows from it."""
-        try:
-            result = await self.sync(key)
-        except Conflict as exc:
-            log.debug("sync lost a race controller=%s key=%s error=%s", self.name, key, exc)
-            self.queue.add_rate_limited(key)
-        except ApiError as exc:
-            log.warning("sync failed controller=%s key=%s error=%s", self.name, key, exc)
-            self.queue.add_rate_limited(key)
-        except Exception:
-            # A defect met by one object; the others must go on, and the trace says where to look.
-            log.exception("sync failed controller=%s key=%s", self.name, key)
-            self.queue.add_rate_limited(key)
-        else:
-            self.queue.forget(key)
-            if result.requeue_after is not None:
-                self.queue.add_after(key, result.requeue_after)
+        """One sync and what follows from it, for tests that work a queue by hand."""
+        await process_key(self.name, self.queue, self.sync, key)
+
+
+async def run_workers(name: str, queue: WorkQueue[Key], sync: Callable[[Key], Awaitable[Result]], count: int) -> None:
+    """Syncs the keys of a queue, `count` side by side, until cancelled; then closes the queue."""
+
+    async def work() -> None:
+        while True:
+            key = await queue.get()
+            try:
+                await process_key(name, queue, sync, key)
+            finally:
+                queue.done(key)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(count):
+                group.create_task(work(), name=f"{name} worker {number}")
+    finally:
+        queue.close()
+
+
+async def process_key(name: str, queue: WorkQueue[Key], sync: Callable[[Key], Awaitable[Result]], key: Key) -> None:
+    try:
+        result = await sync(key)
+    except Conflict as exc:
+        log.debug("sync lost a race controller=%s key=%s error=%s", name, key, exc)
+        queue.add_rate_limited(key)
+    except ApiError as exc:
+        log.warning("sync failed controller=%s key=%s error=%s", name, key, exc)
+        queue.add_rate_limited(key)
+    except Exception:
+        # A defect met by one object; the others must go on, and the trace says where to look.
+        log.exception("sync failed controller=%s key=%s", name, key)
+        queue.add_rate_limited(key)
+    else:
+        queue.forget(key)
+        if result.requeue_after is not None:
+            queue.add_after(key, result.requeue_after)

@@ -5,12 +5,20 @@ Source: kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
-from timonel.api.clock import parse_time
+from timonel.api.clock import format_time, parse_time
 from timonel.api.objects import Object, find_by, is_deleting
 
 TERMINAL_PHASES = ("Succeeded", "Failed")
+NODE_INDEX = "node"
+
+
+def node_index(pod: Object) -> Iterable[str]:
+    """For Informer.add_index(NODE_INDEX, …): pods by the node they are on."""
+    name = node_name_of(pod)
+    return (name,) if name else ()
 
 
 def phase_of(pod: Object) -> str:
@@ -77,3 +85,14 @@ def restarts_of(pod: Object) -> int:
         ),
         default=0,
     )
+
+
+def disruption_condition(pod: Object, reason: str, message: str, now: datetime) -> Object:
+    """The condition that tells why a pod was ended from outside."""
+    made: Object = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message}
+    if generation := pod["metadata"].get("generation"):
+        made["observedGeneration"] = generation
+    present = condition_of(pod, "DisruptionTarget")
+    kept = present is not None and present.get("status") == "True"
+    made["lastTransitionTime"] = present["lastTransitionTime"] if present and kept else format_time(now)
+    return made

@@ -84,7 +84,8 @@ class Sizes:
         return sum(map(self.of, self.all))
 
     def of(self, replica_set: Object) -> int:
-        return self._wanted.get(uid_of(replica_set), replica_set["spec"].get("replicas", 1))
+        size: int = self._wanted.get(uid_of(replica_set), replica_set["spec"].get("replicas", 1))
+        return size
 
     def set(self, replica_set: Object, size: int) -> bool:
         """Whether that is a change."""

@@ -1,0 +1,49 @@
+"""What a server serves, asked from the server itself, so that kinds nobody here knows are handled as well.
+
+Source: kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import orjson
+
+from timonel.api.errors import error_from_status
+from timonel.api.objects import Object
+from timonel.api.refs import ResourceRef
+from timonel.client.protocol import ApiClient
+
+
+@dataclass(frozen=True, slots=True)
+class ServedResource:
+    ref: ResourceRef
+    verbs: frozenset[str]
+
+
+async def discover(client: ApiClient) -> list[ServedResource]:
+    """Every resource in its group's preferred version, without subresources. Raises when any part is unavailable:
+    to act on half of what there is would be worse than to try again."""
+    groups = (await _get(client, "/apis")).get("groups") or []
+    paths = ["/api/v1"] + [f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups]
+    documents = await asyncio.gather(*(_get(client, path) for path in paths))
+    found = []
+    for document in documents:
+        group, _, version = document["groupVersion"].rpartition("/")
+        for row in document.get("resources") or ():
+            if "/" not in row["name"]:
+                ref = ResourceRef(group, version, row["name"], row["kind"], bool(row["namespaced"]))
+                found.append(ServedResource(ref, frozenset(row.get("verbs") or ())))
+    return found
+
+
+async def _get(client: ApiClient, path: str) -> Object:
+    status, _, body = await client.raw("GET", path)
+    try:
+        document: Object = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = {}
+    if status >= 400:
+        raise error_from_status(document or {"message": f"discovery of {path} failed"}, status)
+    return document

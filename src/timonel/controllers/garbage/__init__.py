@@ -1,0 +1,5 @@
+"""Garbage collection by owner references."""
+
+from timonel.controllers.garbage.collector import GarbageCollector
+
+__all__ = ["GarbageCollector"]

@@ -1,0 +1,261 @@
+"""Deletes what lost its owners, in the background or the foreground, or frees it when its owner asked to orphan.
+
+Watches the metadata of every kind that can be listed, watched and deleted. Decisions rest on the cache and are carried
+out with the uid and resourceVersion they were made from: a stale cache costs a retry, never a wrong deletion. That an
+owner is gone is known from its own deletion event, or asked from the server.
+Source: kubernetes.io/docs/concepts/architecture/garbage-collection
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from timonel.api.clock import Clock
+from timonel.api.errors import ApiError, MethodNotAllowed, NotFound
+from timonel.api.objects import Object, is_deleting, namespace_of, owner_references, resource_version_of, uid_of
+from timonel.api.refs import EVENTS, EVENTS_V1, ResourceRef
+from timonel.client.backoff import Backoff
+from timonel.client.controller import Result, run_workers
+from timonel.client.discovery import discover
+from timonel.client.informer import Informer, Informers
+from timonel.client.protocol import ApiClient
+from timonel.client.workqueue import WorkQueue
+from timonel.controllers.garbage.graph import (
+    FOREGROUND,
+    ORPHAN,
+    GraphKey,
+    OwnerGraph,
+    blocks,
+    finalizers_of,
+    graph_key,
+    orphans_dependents,
+    owner_uids,
+    waits_for_dependents,
+)
+
+log = logging.getLogger(__name__)
+
+_IGNORED = {EVENTS, EVENTS_V1}
+"""Too many, too short-lived, never owned."""
+
+
+@dataclass(slots=True)
+class Owners:
+    """An object's owner references by what became of the owners."""
+
+    solid: list[Object] = field(default_factory=list)
+    gone: list[Object] = field(default_factory=list)
+    waiting: list[Object] = field(default_factory=list)
+    """Being deleted in the foreground, waiting for this object among others."""
+
+
+class GarbageCollector:
+    name = "garbage-collector"
+    workers = 20
+
+    def __init__(self, *, client: ApiClient, informers: Informers, clock: Clock) -> None:
+        self._client = client
+        self._informers = informers
+        self._clock = clock
+        self._graph = OwnerGraph()
+        self._kinds: dict[tuple[str, str], Informer] = {}
+        self.queue: WorkQueue[GraphKey] = WorkQueue(clock, name=self.name)
+
+    async def run(self) -> None:
+        await self.register()
+        for informer in self._kinds.values():
+            await informer.wait_synced()
+        await run_workers(self.name, self.queue, self.sync, self.workers)
+
+    async def register(self) -> None:
+        """Finds out what is served, and watches it; where there is a full informer already, that one."""
+        backoff = Backoff()
+        while True:
+            try:
+                served = await discover(self._client)
+                break
+            except ApiError as exc:
+                log.info("discovery failed error=%s", exc)
+                await self._clock.sleep(backoff.next_delay())
+        for row in served:
+            if row.ref in _IGNORED or not {"list", "watch", "delete"} <= row.verbs:
+                continue
+            self._watch(row.ref)
+
+    def _watch(self, ref: ResourceRef) -> None:
+        informer = self._informers.of(ref, metadata_only=True)
+        self._kinds[ref.api_version, ref.kind] = informer
+
+        def on_add(obj: Object) -> None:
+            key = graph_key(ref, obj)
+            self._graph.update(key, None, obj)
+            if owner_references(obj) or _needs_finalizing(obj):
+                self.queue.add(key)
+
+        def on_update(old: Object, new: Object) -> None:
+            key = graph_key(ref, new)
+            self._graph.update(key, old, new)
+            if _needs_finalizing(new):
+                self.queue.add(key)
+                if not _needs_finalizing(old):
+                    self._add_dependents(uid_of(new))
+            elif owner_references(new) and (owner_uids(old) != owner_uids(new) or is_deleting(old) != is_deleting(new)):
+                self.queue.add(key)
+            for reference in owner_references(old):
+                self._look_at_owner(reference, namespace_of(old))
+
+        def on_delete(obj: Object) -> None:
+            self._graph.update(graph_key(ref, obj), obj, None)
+            self._graph.note_deleted(obj)
+            self._add_dependents(uid_of(obj))
+            for reference in owner_references(obj):
+                self._look_at_owner(reference, namespace_of(obj))
+
+        informer.add_handler(on_add=on_add, on_update=on_update, on_delete=on_delete)
+
+    def _add_dependents(self, uid: str) -> None:
+        for key in self._graph.dependents(uid):
+            self.queue.add(key)
+
+    def _look_at_owner(self, reference: Object, namespace: str) -> None:
+        """A dependent changed: an owner that waits for it may go on."""
+        owner = self._cached(reference, namespace)
+        if owner is not None and _needs_finalizing(owner):
+            ref = self._kinds[reference["apiVersion"], reference["kind"]].ref
+            self.queue.add(graph_key(ref, owner))
+
+    def _cached(self, reference: Object, namespace: str) -> Object | None:
+        informer = self._kinds.get((reference["apiVersion"], reference["kind"]))
+        if informer is None:
+            return None
+        found = informer.lister.get(namespace if informer.ref.namespaced else "", reference["name"])
+        return found if found is not None and uid_of(found) == reference["uid"] else None
+
+    def _find(self, key: GraphKey) -> Object | None:
+        return self._kinds[key.ref.api_version, key.ref.kind].lister.get(key.namespace, key.name)
+
+    async def sync(self, key: GraphKey) -> Result:
+        obj = self._find(key)
+        if obj is None:
+            return Result()
+        try:
+            if orphans_dependents(obj):
+                await self._orphan(key, obj)
+            elif waits_for_dependents(obj):
+                await self._finish_foreground(key, obj)
+            elif not is_deleting(obj) and owner_references(obj):
+                await self._check_owners(key, obj)
+        except NotFound:
+            log.debug("object was gone already key=%s", key)
+        return Result()
+
+    async def _check_owners(self, key: GraphKey, obj: Object) -> None:
+        owners = Owners()
+        for reference in owner_references(obj):
+            await self._classify(reference, obj, owners)
+        if owners.solid:
+            if owners.gone or owners.waiting:
+                await self._drop_owners(key, obj, {r["uid"] for r in owners.gone + owners.waiting})
+            return
+        if owners.waiting and self._graph.dependents(uid_of(obj)):
+            policy = "Foreground"
+        elif ORPHAN in finalizers_of(obj):
+            policy = "Orphan"
+        elif FOREGROUND in finalizers_of(obj):
+            policy = "Foreground"
+        else:
+            policy = "Background"
+        await self._client.delete(
+            key.ref,
+            key.name,
+            key.namespace,
+            uid=uid_of(obj),
+            resource_version=resource_version_of(obj),
+            propagation_policy=policy,
+        )
+        log.info("garbage deleted key=%s policy=%s", key, policy)
+
+    async def _classify(self, reference: Object, obj: Object, owners: Owners) -> None:
+        if self._graph.is_absent(reference["uid"]):
+            owners.gone.append(reference)
+            return
+        namespace = namespace_of(obj)
+        owner = self._cached(reference, namespace)
+        if owner is None:
+            owner = await self._ask(reference, namespace)
+        if owner is None:
+            self._graph.note_absent(reference["uid"])
+            owners.gone.append(reference)
+        elif waits_for_dependents(owner):
+            owners.waiting.append(reference)
+        else:
+            owners.solid.append(reference)
+
+    async def _ask(self, reference: Object, namespace: str) -> Object | None:
+        """The owner from the server; None when it does not exist. Of an unknown kind, something stands for it."""
+        informer = self._kinds.get((reference["apiVersion"], reference["kind"]))
+        if informer is None or (informer.ref.namespaced and not namespace):
+            # Not served, or a cluster-wide object that names an owner in a namespace: nothing can be said, so it stays.
+            return {"metadata": {"uid": reference["uid"]}}
+        try:
+            found = await self._client.get(
+                informer.ref, reference["name"], namespace if informer.ref.namespaced else ""
+            )
+        except NotFound:
+            return None
+        except MethodNotAllowed:
+            return {"metadata": {"uid": reference["uid"]}}
+        return found if uid_of(found) == reference["uid"] else None
+
+    async def _drop_owners(self, key: GraphKey, obj: Object, uids: set[str]) -> None:
+        kept = [reference for reference in owner_references(obj) if reference["uid"] not in uids]
+        patch = {
+            "metadata": {
+                "uid": uid_of(obj),
+                "resourceVersion": resource_version_of(obj),
+                "ownerReferences": kept or None,
+            }
+        }
+        await self._client.patch(key.ref, key.name, patch, key.namespace, type="merge")
+
+    async def _finish_foreground(self, key: GraphKey, obj: Object) -> None:
+        blocking = False
+        for dependent_key in self._graph.dependents(uid_of(obj)):
+            dependent = self._find(dependent_key)
+            if dependent is None or not blocks(dependent, uid_of(obj)):
+                continue
+            blocking = True
+            if not is_deleting(dependent):
+                self.queue.add(dependent_key)
+        if not blocking:
+            await self._remove_finalizer(key, obj, FOREGROUND)
+
+    async def _orphan(self, key: GraphKey, obj: Object) -> None:
+        async def free(dependent_key: GraphKey) -> None:
+            dependent = self._find(dependent_key)
+            if dependent is not None:
+                try:
+                    await self._drop_owners(dependent_key, dependent, {uid_of(obj)})
+                except NotFound:
+                    return
+
+        await asyncio.gather(*(free(dependent) for dependent in self._graph.dependents(uid_of(obj))))
+        await self._remove_finalizer(key, obj, ORPHAN)
+
+    async def _remove_finalizer(self, key: GraphKey, obj: Object, finalizer: str) -> None:
+        left = [item for item in finalizers_of(obj) if item != finalizer]
+        patch = {
+            "metadata": {
+                "uid": uid_of(obj),
+                "resourceVersion": resource_version_of(obj),
+                "finalizers": left or None,
+            }
+        }
+        await self._client.patch(key.ref, key.name, patch, key.namespace, type="merge")
+        log.info("finalizer removed key=%s finalizer=%s", key, finalizer)
+
+
+def _needs_finalizing(obj: Object) -> bool:
+    return waits_for_dependents(obj) or orphans_dependents(obj)

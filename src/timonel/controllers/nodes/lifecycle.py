@@ -1,0 +1,187 @@
+"""Node health: a kubelet that stays silent makes its node Unknown, tainted, and its pods not ready.
+
+A heartbeat is a change of the node's Lease or of its Ready condition, and counts from when it is seen here, so clocks
+need not agree. Timers are set for when the next heartbeat would be overdue; nothing polls.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from timonel.api.clock import Clock, format_time
+from timonel.api.errors import NotFound
+from timonel.api.objects import Object, ObjectKey, get_path, name_of, namespace_of, resource_version_of, uid_of
+from timonel.api.refs import LEASES, NODES, PODS
+from timonel.client.controller import Controller, Keys, Result, Watch
+from timonel.client.events import EventRecorder
+from timonel.client.informer import Informers
+from timonel.client.protocol import ApiClient
+from timonel.controllers.nodes.health import (
+    conditions_of_silence,
+    has_no_execute,
+    plan_taints,
+    ready_status,
+    wanted_no_execute,
+)
+from timonel.controllers.own_writes import OwnWrites
+from timonel.controllers.pods import NODE_INDEX, condition_of, is_ready, is_terminal, node_index, node_name_of
+
+log = logging.getLogger(__name__)
+
+LEASE_NAMESPACE = "kube-node-lease"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLifecycleConfig:
+    grace_seconds: float = 50.0
+    """Silence after which a node is Unknown; several times the kubelet's heartbeat. Upstream's default."""
+    startup_grace_seconds: float = 60.0
+    """The same for a node that has never reported."""
+    eviction_interval_seconds: float = 10.0
+    """Between two nodes being given a taint that sends their pods away, in case the fault is with this side."""
+
+
+@dataclass(slots=True)
+class _Health:
+    node: Object
+    seen: float
+    """When the last heartbeat was noticed; monotonic seconds."""
+    heartbeat: tuple[str, str]
+    """The times the heartbeat itself bears: of the Ready condition and of the Lease."""
+
+
+class NodeLifecycleController(Controller):
+    """Keys are nodes."""
+
+    name = "node-lifecycle"
+
+    def __init__(
+        self,
+        *,
+        client: ApiClient,
+        informers: Informers,
+        clock: Clock,
+        recorder: EventRecorder | None = None,
+        config: NodeLifecycleConfig | None = None,
+    ) -> None:
+        super().__init__(client=client, informers=informers, clock=clock, recorder=recorder)
+        self._config = config or NodeLifecycleConfig()
+        self.watches = (Watch(NODES), Watch(LEASES, key=_node_of_lease), Watch(PODS, key=self._node_of_pod))
+        self.informer(PODS).add_index(NODE_INDEX, node_index)
+        self._own = OwnWrites(clock)
+        self._health: dict[str, _Health] = {}
+        self._none_ready = False
+        self._next_eviction = float("-inf")
+
+    def _node_of_pod(self, pod: Object) -> Keys:
+        """A pod that calls itself ready on a node that is silent."""
+        node = self.lister(NODES).get("", node_name_of(pod))
+        if node is None or ready_status(node) != "Unknown" or not is_ready(pod):
+            return None
+        return ObjectKey("", name_of(node))
+
+    async def sync(self, key: ObjectKey) -> Result:
+        node = self.lister(NODES).get(*key)
+        if node is None:
+            self._own.forget(key)
+            gone = self._health.pop(key.name, None)
+            if gone is not None:
+                self._node_event(gone.node, "RemovingNode", f"Removing Node {key.name} from Controller")
+            self._judge_all()
+            return Result()
+        if not self._own.are_seen(key):
+            return Result(requeue_after=1.0)
+        remaining = self._observe(node)
+        if remaining <= 0:
+            node = await self._declare_unknown(key, node)
+        self._judge_all()
+        wait = await self._taint(key, node)
+        if ready_status(node) == "Unknown":
+            await self._unready_pods(node)
+        waits = [seconds for seconds in (wait, remaining) if seconds is not None and seconds > 0]
+        return Result(requeue_after=min(waits, default=None))
+
+    def _observe(self, node: Object) -> float:
+        """Notes heartbeats; gives the seconds until silence has lasted too long."""
+        name = name_of(node)
+        now = self.clock.monotonic()
+        lease = self.lister(LEASES).get(LEASE_NAMESPACE, name)
+        ready = condition_of(node, "Ready")
+        heartbeat = (
+            (ready or {}).get("lastHeartbeatTime") or "",
+            get_path(lease, "spec", "renewTime", default="") if lease else "",
+        )
+        health = self._health.get(name)
+        if health is None or uid_of(health.node) != uid_of(node):
+            health = self._health[name] = _Health(node, now, heartbeat)
+            self._node_event(node, "RegisteredNode", f"Registered Node {name} in Controller")
+        elif health.heartbeat != heartbeat:
+            health.seen, health.heartbeat = now, heartbeat
+        health.node = node
+        grace = self._config.grace_seconds if ready else self._config.startup_grace_seconds
+        return health.seen + grace - now
+
+    async def _declare_unknown(self, key: ObjectKey, node: Object) -> Object:
+        conditions = conditions_of_silence(node, self.clock.now())
+        if conditions is None:
+            return node
+        was_ready = ready_status(node) == "True"
+        changed = node | {"status": (node.get("status") or {}) | {"conditions": conditions}}
+        written = await self.client.update(NODES, changed, subresource="status")
+        self._own.wrote(key, self.informer(NODES), written)
+        log.info("node became unknown node=%s", key.name)
+        if was_ready:
+            self.event(node, "Normal", "NodeNotReady", f"Node {key.name} status is now: NodeNotReady")
+        return written
+
+    def _judge_all(self) -> None:
+        """When no node at all is ready, more likely this side is cut off: nobody is sent away then."""
+        nodes = self.lister(NODES).list()
+        none_ready = bool(nodes) and not any(ready_status(node) == "True" for node in nodes)
+        if none_ready != self._none_ready:
+            self._none_ready = none_ready
+            log.info("no node is ready, eviction stopped" if none_ready else "eviction possible")
+            for node in nodes:
+                self.queue.add(ObjectKey("", name_of(node)))
+
+    async def _taint(self, key: ObjectKey, node: Object) -> float | None:
+        """Sets the taints; gives the seconds to wait before pods may be sent away, if that is what is missing."""
+        no_execute = wanted_no_execute(node)
+        wait = None
+        if self._none_ready:
+            no_execute = ""
+        elif no_execute and not has_no_execute(node):
+            now = self.clock.monotonic()
+            wait = self._next_eviction - now
+            if wait > 0:
+                no_execute = ""
+            else:
+                self._next_eviction = now + self._config.eviction_interval_seconds
+        taints = plan_taints(node, no_execute, self.clock.now())
+        if taints is not None:
+            patch = {"metadata": {"resourceVersion": resource_version_of(node)}, "spec": {"taints": taints or None}}
+            self._own.wrote(key, self.informer(NODES), await self.client.patch(NODES, key.name, patch, type="merge"))
+        return wait
+
+    async def _unready_pods(self, node: Object) -> None:
+        """Pods of a silent node leave their endpoints now, whatever becomes of them later."""
+        for pod in self.lister(PODS).by_index(NODE_INDEX, name_of(node)):
+            if not is_ready(pod) or is_terminal(pod):
+                continue
+            condition = {"type": "Ready", "status": "False", "lastTransitionTime": format_time(self.clock.now())}
+            patch = {"metadata": {"uid": uid_of(pod)}, "status": {"conditions": [condition]}}
+            try:
+                await self.client.patch(
+                    PODS, name_of(pod), patch, namespace_of(pod), type="strategic", subresource="status"
+                )
+            except NotFound:
+                continue
+            self.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+
+    def _node_event(self, node: Object, reason: str, message: str) -> None:
+        self.event(node, "Normal", reason, f"Node {name_of(node)} event: {message}")
+
+
+def _node_of_lease(lease: Object) -> Keys:
+    return ObjectKey("", name_of(lease)) if namespace_of(lease) == LEASE_NAMESPACE else None

@@ -1,0 +1,178 @@
+"""Puts the kubelet of one node together and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+
+from timonel.api.clock import Clock
+from timonel.api.objects import Object
+from timonel.api.refs import PODS, SERVICES
+from timonel.client.events import EventRecorder
+from timonel.client.informer import Informers
+from timonel.client.protocol import ApiClient
+from timonel.kubelet.cgroups.manager import Cgroups
+from timonel.kubelet.config import KubeletConfig
+from timonel.kubelet.containers.names import Resolver, parse_resolv_conf
+from timonel.kubelet.containers.resources import cpu_shares
+from timonel.kubelet.cri.runtime import Runtime, RuntimeEvents
+from timonel.kubelet.images.puller import ImagePuller
+from timonel.kubelet.log_rotation import LogRotation
+from timonel.kubelet.node.machine import allocatable, read_machine
+from timonel.kubelet.node.reporter import NodeReporter
+from timonel.kubelet.objects import ReferencedObjects
+from timonel.kubelet.pods.backoff import BackOff
+from timonel.kubelet.pods.lifecycle import Hooks
+from timonel.kubelet.pods.reader import ViewReader
+from timonel.kubelet.pods.services import PodServices
+from timonel.kubelet.pods.spec import field_path
+from timonel.kubelet.pods.statuses import Statuses
+from timonel.kubelet.pods.view import RUNNING
+from timonel.kubelet.pods.workers import PodWorkers
+from timonel.kubelet.probes.actions import Actions
+from timonel.kubelet.probes.manager import Probes
+from timonel.kubelet.volumes.manager import Volumes
+from timonel.kubelet.volumes.tokens import TokenSource
+
+log = logging.getLogger(__name__)
+
+
+class Kubelet:
+    """`runtime` and `events` are `GrpcRuntime` and an event stream of the same socket, or the fake for both.
+
+    `informers` and `recorder` are run by the caller, who shares them with the network part of the agent.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: KubeletConfig,
+        client: ApiClient,
+        informers: Informers,
+        runtime: Runtime,
+        events: RuntimeEvents,
+        recorder: EventRecorder,
+        clock: Clock,
+        cgroups: Cgroups | None = None,
+    ) -> None:
+        os.makedirs(config.root_dir, mode=0o750, exist_ok=True)
+        os.makedirs(config.pod_logs_dir, mode=0o755, exist_ok=True)
+        self._config = config
+        self._client = client
+        self._runtime = runtime
+        machine = read_machine(config.root_dir)
+        self._allocatable = allocatable(
+            machine, config.max_pods, config.reserved_cpu_milli, config.reserved_memory_bytes
+        )
+        self._cgroups = cgroups or Cgroups(root=config.cgroup_root, mount=config.cgroup_mount)
+        self._shares = cpu_shares(machine.cores * 1000 - config.reserved_cpu_milli)
+        self._pods = informers.of(PODS, field_selector=f"spec.nodeName={config.node_name}")
+        self._services = informers.of(SERVICES)
+        self._objects = ReferencedObjects(client=client, clock=clock)
+        self._reader = ViewReader(runtime=runtime)
+        self._statuses = Statuses(client=client, clock=clock)
+        self.node = NodeReporter(
+            config=config, client=client, runtime=runtime, recorder=recorder, machine=machine, clock=clock
+        )
+        actions = Actions(runtime=runtime)
+        self._probes = Probes(
+            actions=actions,
+            clock=clock,
+            tell=lambda pod, kind, container, event, reason, message: recorder.event(
+                pod, event, reason, message, field_path=field_path(kind, container["name"])
+            ),
+            on_change=lambda uid: self._workers.notify(uid),
+        )
+        self._volumes = Volumes(
+            root_dir=config.root_dir,
+            objects=self._objects,
+            tokens=TokenSource(client=client, clock=clock),
+            clock=clock,
+            allocatable=self._allocatable,
+        )
+        services = PodServices(
+            config=config,
+            client=client,
+            clock=clock,
+            runtime=runtime,
+            reader=self._reader,
+            statuses=self._statuses,
+            probes=self._probes,
+            hooks=Hooks(actions=actions, clock=clock),
+            volumes=self._volumes,
+            objects=self._objects,
+            puller=ImagePuller(runtime=runtime, clock=clock, max_parallel=config.max_parallel_pulls),
+            cgroups=self._cgroups,
+            back_off=BackOff(),
+            recorder=recorder,
+            services=self._services.lister.list,
+            host_resolver=self._host_resolver,
+            network_error=lambda: self.node.network_error,
+            runtime_name=lambda: self.node.runtime_name,
+            memory_capacity=machine.memory_bytes,
+        )
+        self._workers = PodWorkers(services=services, events=events)
+        self._rotation = LogRotation(
+            runtime=runtime,
+            clock=clock,
+            running=self._running_logs,
+            max_bytes=config.log_max_bytes,
+            max_files=config.log_max_files,
+            check_seconds=config.log_check_seconds,
+        )
+
+    @property
+    def workers(self) -> PodWorkers:
+        return self._workers
+
+    @property
+    def reader(self) -> ViewReader:
+        return self._reader
+
+    @property
+    def statuses(self) -> Statuses:
+        return self._statuses
+
+    def _host_resolver(self) -> Resolver:
+        try:
+            with open(self._config.resolv_conf, encoding="utf-8") as file:
+                return parse_resolv_conf(file.read())
+        except OSError:
+            return Resolver()
+
+    def _running_logs(self) -> Iterator[tuple[str, str]]:
+        for worker in self._workers:
+            for container in self._reader.known(worker.uid).containers:
+                if container.state == RUNNING:
+                    yield container.id, container.log_path
+
+    async def wait_ready(self) -> None:
+        """Until the API knows this node as Ready."""
+        await self.node.wait_ready()
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.node.run(), name="node")
+                group.create_task(self._volumes.run(), name="volumes")
+                group.create_task(self._rotation.run(), name="log rotation")
+                await self._work_on_pods()
+        finally:
+            await self._statuses.close()
+            await self._objects.close()
+
+    async def _work_on_pods(self) -> None:
+        """Pods are touched only once both sides are known: who should run, and that the runtime can tell who does."""
+        self._cgroups.ensure_tree(self._shares)
+        # Without the services an environment would lack variables for good, so the first container waits for them.
+        await self._pods.wait_synced()
+        await self._services.wait_synced()
+        await self.node.wait_looked()
+        self._pods.add_handler(on_add=self._added, on_update=self._workers.update, on_delete=self._workers.delete)
+        log.info("pods known count=%d", len(self._pods.lister.list()))
+        await self._workers.run()
+
+    def _added(self, pod: Object) -> None:
+        self._workers.add(pod)

@@ -1,0 +1,294 @@
+"""Registers the node, keeps its status true and its lease alive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from timonel.api.clock import Clock, format_micro_time
+from timonel.api.errors import AlreadyExists, ApiError, NotFound
+from timonel.api.objects import Object, copy_object, find_by, uid_of
+from timonel.api.refs import LEASES, NODES
+from timonel.client.backoff import Backoff
+from timonel.client.events import EventRecorder
+from timonel.client.protocol import ApiClient
+from timonel.kubelet.config import KubeletConfig
+from timonel.kubelet.cri import runtime_pb2 as cri
+from timonel.kubelet.cri.runtime import Runtime, RuntimeFailure
+from timonel.kubelet.node.machine import Machine
+from timonel.kubelet.node.status import (
+    Health,
+    conditions,
+    new_node,
+    node_status,
+    well_known_labels,
+    without_heartbeat,
+)
+
+log = logging.getLogger(__name__)
+
+_LEASE_NAMESPACE = "kube-node-lease"
+_IMAGES_EVERY = 30
+"""Images are listed on every so many looks: they change seldom and the list is long."""
+
+
+class NodeReporter:
+    """`network_error` and `runtime_name` are also what pod workers go by."""
+
+    def __init__(
+        self,
+        *,
+        config: KubeletConfig,
+        client: ApiClient,
+        runtime: Runtime,
+        recorder: EventRecorder,
+        machine: Machine,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._client = client
+        self._runtime = runtime
+        self._recorder = recorder
+        self._machine = machine
+        self._clock = clock
+        self._version: cri.VersionResponse | None = None
+        self._images: list[cri.Image] = []
+        self._looks = 0
+        self._health = Health(runtime_error="container runtime is down", network_error="not looked at yet")
+        self._looked = asyncio.Event()
+        self._node: Object | None = None
+        self._written_at = float("-inf")
+        self._wake = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._was_ready: bool | None = None
+
+    @property
+    def runtime_name(self) -> str:
+        return self._version.runtime_name if self._version else "containerd"
+
+    @property
+    def network_error(self) -> str:
+        return self._health.network_error or self._health.runtime_error
+
+    @property
+    def health(self) -> Health:
+        return self._health
+
+    def poke(self) -> None:
+        """Something changed: look now."""
+        self._wake.set()
+
+    async def wait_looked(self) -> None:
+        """Until the runtime answered for the first time."""
+        await self._looked.wait()
+
+    async def wait_ready(self) -> None:
+        """Until the API knows this node as Ready."""
+        await self._ready.wait()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch_status(), name="node status")
+            group.create_task(self._renew_lease(), name="node lease")
+
+    async def _watch_status(self) -> None:
+        backoff = Backoff(first=0.2, limit=self._config.status_seconds)
+        while True:
+            self._wake.clear()
+            await self._look()
+            try:
+                await self._report()
+                backoff.reset()
+                pause = self._config.status_seconds
+            except (ApiError, OSError) as exc:
+                log.info("node status not written error=%s", exc)
+                pause = backoff.next_delay()
+            if self._health.runtime_error or self._health.network_error:
+                pause = min(pause, 0.5 if self._was_ready is None or not self._ready.is_set() else 2.0)
+            await self._sleep(pause)
+
+    async def _sleep(self, seconds: float) -> None:
+        waiter = asyncio.ensure_future(self._wake.wait())
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait((waiter, timer), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()
+            timer.cancel()
+
+    async def _look(self) -> None:
+        runtime_error = network_error = ""
+        try:
+            if self._version is None or self._health.runtime_error:
+                self._version = await self._runtime.version()
+            for condition in await self._runtime.status():
+                if condition.status:
+                    continue
+                text = f"{condition.message or condition.reason or 'not ready'}"
+                if condition.type == "NetworkReady":
+                    network_error = (
+                        "container runtime network not ready: "
+                        f"NetworkReady=false reason:{condition.reason} message:{text}"
+                    )
+                elif condition.type == "RuntimeReady":
+                    runtime_error = f"container runtime not ready: RuntimeReady=false reason:{condition.reason}"
+            if self._looks % _IMAGES_EVERY == 0:
+                self._images = list(await self._runtime.list_images())
+            self._looks += 1
+            self._looked.set()
+        except RuntimeFailure as exc:
+            runtime_error = f"container runtime is down: {exc}"
+        self._health = Health(runtime_error, network_error, _memory_available(), self._disk_share(), _pids_share())
+
+    def _disk_share(self) -> float | None:
+        try:
+            disk = os.statvfs(self._config.root_dir)
+        except OSError:
+            return None
+        return disk.f_bavail / disk.f_blocks if disk.f_blocks else None
+
+    async def _report(self) -> None:
+        if self._node is None:
+            self._node = await self._register()
+        previous = self._node.get("status") or {}
+        now = self._clock.now()
+        status = node_status(
+            self._config,
+            self._machine,
+            runtime_version=self._runtime_version(),
+            images=self._images,
+            condition_list=conditions(self._health, now, previous.get("conditions") or ()),
+        )
+        changed = any(without_heartbeat(status).get(key) != without_heartbeat(previous).get(key) for key in status)
+        overdue = self._clock.monotonic() - self._written_at >= self._config.report_seconds
+        if changed or overdue:
+            await self._write(status, previous)
+        ready = find_by(status["conditions"], "type", "Ready")
+        assert ready is not None
+        is_ready = ready["status"] == "True"
+        if is_ready != self._was_ready:
+            if self._was_ready is not None or is_ready:
+                reason = "NodeReady" if is_ready else "NodeNotReady"
+                self._tell(reason, f"Node {self._config.node_name} status is now: {reason}")
+            self._was_ready = is_ready
+        if is_ready:
+            self._ready.set()
+
+    def _tell(self, reason: str, message: str) -> None:
+        if self._node is not None:
+            # Upstream names nodes by their name where an uid is asked for, and people select events by it.
+            subject = {"kind": "Node", "apiVersion": "v1"} | {
+                "metadata": {"name": self._config.node_name, "uid": self._config.node_name}
+            }
+            self._recorder.event(subject, "Normal", reason, message)
+
+    def _runtime_version(self) -> str:
+        return f"{self._version.runtime_name}://{self._version.runtime_version}" if self._version else ""
+
+    async def _register(self) -> Object:
+        name = self._config.node_name
+        try:
+            node = await self._client.get(NODES, name)
+        except NotFound:
+            if not self._config.register:
+                raise
+            try:
+                node = await self._client.create(NODES, new_node(self._config, self._machine))
+                log.info("node registered node=%s", name)
+            except AlreadyExists:
+                node = await self._client.get(NODES, name)
+        wanted = well_known_labels(self._config, self._machine)
+        labels = node["metadata"].get("labels") or {}
+        missing = {key: value for key, value in wanted.items() if labels.get(key) != value}
+        if missing:
+            node = await self._client.patch(NODES, name, {"metadata": {"labels": missing}}, type="merge")
+        self._node = node
+        self._tell("Starting", "Starting kubelet.")
+        return node
+
+    async def _write(self, status: Object, previous: Object) -> None:
+        body: dict[str, Any] = {"status": _patch(status, previous)}
+        try:
+            self._node = await self._client.patch(
+                NODES, self._config.node_name, body, type="strategic", subresource="status"
+            )
+        except NotFound:
+            self._node = None  # somebody deleted the node: registered again on the next look
+            raise
+        self._written_at = self._clock.monotonic()
+
+    # Lease
+
+    async def _renew_lease(self) -> None:
+        pause = self._config.lease_seconds / 4
+        lease: Object | None = None
+        backoff = Backoff(first=0.2, limit=pause)
+        while True:
+            try:
+                lease = await self._put_lease(lease)
+                backoff.reset()
+                await self._clock.sleep(pause)
+            except (ApiError, OSError) as exc:
+                log.info("node lease not renewed error=%s", exc)
+                lease = None
+                await self._clock.sleep(backoff.next_delay())
+
+    async def _put_lease(self, lease: Object | None) -> Object:
+        name = self._config.node_name
+        if lease is None:
+            try:
+                lease = await self._client.get(LEASES, name, _LEASE_NAMESPACE)
+            except NotFound:
+                lease = None
+        if lease is None:
+            fresh: Object = {
+                "kind": "Lease",
+                "apiVersion": LEASES.api_version,
+                "metadata": {"name": name, "namespace": _LEASE_NAMESPACE},
+                "spec": self._lease_spec(),
+            }
+            if self._node is not None:
+                fresh["metadata"]["ownerReferences"] = [
+                    {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid_of(self._node)}
+                ]
+            return await self._client.create(LEASES, fresh, _LEASE_NAMESPACE)
+        renewed = copy_object(lease)
+        renewed["spec"] = (renewed.get("spec") or {}) | self._lease_spec()
+        return await self._client.update(LEASES, renewed)
+
+    def _lease_spec(self) -> Object:
+        return {
+            "holderIdentity": self._config.node_name,
+            "leaseDurationSeconds": self._config.lease_seconds,
+            "renewTime": format_micro_time(self._clock.now()),
+        }
+
+
+def _patch(status: Object, previous: Object) -> Object:
+    """Conditions are merged by type and addresses by type: those of others stay, addresses are replaced whole."""
+    patch = {key: value for key, value in status.items() if key == "conditions" or previous.get(key) != value}
+    if "addresses" in patch:
+        patch["addresses"] = [*patch["addresses"], {"$patch": "replace"}]
+    return patch
+
+
+def _memory_available() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        return None
+    return None
+
+
+def _pids_share() -> float | None:
+    try:
+        limit = int(Path("/proc/sys/kernel/pid_max").read_text())
+        running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+    except (OSError, ValueError, IndexError):
+        return None
+    return 1 - running / limit

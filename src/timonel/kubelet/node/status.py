@@ -1,0 +1,143 @@
+"""The Node object and its status. Pure.
+
+Source: kubernetes.io/docs/reference/node/node-status, kubernetes.io/docs/reference/labels-annotations-taints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from timonel.api.clock import format_time
+from timonel.api.objects import Object, find_by
+from timonel.kubelet.config import KubeletConfig
+from timonel.kubelet.cri import runtime_pb2 as cri
+from timonel.kubelet.node.machine import Machine, allocatable, capacity
+
+_MAX_IMAGES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the conditions are made of. Empty texts are good news."""
+
+    runtime_error: str = ""
+    network_error: str = ""
+    memory_available: int | None = None
+    """Bytes; None: not known."""
+    disk_available_share: float | None = None
+    pids_available_share: float | None = None
+
+
+MEMORY_LIMIT_BYTES = 100 * 1024 * 1024
+DISK_LIMIT_SHARE = 0.10
+PIDS_LIMIT_SHARE = 0.05
+
+
+def well_known_labels(config: KubeletConfig, machine: Machine) -> dict[str, str]:
+    labels = {"kubernetes.io/hostname": config.node_name}
+    for prefix in ("kubernetes.io", "beta.kubernetes.io"):
+        labels |= {f"{prefix}/arch": machine.architecture, f"{prefix}/os": "linux"}
+    return labels
+
+
+def new_node(config: KubeletConfig, machine: Machine) -> Object:
+    node: Object = {
+        "kind": "Node",
+        "apiVersion": "v1",
+        "metadata": {
+            "name": config.node_name,
+            "labels": well_known_labels(config, machine) | dict(config.node_labels),
+            "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+        },
+        "spec": {},
+    }
+    if config.node_taints:
+        node["spec"]["taints"] = [dict(taint) for taint in config.node_taints]
+    return node
+
+
+def conditions(health: Health, now: datetime, previous: Iterable[Object]) -> list[Object]:
+    """With the time of the last change kept and the heartbeat set to now."""
+    previous = list(previous)
+    moment = format_time(now)
+    memory = health.memory_available is not None and health.memory_available < MEMORY_LIMIT_BYTES
+    disk = health.disk_available_share is not None and health.disk_available_share < DISK_LIMIT_SHARE
+    pids = health.pids_available_share is not None and health.pids_available_share < PIDS_LIMIT_SHARE
+    problems = [text for text in (health.runtime_error, health.network_error) if text]
+    if len(problems) > 1:
+        problems = [f"[{', '.join(problems)}]"]
+    rows = [
+        ("MemoryPressure", memory, "KubeletHasInsufficientMemory", "KubeletHasSufficientMemory",
+         "kubelet has insufficient memory available", "kubelet has sufficient memory available"),
+        ("DiskPressure", disk, "KubeletHasDiskPressure", "KubeletHasNoDiskPressure",
+         "kubelet has disk pressure", "kubelet has no disk pressure"),
+        ("PIDPressure", pids, "KubeletHasInsufficientPID", "KubeletHasSufficientPID",
+         "kubelet has insufficient PID available", "kubelet has sufficient PID available"),
+        ("Ready", not problems, "KubeletReady", "KubeletNotReady",
+         "kubelet is posting ready status", "".join(problems)),
+    ]  # fmt: skip
+    made = []
+    for kind, status, reason_true, reason_false, message_true, message_false in rows:
+        text = "True" if status else "False"
+        old = find_by(previous, "type", kind)
+        changed_at = old["lastTransitionTime"] if old is not None and old.get("status") == text else moment
+        made.append(
+            {
+                "type": kind,
+                "status": text,
+                "lastHeartbeatTime": moment,
+                "lastTransitionTime": changed_at,
+                "reason": reason_true if status else reason_false,
+                "message": message_true if status else message_false,
+            }
+        )
+    return made
+
+
+def node_status(
+    config: KubeletConfig,
+    machine: Machine,
+    *,
+    runtime_version: str,
+    images: Sequence[cri.Image],
+    condition_list: list[Object],
+) -> Object:
+    addresses = [{"type": "InternalIP", "address": ip} for ip in config.node_ips]
+    return {
+        "addresses": [*addresses, {"type": "Hostname", "address": config.node_name}],
+        "allocatable": allocatable(machine, config.max_pods, config.reserved_cpu_milli, config.reserved_memory_bytes),
+        "capacity": capacity(machine, config.max_pods),
+        "conditions": condition_list,
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
+        "images": image_list(images),
+        "nodeInfo": {
+            "architecture": machine.architecture,
+            "bootID": machine.boot_id,
+            "containerRuntimeVersion": runtime_version,
+            "kernelVersion": machine.kernel,
+            "kubeProxyVersion": "",
+            "kubeletVersion": config.version,
+            "machineID": machine.machine_id,
+            "operatingSystem": "linux",
+            "osImage": machine.os_image,
+            "systemUUID": machine.system_uuid,
+        },
+    }
+
+
+def image_list(images: Sequence[cri.Image]) -> list[Object]:
+    """The largest ones, as the scheduler wants them for its image locality score."""
+    largest = sorted(images, key=lambda image: (-image.size, image.id))[:_MAX_IMAGES]
+    return [
+        {"names": [*image.repo_digests, *image.repo_tags][:5], "sizeBytes": image.size}
+        for image in largest
+        if image.repo_digests or image.repo_tags
+    ]
+
+
+def without_heartbeat(status: Object) -> Object:
+    """What counts as a change of the status."""
+    plain = [{k: v for k, v in c.items() if k != "lastHeartbeatTime"} for c in status.get("conditions") or ()]
+    return {**status, "conditions": plain}

@@ -1,0 +1,57 @@
+"""What every pod worker shares: the node's parts, handed over once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from timonel.api.clock import Clock
+from timonel.api.objects import Object
+from timonel.client.events import EventRecorder
+from timonel.client.protocol import ApiClient
+from timonel.kubelet.cgroups.manager import Cgroups
+from timonel.kubelet.config import KubeletConfig
+from timonel.kubelet.containers.names import Resolver
+from timonel.kubelet.cri.runtime import Runtime
+from timonel.kubelet.images.puller import ImagePuller
+from timonel.kubelet.objects import ReferencedObjects
+from timonel.kubelet.pods.backoff import BackOff
+from timonel.kubelet.pods.lifecycle import Hooks
+from timonel.kubelet.pods.reader import ViewReader
+from timonel.kubelet.pods.spec import Kind, field_path
+from timonel.kubelet.pods.statuses import Statuses
+from timonel.kubelet.probes.manager import Probes
+from timonel.kubelet.volumes.manager import Volumes
+
+
+@dataclass(frozen=True, slots=True)
+class PodServices:
+    config: KubeletConfig
+    client: ApiClient
+    clock: Clock
+    runtime: Runtime
+    reader: ViewReader
+    statuses: Statuses
+    probes: Probes
+    hooks: Hooks
+    volumes: Volumes
+    objects: ReferencedObjects
+    puller: ImagePuller
+    cgroups: Cgroups
+    back_off: BackOff
+    recorder: EventRecorder
+    services: Callable[[], Sequence[Object]]
+    """Every Service of the cluster, for environment variables."""
+    host_resolver: Callable[[], Resolver]
+    network_error: Callable[[], str]
+    """Why pods cannot get a network now; "" when they can."""
+    runtime_name: Callable[[], str]
+    memory_capacity: int
+    """Of the node, bytes."""
+
+    def tell(self, pod: Object, kind: Kind, container: Object, event: str, reason: str, message: str) -> None:
+        """An event about a container."""
+        self.recorder.event(pod, event, reason, message, field_path=field_path(kind, container["name"]))
+
+    def tell_pod(self, pod: Object, event: str, reason: str, message: str) -> None:
+        self.recorder.event(pod, event, reason, message)

@@ -1,0 +1,171 @@
+"""Writes pods' statuses to the API: the newest one, only what differs, one write at a time for each pod.
+
+While the API is away the newest status waits; what was between is never sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from timonel.api.clock import Clock
+from timonel.api.errors import ApiError, Conflict, NotFound
+from timonel.api.objects import Object, find_by, name_of, namespace_of, resource_version_of, uid_of
+from timonel.api.refs import PODS
+from timonel.client.backoff import Backoff
+from timonel.client.protocol import ApiClient
+from timonel.kubelet.pods.conditions import OWN_CONDITIONS
+
+log = logging.getLogger(__name__)
+
+_PARALLEL = 16
+_MERGED_BY = {"conditions": "type", "podIPs": "ip", "hostIPs": "ip"}
+
+
+@dataclass(slots=True)
+class _Entry:
+    pod: Object
+    status: Object
+    base: Object
+    """What the API has, as far as known."""
+    version: int = 0
+    """resourceVersion of `base`."""
+    task: asyncio.Task[None] | None = None
+
+
+class Statuses:
+    def __init__(self, *, client: ApiClient, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._entries: dict[str, _Entry] = {}
+        self._slots = asyncio.Semaphore(_PARALLEL)
+
+    def get(self, uid: str) -> Object | None:
+        """The newest status set here, written or not."""
+        entry = self._entries.get(uid)
+        return entry.status if entry else None
+
+    def set(self, pod: Object, status: Object) -> None:
+        uid = uid_of(pod)
+        entry = self._entries.get(uid)
+        if entry is None:
+            entry = self._entries[uid] = _Entry(pod, status, pod.get("status") or {}, _version(pod))
+        entry.pod = pod
+        entry.status = status
+        self._start(uid, entry)
+
+    def observe(self, pod: Object) -> None:
+        """The API's copy of a pod: when somebody else changed what is the kubelet's to say, it is said again."""
+        entry = self._entries.get(uid_of(pod))
+        if entry is None or _version(pod) <= entry.version:
+            return
+        entry.base, entry.version = pod.get("status") or {}, _version(pod)
+        if _contradicts(entry.base, entry.status):
+            self._start(uid_of(pod), entry)
+
+    def forget(self, uid: str) -> None:
+        entry = self._entries.pop(uid, None)
+        if entry is not None and entry.task is not None:
+            entry.task.cancel()
+
+    async def flush(self, uid: str) -> None:
+        """Until the newest status is written, or nobody wants it any more."""
+        while (entry := self._entries.get(uid)) is not None and entry.task is not None:
+            await asyncio.wait((entry.task,))
+
+    def _start(self, uid: str, entry: _Entry) -> None:
+        if entry.task is None and status_patch(entry.base, entry.status):
+            entry.task = asyncio.create_task(self._write(uid, entry), name=f"status {name_of(entry.pod)}")
+
+    async def _write(self, uid: str, entry: _Entry) -> None:
+        backoff = Backoff(first=0.2, limit=10.0)
+        try:
+            while self._entries.get(uid) is entry:
+                patch = status_patch(entry.base, entry.status)
+                if not patch:
+                    return
+                try:
+                    async with self._slots:
+                        answer = await self._send(entry.pod, patch)
+                except (NotFound, Conflict):
+                    return  # the pod is gone, or another one has its name
+                except (ApiError, OSError) as exc:
+                    log.info("status not written pod=%s error=%s", name_of(entry.pod), exc)
+                    await self._clock.sleep(backoff.next_delay())
+                    continue
+                entry.base, entry.version = answer.get("status") or {}, _version(answer)
+                backoff.reset()
+                if not _differs(entry.status, patch, entry.base):
+                    return
+        finally:
+            entry.task = None
+
+    async def _send(self, pod: Object, patch: Object) -> Object:
+        body = {"metadata": {"uid": uid_of(pod)}, "status": patch}
+        return await self._client.patch(
+            PODS, name_of(pod), body, namespace_of(pod), type="strategic", subresource="status"
+        )
+
+    async def close(self) -> None:
+        tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _version(pod: Object) -> int:
+    text = resource_version_of(pod)
+    return int(text) if text.isdigit() else 0
+
+
+def _differs(wanted: Object, sent: Object, stored: Object) -> bool:
+    """Whether another write could help: not when the server stored something else than was just sent to it."""
+    left = status_patch(stored, wanted)
+    return bool(left) and left != sent
+
+
+def _contradicts(stored: Object, own: Object) -> bool:
+    if stored.get("phase") != own.get("phase"):
+        return True
+    for kind in OWN_CONDITIONS:
+        mine, theirs = (find_by(status.get("conditions"), "type", kind) for status in (own, stored))
+        if mine is not None and (theirs is None or theirs.get("status") != mine["status"]):
+            return True
+    return False
+
+
+def _plain(value: Any) -> Any:
+    """Without nulls, which the API drops."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def status_patch(old: Object, new: Object) -> Object:
+    """A strategic merge patch of status that turns `old` into `new`; {} when nothing differs. Pure.
+
+    Conditions of others, and those that `new` does not mention, are left alone.
+    """
+    patch: Object = {}
+    for key in old.keys() | new.keys():
+        before, after = _plain(old.get(key)), _plain(new.get(key))
+        if before == after:
+            continue
+        merge_key = _MERGED_BY.get(key)
+        if merge_key is None:
+            if after is not None or key not in ("resize", "nominatedNodeName", "resourceClaimStatuses"):
+                patch[key] = after
+            continue
+        changes: list[Object] = [
+            entry for entry in after or () if find_by(before, merge_key, entry[merge_key]) != entry
+        ]
+        if key != "conditions":
+            gone = [entry for entry in before or () if find_by(after, merge_key, entry[merge_key]) is None]
+            changes += [{merge_key: entry[merge_key], "$patch": "delete"} for entry in gone]
+        if changes:
+            patch[key] = changes
+    return patch

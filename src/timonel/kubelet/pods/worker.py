@@ -1,0 +1,586 @@
+"""One pod, from its binding to this node until nothing of it is left: looks, plans, acts, looks again.
+
+The worker is woken by the API, by events of the runtime, by probes and by its own timers. It keeps nothing that could
+not be found again in the API and the runtime, so a new agent takes pods over where the old one left them.
+
+    running ──(deleted, finished, failed)──► ending ──(all stopped)──► ended ──(deleted)──► gone
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from collections.abc import Coroutine
+from enum import Enum
+from typing import Any, TypeVar
+
+from timonel.api.clock import parse_time
+from timonel.api.errors import ApiError, Conflict, NotFound
+from timonel.api.objects import Object, is_deleting, name_of, namespace_of, uid_of
+from timonel.api.refs import PODS
+from timonel.client.backoff import Backoff
+from timonel.kubelet.containers.config import pod_log_dir
+from timonel.kubelet.containers.security import forbidden_sysctls
+from timonel.kubelet.cri.runtime import RuntimeFailure, RuntimeUnavailable
+from timonel.kubelet.pods.backoff import format_delay
+from timonel.kubelet.pods.phase import is_terminal
+from timonel.kubelet.pods.plan import Kill, PodPlan, Start, plan_pod
+from timonel.kubelet.pods.services import PodServices
+from timonel.kubelet.pods.spec import (
+    Kind,
+    container_status,
+    containers_of,
+    find_container,
+    full_name,
+    grace_seconds,
+    is_host_network,
+    spec_hash,
+)
+from timonel.kubelet.pods.starter import PodStarter, StartFailure
+from timonel.kubelet.pods.status import StatusInput, build_status
+from timonel.kubelet.pods.termination import Terminator
+from timonel.kubelet.pods.view import EXITED, RUNNING, ContainerView, PodView, Waiting
+from timonel.kubelet.volumes.manager import MountFailure
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_EXIT_HINT_SECONDS = (0.02, 0.05, 0.1, 0.3, 1.0)
+"""When to look again for an end that the event stream told of and CRI does not show yet."""
+
+
+class Stage(Enum):
+    RUNNING = "running"
+    ENDING = "ending"
+    ENDED = "ended"
+    """Nothing runs; what is left is what people may still read: logs and how it ended."""
+    GONE = "gone"
+
+
+class _Interrupted(Exception):
+    """The pod is to end; what was waited for does not matter any more."""
+
+
+class PodWorker:
+    """`pod` is replaced by `update`; `run` returns when the pod is gone."""
+
+    def __init__(self, pod: Object, services: PodServices, *, orphan: bool = False) -> None:
+        self.pod = pod
+        self.uid = uid_of(pod)
+        self.stage = Stage.RUNNING
+        self._services = services
+        self._starter = PodStarter(services)
+        self._terminator = Terminator(
+            runtime=services.runtime,
+            hooks=services.hooks,
+            clock=services.clock,
+            tell=lambda kind, container, event, reason, message: services.tell(
+                self.pod, kind, container, event, reason, message
+            ),
+        )
+        self._wake = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._deleted = orphan
+        """The API has no such pod (any more)."""
+        self._orphan = orphan
+        self._reason = self._message = ""
+        self._waiting: dict[str, Waiting] = {}
+        self._retry_at: dict[str, float] = {}
+        """Container name -> wall clock; not tried before."""
+        self._told_back_off: set[str] = set()
+        self._exit_hints: dict[str, int] = {}
+        self._hold_seconds = 0.0
+        self._ending_since: float | None = None
+        status = pod.get("status") or {}
+        if orphan or is_deleting(pod) or is_terminal(status.get("phase") or ""):
+            self._ending.set()
+
+    @property
+    def gone(self) -> bool:
+        return self.stage is Stage.GONE
+
+    # Told from outside; plain functions, only one task does the work
+
+    def update(self, pod: Object) -> None:
+        self.pod = pod
+        self._services.statuses.observe(pod)
+        self._services.volumes.update_pod(pod)
+        if self.stage is Stage.RUNNING:
+            self._services.objects.add(pod)
+        if is_deleting(pod):
+            self._ending.set()
+        self._wake.set()
+
+    def deleted(self, pod: Object) -> None:
+        """The API object is gone: what runs of it must go, at once if it was deleted with force."""
+        self.pod = pod
+        self._deleted = True
+        self._ending.set()
+        self._wake.set()
+
+    def notify(self) -> None:
+        self._wake.set()
+
+    def inputs_changed(self) -> None:
+        """Something that was missing may be there now: what waits for a retry is tried at once."""
+        self._retry_at.clear()
+        self._hold_seconds = 0.0
+        self._wake.set()
+
+    def container_ended(self, container_id: str) -> None:
+        self._exit_hints[container_id] = 0
+        self._wake.set()
+
+    def fail(self, reason: str, message: str) -> None:
+        """Ends the pod for good: DeadlineExceeded, Evicted, …"""
+        self._reason, self._message = reason, message
+        self._ending.set()
+        self._wake.set()
+
+    # The loop
+
+    async def run(self) -> None:
+        backoff = Backoff(first=0.25, limit=10.0)
+        if not self._orphan:
+            self._services.objects.add(self.pod)
+        while not self.gone:
+            self._wake.clear()
+            try:
+                pause = await self._step()
+                backoff.reset()
+            except RuntimeUnavailable as exc:
+                log.info("runtime did not answer pod=%s error=%s", full_name(self.pod), exc)
+                pause = backoff.next_delay()
+            except (RuntimeFailure, OSError, ApiError) as exc:
+                log.warning("pod step failed pod=%s stage=%s error=%s", full_name(self.pod), self.stage.value, exc)
+                if self.stage is Stage.ENDING:
+                    self._services.tell_pod(self.pod, "Warning", "FailedKillPod", f"error killing pod: {exc}")
+                pause = backoff.next_delay()
+            except Exception:
+                # A defect that one pod brings to light must not stop the others.
+                log.exception("pod step broke pod=%s stage=%s", full_name(self.pod), self.stage.value)
+                pause = backoff.next_delay()
+            if not self.gone:
+                await self._sleep(pause)
+        self._forget()
+
+    async def _step(self) -> float | None:
+        """One look and what follows from it; seconds until the next, None: when woken."""
+        if self.stage is Stage.RUNNING and self._ending.is_set():
+            self.stage = Stage.ENDING
+        if self.stage is Stage.RUNNING:
+            try:
+                return await self._sync()
+            except _Interrupted:
+                return 0
+        if self.stage is Stage.ENDING:
+            return await self._end()
+        return await self._clear_away()
+
+    async def _sleep(self, seconds: float | None) -> None:
+        if seconds is not None and seconds <= 0:
+            return
+        if seconds is None:
+            await self._wake.wait()
+            return
+        waiter = asyncio.ensure_future(self._wake.wait())
+        timer = asyncio.ensure_future(self._services.clock.sleep(seconds))
+        try:
+            await asyncio.wait((waiter, timer), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()
+            timer.cancel()
+
+    async def _unless_ending(self, work: Coroutine[Any, Any, T]) -> T:
+        """Gives up waiting when the pod is to end: for pulls and hooks, which may take long and can be cut off."""
+        task = asyncio.ensure_future(work)
+        ending = asyncio.ensure_future(self._ending.wait())
+        try:
+            await asyncio.wait((task, ending), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise _Interrupted
+        finally:
+            ending.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,))
+
+    def _now(self) -> float:
+        return self._services.clock.now().timestamp()
+
+    def _status(self) -> Object:
+        """The newest status known: our own, or the API's."""
+        status: Object = self._services.statuses.get(self.uid) or self.pod.get("status") or {}
+        return status
+
+    def _pod_ip(self, view: PodView) -> str:
+        if is_host_network(self.pod):
+            return self._services.config.node_ips[0] if self._services.config.node_ips else ""
+        return view.sandbox.ips[0] if view.sandbox is not None and view.sandbox.ips else ""
+
+    # Running
+
+    async def _sync(self) -> float | None:
+        services = self._services
+        if not self._admit():
+            return 0
+        view = await services.reader.read(self.uid)
+        self._sync_probes(view)
+        deadline = self._deadline()
+        if deadline is not None and deadline <= self._now():
+            message = "Pod was active on the node longer than the specified deadline"
+            services.tell_pod(self.pod, "Normal", "DeadlineExceeded", message)
+            self.fail("DeadlineExceeded", message)
+            return 0
+        plan = plan_pod(
+            self.pod, view, services.probes.results(self.uid), now=self._now(), back_off_until=self._back_off_until
+        )
+        self._explain_held(plan, view)
+        self._publish(view)
+        if plan.done:
+            self._ending.set()
+            return 0
+        acted = await self._carry_out(plan, view)
+        if acted:
+            return 0
+        times = [plan.wake_at, deadline]
+        now = self._now()
+        times += [time for time in self._retry_at.values() if time > now]
+        due = [time - now for time in times if time is not None]
+        due += self._look_again(view)
+        return max(0.001, min(due)) if due else None
+
+    def _admit(self) -> bool:
+        forbidden = forbidden_sysctls(self.pod, self._services.config.allowed_unsafe_sysctls)
+        if not forbidden:
+            return True
+        names = ", ".join(f'"{name}"' for name in forbidden)
+        message = f"forbidden sysctl: {names} not allowlisted"
+        self._services.tell_pod(self.pod, "Warning", "SysctlForbidden", message)
+        self.fail("SysctlForbidden", f"Pod was rejected: {message}")
+        return False
+
+    def _deadline(self) -> float | None:
+        seconds = self.pod["spec"].get("activeDeadlineSeconds")
+        started = self._status().get("startTime")
+        if seconds is None or not started:
+            return None
+        return parse_time(started).timestamp() + float(seconds)
+
+    def _sync_probes(self, view: PodView, *, stopping: bool = False) -> None:
+        """A container that the status calls ready or started stays so for a new agent until a probe says otherwise."""
+        status = self._status()
+        ready, started = set(), set()
+        for container in view.containers:
+            known = container_status(status, container.name) or {}
+            if str(known.get("containerID") or "").endswith(container.id):
+                if known.get("ready"):
+                    ready.add(container.id)
+                if known.get("started"):
+                    started.add(container.id)
+        self._services.probes.sync(
+            self.pod,
+            view,
+            self._pod_ip(view),
+            ready_before=frozenset(ready),
+            started_before=frozenset(started),
+            stopping=stopping,
+        )
+
+    def _look_again(self, view: PodView) -> list[float]:
+        running = {container.id for container in view.running}
+        pauses = []
+        for container_id, count in list(self._exit_hints.items()):
+            if container_id not in running or count >= len(_EXIT_HINT_SECONDS):
+                del self._exit_hints[container_id]
+            else:
+                self._exit_hints[container_id] = count + 1
+                pauses.append(_EXIT_HINT_SECONDS[count])
+        return pauses
+
+    def _back_off_key(self, container: Object) -> str:
+        return f"{self.uid}/{container['name']}/{spec_hash(container)}"
+
+    def _back_off_until(self, container: Object, ended: ContainerView) -> float | None:
+        return self._services.back_off.until(self._back_off_key(container), ended.finished_at / 1e9)
+
+    def _explain_held(self, plan: PodPlan, view: PodView) -> None:
+        for held in plan.held:
+            found = find_container(self.pod, held.name)
+            latest = view.latest(held.name)
+            if found is None or latest is None:
+                continue
+            kind, container = found
+            delay = format_delay(self._services.back_off.delay(self._back_off_key(container)))
+            where = f"container={held.name} pod={full_name(self.pod)}"
+            self._waiting[held.name] = Waiting("CrashLoopBackOff", f"back-off {delay} restarting failed {where}")
+            if latest.id not in self._told_back_off:
+                self._told_back_off.add(latest.id)
+                message = f"Back-off restarting failed container {held.name} in pod {full_name(self.pod)}"
+                self._services.tell(self.pod, kind, container, "Warning", "BackOff", message)
+
+    async def _carry_out(self, plan: PodPlan, view: PodView) -> bool:
+        """Does what the plan says; False when there was nothing to do."""
+        if plan.kills:
+            await self._unless_ending(self._kill(plan.kills, view))
+            return True
+        if plan.create_sandbox:
+            return await self._make_sandbox(plan, view)
+        now = self._now()
+        due = [start for start in plan.starts if self._retry_at.get(start.name, 0) <= now]
+        if not due or self._retry_at.get("", 0) > now:
+            return False
+        if not await self._prepare():
+            return False
+        for start in due:
+            await self._start(start, view)
+            if self._ending.is_set():
+                break
+        await self._remove_superseded(await self._services.reader.read(self.uid))
+        return True
+
+    async def _prepare(self) -> bool:
+        """Volumes and cgroup; False, with a time to try again, when something is missing."""
+        try:
+            await self._unless_ending(self._starter.prepare(self.pod))
+        except MountFailure as exc:
+            self._services.tell_pod(self.pod, "Warning", "FailedMount", str(exc))
+            self._hold_all(exc)
+            return False
+        except OSError as exc:
+            message = f"unable to ensure pod container exists: {exc}"
+            self._services.tell_pod(self.pod, "Warning", "FailedCreatePodContainer", message)
+            self._hold_all(exc)
+            return False
+        self._retry_at.pop("", None)
+        return True
+
+    def _hold_all(self, why: object) -> None:
+        self._hold_seconds = min(max(0.5, self._hold_seconds * 2), 120.0)
+        self._retry_at[""] = self._now() + self._hold_seconds
+        for kind, container in containers_of(self.pod):
+            if kind is Kind.MAIN:
+                default = "PodInitializing" if self.pod["spec"].get("initContainers") else "ContainerCreating"
+            else:
+                default = "PodInitializing"
+            self._waiting[container["name"]] = Waiting(default, str(why))
+        self._publish(self._services.reader.known(self.uid))
+
+    async def _make_sandbox(self, plan: PodPlan, view: PodView) -> bool:
+        services = self._services
+        if self._retry_at.get("", 0) > self._now():
+            return False
+        if plan.restart_sandbox:
+            if view.sandbox is not None and view.sandbox.attempt == plan.attempt - 1 and view.containers:
+                message = "Pod sandbox changed, it will be killed and re-created."
+                services.tell_pod(self.pod, "Normal", "SandboxChanged", message)
+            await self._terminator.stop_all(self.pod, view.running, self._pod_ip(view), grace_seconds(self.pod))
+            for sandbox in view.sandboxes:
+                await services.runtime.stop_pod_sandbox(sandbox.id)
+        error = "" if is_host_network(self.pod) else services.network_error()
+        if error:
+            services.tell_pod(self.pod, "Warning", "NetworkNotReady", f"network is not ready: {error}")
+            self._retry_at[""] = self._now() + 2.0
+            return False
+        if not await self._prepare():
+            return False
+        try:
+            await self._starter.create_sandbox(self.pod, plan.attempt)
+        except RuntimeUnavailable:
+            raise
+        except (RuntimeFailure, ValueError) as exc:
+            message = f"Failed to create pod sandbox: {exc}"
+            services.tell_pod(self.pod, "Warning", "FailedCreatePodSandBox", message)
+            self._hold_seconds = min(max(1.0, self._hold_seconds * 2), 60.0)
+            self._retry_at[""] = self._now() + self._hold_seconds
+            return False
+        self._hold_seconds = 0.0
+        self._waiting.clear()
+        return True
+
+    async def _kill(self, kills: list[Kill], view: PodView) -> None:
+        """Also on its way when the pod is to end: ending goes on where this was."""
+        ip = self._pod_ip(view)
+        by_id = {container.id: container for container in view.containers}
+        graces = grace_seconds(self.pod)
+        await asyncio.gather(
+            *(
+                self._terminator.stop(
+                    self.pod,
+                    by_id[kill.container_id],
+                    ip,
+                    graces if kill.grace_seconds is None else kill.grace_seconds,
+                    message=kill.message,
+                )
+                for kill in kills
+            )
+        )
+
+    async def _start(self, start: Start, view: PodView) -> None:
+        services = self._services
+        found = find_container(self.pod, start.name)
+        if found is None:
+            return
+        _, container = found
+        latest = view.latest(start.name)
+        if latest is None:
+            # Nothing of it is left in the runtime: the count of restarts goes on from what the API remembers.
+            known = container_status(self._status(), start.name) or {}
+            if known.get("containerID"):
+                start = Start(start.kind, start.name, int(known.get("restartCount") or 0) + 1)
+        elif latest.state == EXITED:
+            services.back_off.fail(self._back_off_key(container), latest.finished_at / 1e9, self._now())
+        self._retry_at.pop(start.name, None)
+        try:
+            await self._unless_ending(self._starter.start(self.pod, start, view))
+        except StartFailure as failure:
+            self._waiting[start.name] = failure.waiting
+            if failure.retry_at is not None:
+                self._retry_at[start.name] = failure.retry_at
+            return
+        self._waiting.pop(start.name, None)
+        log.info("container started pod=%s container=%s attempt=%d", full_name(self.pod), start.name, start.attempt)
+
+    async def _remove_superseded(self, view: PodView) -> None:
+        """Of each container the newest two runs stay (kubectl logs --previous), of sandboxes those that hold them."""
+        services = self._services
+        kept: set[str] = set()
+        for name in {container.name for container in view.containers}:
+            for index, container in enumerate(view.instances(name)):
+                if index < 2 or container.state == RUNNING:
+                    kept.add(container.sandbox_id)
+                    continue
+                await services.runtime.remove_container(container.id)
+                await asyncio.to_thread(_remove_log, container.log_path)
+        for sandbox in view.sandboxes[1:]:
+            if sandbox.id not in kept and not sandbox.ready:
+                await services.runtime.remove_pod_sandbox(sandbox.id)
+
+    def _publish(self, view: PodView, *, ended: bool = False) -> None:
+        if self._orphan:
+            return
+        services = self._services
+        previous = self._status()
+        inputs = StatusInput(
+            view=view,
+            probes=services.probes.results(self.uid),
+            now=services.clock.now(),
+            host_ips=services.config.node_ips,
+            runtime_name=services.runtime_name(),
+            waiting=self._waiting,
+            ended=ended,
+            lost_when_gone=True,
+            reason=self._reason,
+            message=self._message,
+        )
+        services.statuses.set(self.pod, build_status(self.pod, previous, inputs))
+
+    # Ending
+
+    async def _end(self) -> float | None:
+        """Stops everything, settles the status, gives back volumes and cgroup."""
+        services = self._services
+        view = await services.reader.read(self.uid)
+        self._sync_probes(view, stopping=True)
+        if view.running:
+            self._publish(view)
+            await self._stop(view)
+            view = await services.reader.read(self.uid)
+            self._publish(view)
+            if view.running:
+                return 0.05
+        services.probes.forget(self.uid)
+        for sandbox in view.sandboxes:
+            if sandbox.ready:
+                await services.runtime.stop_pod_sandbox(sandbox.id)
+        view = await services.reader.read(self.uid)
+        self._publish(view, ended=True)
+        await services.volumes.unmount(self.uid)
+        services.objects.remove(self.uid)
+        if not services.cgroups.remove_pod(self.uid):
+            return 0.05
+        self.stage = Stage.ENDED
+        log.info("pod ended pod=%s", full_name(self.pod))
+        return 0
+
+    def _grace(self) -> int:
+        if self._deleted and not self._orphan and not is_deleting(self.pod):
+            return 1  # deleted with force: the object did not stay to say how long
+        return grace_seconds(self.pod)
+
+    async def _stop(self, view: PodView) -> None:
+        """Ends containers within the grace period; begins again when that is made shorter meanwhile."""
+        clock = self._services.clock
+        if self._ending_since is None:
+            self._ending_since = clock.monotonic()
+        while True:
+            grace = self._grace()
+            left = max(0, grace - int(clock.monotonic() - self._ending_since)) if grace else 0
+            stop = asyncio.ensure_future(self._terminator.stop_all(self.pod, view.running, self._pod_ip(view), left))
+            try:
+                while not stop.done():
+                    self._wake.clear()
+                    woken = asyncio.ensure_future(self._wake.wait())
+                    try:
+                        await asyncio.wait((stop, woken), return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        woken.cancel()
+                    if not stop.done() and self._grace() < grace:
+                        break
+                else:
+                    stop.result()
+                    return
+            finally:
+                if not stop.done():
+                    stop.cancel()
+                    await asyncio.wait((stop,))
+
+    # Ended: waits for its deletion, then leaves nothing behind
+
+    async def _clear_away(self) -> float | None:
+        if not (self._deleted or is_deleting(self.pod)):
+            return None
+        services = self._services
+        view = await services.reader.read(self.uid)
+        for sandbox in view.sandboxes:
+            await services.runtime.remove_pod_sandbox(sandbox.id)
+        for container in view.containers:
+            await services.runtime.remove_container(container.id)
+        await asyncio.to_thread(shutil.rmtree, pod_log_dir(services.config, self.pod), ignore_errors=True)
+        if not self._deleted:
+            await services.statuses.flush(self.uid)
+            try:
+                await services.client.delete(
+                    PODS, name_of(self.pod), namespace_of(self.pod), grace_period_seconds=0, uid=self.uid
+                )
+            except (NotFound, Conflict):
+                pass  # it is gone already, or another pod has its name
+        self.stage = Stage.GONE
+        return None
+
+    def _forget(self) -> None:
+        services = self._services
+        services.statuses.forget(self.uid)
+        services.reader.forget(self.uid)
+        services.puller.forget(self.uid)
+        services.back_off.forget(f"{self.uid}/")
+        services.objects.remove(self.uid)
+
+
+def _remove_log(path: str) -> None:
+    """With its rotated parts."""
+    directory, name = os.path.split(path)
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return
+    for other in names:
+        if other == name or other.startswith(f"{name}."):
+            try:
+                os.unlink(os.path.join(directory, other))
+            except FileNotFoundError:
+                continue

@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from timonel.api.errors import InternalError
+from timonel.api.objects import Object
 from timonel.kubelet.streaming.backend import StreamRequest
 from timonel.kubelet.streaming.byte_stream import ByteStream, send
 from timonel.kubelet.streaming.remotecommand import STREAM_TYPE, failure_text, parse_status
@@ -25,9 +27,10 @@ from timonel.kubelet.streaming.spdy.connection import (
     Role,
     StreamClosed,
     StreamEnded,
+    StreamOpened,
     StreamReset,
 )
-from timonel.kubelet.streaming.spdy.frames import SpdyError
+from timonel.kubelet.streaming.spdy.frames import ResetStatus, SpdyError
 from timonel.kubelet.streaming.websocket import channels
 from timonel.kubelet.streaming.websocket.channels import ChannelClosed, ChannelData, ChannelError, ChannelProtocol
 
@@ -54,6 +57,11 @@ class Bridge:
             await (self._client_gone() if self._client_left else self._runtime_ended())
         except ConnectionError as exc:
             logger.info("ended a stream early error=%s", exc)
+        except Exception:
+            # There is no HTTP answer left to give; without a status, clients would take the end for success.
+            logger.exception("failed to carry a stream")
+            with suppress(ConnectionError):
+                await self._failed()
         finally:
             await self._runtime.close()
             await self._socket.close()
@@ -78,6 +86,10 @@ class Bridge:
         return
 
     async def _runtime_ended(self) -> None:
+        return
+
+    async def _failed(self) -> None:
+        """We made a mistake: says so to the client."""
         return
 
     # The two directions
@@ -107,7 +119,10 @@ class Bridge:
                 logger.warning("lost the container runtime's stream error=%s", exc)
                 return
             for event in events:
-                await self._event(event)
+                if isinstance(event, StreamOpened):  # not the runtime's to open
+                    self._spdy.reset(event.stream_id, ResetStatus.REFUSED_STREAM)
+                else:
+                    await self._event(event)
             await self._flush()
 
     async def _flush(self) -> None:
@@ -145,6 +160,7 @@ class CommandBridge(Bridge):
         self._channel_of: dict[int, int] = {}
         self._open_outputs: set[int] = set()
         self._status = bytearray()
+        self._is_connected = False
 
     async def _open(self) -> None:
         wanted = self._wanted
@@ -162,9 +178,6 @@ class CommandBridge(Bridge):
         outputs = (channels.ERROR, channels.STDOUT, channels.STDERR)
         self._open_outputs = {channel for channel in outputs if channel in self._stream_of}
         await self._flush()
-        # An empty message on the lowest output channel tells the client that it is connected.
-        lowest = next(c for c in (channels.STDOUT, channels.STDERR, channels.ERROR) if c in self._open_outputs)
-        await self._send_channel(lowest, b"")
 
     async def _message(self, message: ChannelData | ChannelClosed) -> None:
         stream = self._stream_of.get(message.channel)
@@ -176,15 +189,23 @@ class CommandBridge(Bridge):
             await self._send_stream(stream, message.data)
 
     async def _event(self, event: Event) -> None:
+        if not self._is_connected:
+            self._is_connected = True
+            # An empty message on the lowest output channel tells the client that it is connected. It is sent when the
+            # runtime first answers: kubectl 1.30 to 1.32 complain of a message that comes in the very first moment.
+            lowest = next(c for c in (channels.STDOUT, channels.STDERR, channels.ERROR) if c in self._stream_of)
+            await self._send_channel(lowest, b"")
         match event:
             case DataReceived(stream, data):
-                channel = self._channel_of[stream]
+                channel = self._channel_of.get(stream)
+                if channel is None:
+                    return
                 if channel == channels.ERROR:
                     self._status += data[: _MAX_STATUS_BYTES - len(self._status)]
                 else:
                     await self._send_channel(channel, data)
             case StreamEnded(stream) | StreamReset(stream):
-                self._open_outputs.discard(self._channel_of[stream])
+                self._open_outputs.discard(self._channel_of.get(stream, -1))
 
     def _finished(self) -> bool:
         return not self._open_outputs
@@ -196,7 +217,12 @@ class CommandBridge(Bridge):
         await self._flush()
 
     async def _runtime_ended(self) -> None:
-        status = parse_status(bytes(self._status))
+        await self._send_status(parse_status(bytes(self._status)))
+
+    async def _failed(self) -> None:
+        await self._send_status(InternalError("the kubelet failed to carry the stream").status)
+
+    async def _send_status(self, status: Object) -> None:
         if self._protocol.status:
             await self._send_channel(channels.ERROR, orjson.dumps(status))
         elif text := failure_text(status):

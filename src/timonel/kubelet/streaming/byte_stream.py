@@ -40,6 +40,8 @@ class RuntimeStream:
             return b""
 
     async def write(self, data: bytes) -> None:
+        if self._writer.is_closing():  # uvloop's transport would raise RuntimeError
+            raise ConnectionResetError("the container runtime has closed the stream")
         self._writer.write(data)
         await self._writer.drain()
 

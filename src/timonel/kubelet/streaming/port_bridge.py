@@ -48,7 +48,8 @@ class PortBridge(Bridge):
     async def _event(self, event: Event) -> None:
         match event:
             case DataReceived(stream, data):
-                await self._send_channel(self._channel_of[stream], data)
+                if (channel := self._channel_of.get(stream)) is not None:
+                    await self._send_channel(channel, data)
             case StreamEnded(stream) | StreamReset(stream):
                 self._open_ports.discard(stream)
 

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from timonel.kubelet.streaming.backend import StreamRequest
+from timonel.kubelet.streaming.bridge import CommandBridge
 from timonel.kubelet.streaming.spdy.connection import Connection, DataReceived, Event, Role, StreamEnded
 
 from .conftest import Node
@@ -166,6 +167,30 @@ async def test_input_for_a_command_that_has_ended_is_dropped(node: Node) -> None
             except ConnectionError:
                 break
         assert (await messages(socket))[-1] == b"\x03" + EXIT_3
+
+
+async def test_streams_the_runtime_opens_are_refused(node: Node) -> None:
+    async def program(session: Session) -> None:
+        stdout = await session.stream("stdout")
+        await session.send(session.spdy.open_stream([("streamtype", "stdout")]), b"not wanted")
+        await session.send(stdout, b"x")
+        await session.until(lambda: 2 in session.ended)
+        await session.send(await session.stream("error"), SUCCESS)
+
+    node.runtime.program = program
+    async with node.client.ws_connect(EXEC, protocols=("v5.channel.k8s.io",)) as socket:
+        assert await messages(socket) == [b"\x01x", b"\x03" + SUCCESS]
+
+
+async def test_a_mistake_of_ours_is_not_taken_for_success(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def mistake(self: CommandBridge, event: Event) -> None:
+        raise KeyError("a mistake")
+
+    monkeypatch.setattr(CommandBridge, "_event", mistake)
+    node.runtime.program = cat
+    async with node.client.ws_connect(EXEC, protocols=("v5.channel.k8s.io",)) as socket:
+        (last,) = await messages(socket)
+    assert (last[0], orjson.loads(last[1:])["status"]) == (3, "Failure")
 
 
 async def test_unknown_subprotocols_are_refused(node: Node) -> None:

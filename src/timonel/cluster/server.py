@@ -11,9 +11,8 @@ from timonel.api.errors import AlreadyExists
 from timonel.api.objects import Object
 from timonel.api.refs import SECRETS, SERVICES
 from timonel.api.resource import Resource
-from timonel.apiserver.bootstrap.reconcile import reconcile_bootstrap
 from timonel.apiserver.config import ApiServerConfig
-from timonel.apiserver.security import SecurityConfig, build_security
+from timonel.apiserver.security import SecurityConfig
 from timonel.apiserver.server import ApiServer
 from timonel.cluster.errors import UserError
 from timonel.cluster.pki import Pki, locate_pki
@@ -32,6 +31,7 @@ async def run_server(settings: ServerSettings) -> None:
     clock = SystemClock()
     pki = locate_pki(Path(settings.pki))
     config = ApiServerConfig(
+        security=security_config(settings, pki),
         bind_address=settings.bind_address,
         port=settings.port,
         cert_file=pki.apiserver.cert,
@@ -56,14 +56,11 @@ async def run_server(settings: ServerSettings) -> None:
             config=config,
             store=store,
             clock=clock,
-            security=lambda made: build_security(
-                security_config(settings, pki), readers=made.registry, clock=clock, admission=made.admission
-            ),
             codecs=codec_of,
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.run(), name="apiserver")
-            tasks.create_task(_bootstrap(server, settings, pki), name="bootstrap")
+            tasks.create_task(_create_dns_service(server, settings.dns_address), name="dns-service")
             tasks.create_task(notify_when(server.wait_ready), name="notify")
     finally:
         await store.close()
@@ -83,16 +80,13 @@ def security_config(settings: ServerSettings, pki: Pki) -> SecurityConfig:
     )
 
 
-async def _bootstrap(server: ApiServer, settings: ServerSettings, pki: Pki) -> None:
+async def _create_dns_service(server: ApiServer, address: str) -> None:
     await server.wait_ready()
-    await reconcile_bootstrap(
-        server.registry, client_ca=pki.ca.cert.read_text(), front_proxy_ca=pki.front_proxy_ca.cert.read_text()
-    )
     try:
-        await server.registry.create(SERVICES, dns_service(settings.dns_address), "kube-system")
+        await server.registry.create(SERVICES, dns_service(address), "kube-system")
     except AlreadyExists:
         return
-    logger.info("cluster DNS service created address=%s", settings.dns_address)
+    logger.info("cluster DNS service created address=%s", address)
 
 
 def dns_service(address: str) -> Object:

@@ -1,0 +1,90 @@
+"""Shared by the end-to-end tests: one three-node cluster, a registry on its host side, images built from Debian."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster import Cluster, run, wait_until
+from timonel.testing.images import build_images, push_images
+
+SEGMENT = "10.89.250.0/24"
+HOST_ADDRESS = "10.89.250.1"
+REGISTRY_PORT = 5000
+NEEDED = ("mmdebstrap", "docker-registry", "curl", "nft", "containerd", "kubectl", "busybox")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = ""
+    missing = [program for program in NEEDED if shutil.which(program) is None]
+    if os.geteuid() != 0:
+        reason = "end-to-end tests run real containers and need root"
+    elif missing:
+        reason = f"end-to-end tests need {', '.join(missing)}; .ci/run installs them"
+    for item in items:
+        if "tests/e2e" in item.path.as_posix():
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(300))
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("e2e")
+    made = Cluster(
+        "e2e",
+        folder,
+        nodes=3,
+        config={
+            "network": {"nodes": SEGMENT},
+            "registries": {"docker.io": {"mirrors": [f"http://{HOST_ADDRESS}:{REGISTRY_PORT}"]}},
+            "node": {"monitorGraceSeconds": 20, "evictionSeconds": 5},
+        },
+    )
+    made.purge()
+    images = build_images()
+    made.up()
+    with registry(folder):
+        push_images(images, f"http://{HOST_ADDRESS}:{REGISTRY_PORT}")
+        yield made
+    keep_logs(made)
+    made.purge()
+
+
+class registry:
+    """Debian's docker-registry, on the host side of the cluster's segment."""
+
+    def __init__(self, folder: Path, address: str = HOST_ADDRESS, port: int = REGISTRY_PORT) -> None:
+        self.address = f"{address}:{port}"
+        self._config = folder / "registry.yml"
+        self._log = folder / "registry.log"
+        self._config.write_text(
+            f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder / 'registry'}}}}}\n"
+            f"http: {{addr: '{self.address}'}}\nlog: {{level: warn}}\n"
+        )
+
+    def __enter__(self) -> registry:
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(
+                ["docker-registry", "serve", str(self._config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        wait_until("the registry answers", lambda: run("curl", "-sSf", f"http://{self.address}/v2/").returncode == 0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=20)
+
+
+def keep_logs(cluster: Cluster) -> None:
+    """Where CI can be asked for them; purge removes the originals."""
+    target = os.environ.get("TIMONEL_E2E_LOGS")
+    if target:
+        shutil.copytree(cluster.layout.logs, Path(target) / f"{cluster.name}-{int(time.time())}", dirs_exist_ok=True)

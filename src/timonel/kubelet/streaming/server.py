@@ -133,9 +133,8 @@ class KubeletServer:
         finally:
             self._requests.discard(task)
             self._metrics.ended(labels, self._clock.monotonic() - began)
-        handler = request.protocol
-        if isinstance(handler, TakeoverHandler) and handler.is_upgrade:
-            response.force_close()
+        if "Upgrade" in request.headers:
+            response.force_close()  # what may follow such a request is not HTTP
         return response
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -35,10 +35,11 @@ def validate_binding(binding: Object) -> list[FieldError]:
 
 
 class AccessReviewStrategy(ReviewStrategy):
-    """`about_self`: the caller is the subject, so none is named."""
+    """`about_self`: the caller is the subject, so none is named. `local`: about one namespace, the review's own."""
 
-    def __init__(self, *, about_self: bool) -> None:
+    def __init__(self, *, about_self: bool = False, local: bool = False) -> None:
         self._about_self = about_self
+        self._local = local
 
     def validate_create(self, obj: Object) -> list[FieldError]:
         errors: Errors = []
@@ -53,6 +54,14 @@ class AccessReviewStrategy(ReviewStrategy):
         if not self._about_self and not spec.get("user") and not spec.get("groups"):
             why = "at least one of user or group must be specified"
             errors.append(invalid(_SPEC / "user", "", why))
+        if self._local:
+            namespace = (resource or {}).get("namespace") or ""
+            if resource is not None and namespace != (obj["metadata"].get("namespace") or ""):
+                why = "must match metadata.namespace"
+                errors.append(invalid(_SPEC / "resourceAttributes" / "namespace", namespace, why))
+            if url is not None:
+                why = "disallowed on this kind of request"
+                errors.append(invalid(_SPEC / "nonResourceAttributes", url, why))
         return errors
 
 
@@ -72,7 +81,7 @@ SELF_SUBJECT_REVIEWS = _review(refs.SELF_SUBJECT_REVIEWS, "io.k8s.api.authentica
 SUBJECT_ACCESS_REVIEWS = _review(
     refs.SUBJECT_ACCESS_REVIEWS,
     "io.k8s.api.authorization.v1.SubjectAccessReview",
-    AccessReviewStrategy(about_self=False),
+    AccessReviewStrategy(),
 )
 SELF_SUBJECT_ACCESS_REVIEWS = _review(
     refs.SELF_SUBJECT_ACCESS_REVIEWS,
@@ -82,7 +91,7 @@ SELF_SUBJECT_ACCESS_REVIEWS = _review(
 LOCAL_SUBJECT_ACCESS_REVIEWS = _review(
     refs.LOCAL_SUBJECT_ACCESS_REVIEWS,
     "io.k8s.api.authorization.v1.LocalSubjectAccessReview",
-    AccessReviewStrategy(about_self=False),
+    AccessReviewStrategy(local=True),
 )
 SELF_SUBJECT_RULES_REVIEWS = _review(
     refs.SELF_SUBJECT_RULES_REVIEWS, "io.k8s.api.authorization.v1.SelfSubjectRulesReview"

@@ -21,6 +21,10 @@ from timonel.api.objects import Object
 Check = Callable[[Errors, Path, Object], None]
 
 ONLY_ONE = "may not specify more than 1 volume type"
+_PORTAL_TOO_LONG = (
+    "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters "
+    + "if iscsi.initiatorName is specified."
+)
 _HOST_PATH_TYPES = (
     "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket",
 )  # fmt: skip
@@ -51,32 +55,30 @@ def check_volumes(
 
 
 def _check_source(errors: Errors, path: Path, volume: Object, name: str, pod_name: str | None, is_pod: bool) -> None:
-    found = False
-    for kind, check in _CHECKS.items():
-        source = volume.get(kind)
-        if source is None:
-            continue
-        if found and kind != "emptyDir":
-            errors.append(forbidden(path / kind, ONLY_ONE))
-        else:
-            found = True
-            check(errors, path / _CALLED.get(kind, kind), source)
-            if kind == "ephemeral" and pod_name and name:
-                claim = f"{pod_name}-{name}"
-                for why in validate_dns1123_subdomain(claim):
-                    errors.append(invalid(path / "name", name, f'PVC name "{claim}": {why}'))
-            elif kind == "image" and is_pod and not source.get("reference"):
-                errors.append(required(path / "image" / "reference"))
-        if kind == "iscsi":
-            portal = source.get("targetPortal") or ""
-            if source.get("initiatorName") is not None and len(f"{name}:{portal}") > 64:
-                why = (
-                    "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if "
-                    "iscsi.initiatorName is specified."
-                )
-                errors.append(invalid(path / "name", name, why))
-    if not found:
+    given = [kind for kind in volume if kind in _CHECKS and volume[kind] is not None]
+    if not given:
         errors.append(required(path, "must specify a volume type"))
+        return
+    if len(given) > 1:
+        given.sort(key=_ORDER.index)
+    for position, kind in enumerate(given):
+        source = volume[kind]
+        if position:
+            errors.append(forbidden(path / kind, ONLY_ONE))
+            continue
+        _CHECKS[kind](errors, path / _CALLED.get(kind, kind), source)
+        if kind == "ephemeral" and pod_name and name:
+            claim = f"{pod_name}-{name}"
+            for why in validate_dns1123_subdomain(claim):
+                errors.append(invalid(path / "name", name, f'PVC name "{claim}": {why}'))
+        elif kind == "image" and is_pod and not source.get("reference"):
+            errors.append(required(path / "image" / "reference"))
+        elif kind == "iscsi" and source.get("initiatorName") is not None and len(_portal(name, source)) > 64:
+            errors.append(invalid(path / "name", name, _PORTAL_TOO_LONG))
+
+
+def _portal(name: str, source: Object) -> str:
+    return f"{name}:{source.get('targetPortal') or ''}"
 
 
 def _check_empty_dir(errors: Errors, path: Path, source: Object) -> None:
@@ -234,4 +236,5 @@ _CHECKS: dict[str, Check] = {
     "ephemeral": _check_ephemeral,
     "image": _check_image,
 }
+_ORDER = tuple(_CHECKS)
 _CALLED = {"gcePersistentDisk": "persistentDisk"}

@@ -17,8 +17,9 @@ from timonel.api.resource import ResourceTable
 from timonel.apiserver.discovery import Document
 from timonel.apiserver.openapi import gnostic, v2, v3
 
-V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-V2_PROTOBUF_OLD = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+V2_PROTOBUF_ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+"""Clients ask with an "@", which is no valid media type in an answer: kubectl 1.20 fails to parse it there."""
 _JSON = "application/json"
 
 
@@ -33,7 +34,7 @@ class OpenApi:
         parts = path.strip("/").split("/")
         match parts:
             case ["openapi", "v2"]:
-                if V2_PROTOBUF in accept or V2_PROTOBUF_OLD in accept:
+                if V2_PROTOBUF_ASKED in accept or V2_PROTOBUF in accept:
                     return await self._get("v2+protobuf", self._swagger_protobuf)
                 return await self._get("v2", self._swagger_json)
             case ["openapi", "v3"]:

@@ -2,16 +2,37 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: venv check format
+.PHONY: help up down venv test check format bench
 
-# The stamp is newer than pyproject.toml when the environment is up to date.
+help:
+	@echo "make up      start a cluster on this machine"
+	@echo "make down    stop it"
+	@echo "make test    every test; real containers too, if you are root"
+	@echo "make check   format, lint, types, import layers"
+	@echo "make bench   figures beside their budgets"
+
+up: venv
+	@$(SUDO) $(BIN)/timonel up --yes
+
+down: venv
+	@$(SUDO) $(BIN)/timonel down
+
+# The stamp is newer than what decides about the environment. Debian keeps venv in a package of its own.
 $(VENV)/.installed: pyproject.toml setup.py $(shell find src -name '*.proto')
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq python3-venv; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
-	touch $@
+	@touch $@
 
+# Compiled once here, since the parts may run as another user.
 venv: $(VENV)/.installed
+	@$(BIN)/python -m compileall -q src
+
+test: venv
+	$(BIN)/pytest
 
 check: venv
 	$(BIN)/ruff format --check src tests bench
@@ -22,3 +43,6 @@ check: venv
 format: venv
 	$(BIN)/ruff check --fix src tests bench
 	$(BIN)/ruff format src tests bench
+
+bench: venv
+	$(SUDO) $(BIN)/python -m bench

@@ -74,10 +74,6 @@ class Reply(web.StreamResponse):
         return self._body_bytes
 
     @property
-    def content_type(self) -> str:
-        return self._content_type_text
-
-    @property
     def body_length(self) -> int:
         return len(self._body_bytes)
 

@@ -43,7 +43,7 @@ class Route:
     def flag(self, option: str) -> bool:
         """Go's reading of a boolean option: absent, "false" and "0" are false, anything else is true."""
         values = self.query.get(option)
-        return bool(values) and values[0].lower() not in ("false", "0")
+        return values is not None and values[0].lower() not in ("false", "0")
 
     def integer(self, option: str) -> int | None:
         """Raises BadRequest for what is no integer."""
@@ -82,11 +82,10 @@ def parse_route(method: str, target: str) -> Route:
     if rest[0] == "watch" and len(rest) > 1:
         watching, rest = True, rest[1:]  # the old form /api/v1/watch/…
     route = Route(verb, path, query, group, version)
-    if rest[0] == "namespaces":
-        if len(rest) > 1:
-            route.namespace = rest[1]
-            if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES and rest[2]:
-                rest = rest[2:]
+    if rest[0] == "namespaces" and len(rest) > 1:
+        route.namespace = rest[1]
+        if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES and rest[2]:
+            rest = rest[2:]
     route.resource = rest[0]
     if len(rest) > 1:
         route.name = rest[1]

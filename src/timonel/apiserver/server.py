@@ -9,6 +9,7 @@ Everything that fails becomes a Status. Which resources, verbs and subresources 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import os
 import socket
@@ -23,9 +24,11 @@ from aiohttp import web
 from timonel.api.clock import Clock
 from timonel.api.errors import ApiError, InternalError, Unauthorized
 from timonel.api.kinds import BUILTIN
+from timonel.api.refs import SERVICES
 from timonel.api.resource import Resource, ResourceTable
 from timonel.apiserver import handlers as _handlers  # noqa: F401 — fills HANDLERS and PATHS
 from timonel.apiserver.admission.chain import Admission
+from timonel.apiserver.allocators.services import ServiceAllocation, first_address
 from timonel.apiserver.audit import AuditTrail
 from timonel.apiserver.authn.user import Authenticator, UserInfo
 from timonel.apiserver.authz.attributes import Attributes, Authorizer, denied
@@ -39,20 +42,23 @@ from timonel.apiserver.negotiation import Answer, negotiate
 from timonel.apiserver.openapi.documents import OpenApi
 from timonel.apiserver.paths import answer_path
 from timonel.apiserver.registry.registry import Registry
+from timonel.apiserver.registry.resource_registry import Allocation
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.responses import error_reply, text_reply, warning_headers
 from timonel.apiserver.routing import Route, parse_route
 from timonel.apiserver.security import build_security, published_authorities
 from timonel.apiserver.subresources import HANDLERS
+from timonel.apiserver.system_objects import SystemObjects
 from timonel.apiserver.verbs import VERBS, not_allowed
 from timonel.apiserver.watch import WatchStream
+from timonel.storage.cache import WatchCache
 from timonel.storage.codec import Codec
 from timonel.storage.protocol import Store, StoreError
 
 log = logging.getLogger(__name__)
 
 _STREAMS = frozenset({"log", "exec", "attach", "portforward", "proxy"})
-_REGISTRY_SUBRESOURCES = frozenset({"status", "finalize"})
+_REGISTRY_SUBRESOURCES = frozenset({"status"})
 
 
 class ApiServer:
@@ -79,6 +85,7 @@ class ApiServer:
             admission=self.admission,
             codecs=codecs,
             event_ttl_seconds=config.event_ttl_seconds,
+            allocations=self._allocation,
         )
         self.security = build_security(config.security, readers=self.registry, clock=clock, admission=self.admission)
         self.authenticator: Authenticator = self.security.authenticator
@@ -93,6 +100,7 @@ class ApiServer:
         self._ready = asyncio.Event()
         self._addresses: list[tuple[str, int]] = []
         self.in_flight = 0
+        self._request_done = asyncio.Event()
 
     # Life
 
@@ -114,15 +122,30 @@ class ApiServer:
                 os.unlink(path)
             servers.append(await loop.create_unix_server(listener, str(path), backlog=1024))
             os.chmod(path, 0o600)
+        system = SystemObjects(
+            registry=self.registry,
+            clock=self.clock,
+            service_address=first_address(self.config.service_cidr),
+            endpoint=lambda: (self.config.advertise_address or own_address(self.config.bind_address), self.port),
+        )
+        await system.reconcile()
         log.info("server is listening address=%s port=%d", *self._addresses[0])
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._serving = True
                 tasks.create_task(self._send_bookmarks(), name="apiserver-bookmarks")
                 tasks.create_task(self.security.audit.run(), name="apiserver-audit")
+                tasks.create_task(system.run(), name="apiserver-own-objects")
                 self._ready.set()
         finally:
             await self._stop(listener, servers)
+
+    def _allocation(self, row: Resource, cache: WatchCache) -> Allocation | None:
+        if row.ref != SERVICES:
+            return None
+        return ServiceAllocation(
+            cache, cidrs=self.config.service_cidr.split(","), node_ports=self.config.node_port_range
+        )
 
     async def wait_ready(self) -> None:
         await self._ready.wait()
@@ -143,15 +166,21 @@ class ApiServer:
         for server in servers:
             server.close()
         self.registry.close()  # ends every watch after what is queued
-        deadline = time.monotonic() + self.config.shutdown_grace_seconds
-        while self.in_flight and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.config.shutdown_grace_seconds):
+                await self._idle()
         await listener.shutdown(1.0)
         await self.security.audit.flush()
         if self.config.unix_socket is not None:
             with suppress(FileNotFoundError):
                 os.unlink(self.config.unix_socket)
         log.info("server stopped unfinished=%d", self.in_flight)
+
+    async def _idle(self) -> None:
+        """Returns when no request is being handled."""
+        while self.in_flight:
+            self._request_done.clear()
+            await self._request_done.wait()
 
     async def _send_bookmarks(self) -> None:
         while True:
@@ -221,6 +250,8 @@ class ApiServer:
             response = error_reply(InternalError(f"{why} {audit_id}"), audit_id=audit_id)
         finally:
             self.in_flight -= 1
+            if self.is_stopping:
+                self._request_done.set()
             # Without a response: a stream that ended with its client, after its head had been sent.
             self.security.audit.finish(trail, 200 if response is None else response.status)
         self.metrics.observe(route, response, time.perf_counter() - started)
@@ -297,8 +328,9 @@ class ApiServer:
 
 
 def own_address(bind_address: str) -> str:
-    """The address others reach this host at: what is bound, or for a wildcard the one of the default route."""
-    if bind_address not in ("", "0.0.0.0", "::"):
+    """The address others reach this host at: what is bound, or for a wildcard or loopback that of the default route."""
+    bound = ipaddress.ip_address(bind_address)
+    if not bound.is_unspecified and not bound.is_loopback:
         return bind_address
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

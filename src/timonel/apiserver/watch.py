@@ -219,8 +219,9 @@ class EventEncoder:
             metadata["annotations"] = {_INITIAL_EVENTS_END: "true"}
         obj: Object = {"kind": ref.kind, "apiVersion": ref.api_version, "metadata": metadata}
         if self._answer.transform == "Table":
-            obj = table([{"cells": [], "object": partial_metadata(obj, self._answer.version)}],
-                        version=self._answer.version, columns=None, list_metadata={"resourceVersion": revision})  # fmt: skip
+            made: Object = {"cells": [], "object": partial_metadata(obj, self._answer.version)}
+            list_metadata: Object = {"resourceVersion": revision}
+            obj = table([made], version=self._answer.version, columns=None, list_metadata=list_metadata)
         elif self._answer.transform:
             obj = partial_metadata(obj, self._answer.version)
         return b'{"type":"BOOKMARK","object":%b}\n' % orjson.dumps(obj)

@@ -16,11 +16,8 @@ from timonel.api.errors import BadRequest, FieldError
 from timonel.api.field_errors import Path, forbidden, invalid, required, too_long
 from timonel.api.names import (
     mask_trailing_dash,
-    validate_dns1035_label,
     validate_dns1123_label,
-    validate_dns1123_subdomain,
     validate_label_value,
-    validate_path_segment,
     validate_qualified_name,
 )
 from timonel.api.objects import Object
@@ -35,21 +32,10 @@ _SUFFIX_LENGTH = 5
 _MAX_GENERATED_PREFIX = 63 - _SUFFIX_LENGTH
 _METADATA = Path("metadata")
 
-NameCheck = Callable[[str], list[str]]
-_NAME_CHECKS: Mapping[tuple[str, str], NameCheck] = {
-    ("", "namespaces"): validate_dns1123_label,
-    ("", "services"): validate_dns1035_label,
-    ("rbac.authorization.k8s.io", "roles"): validate_path_segment,
-    ("rbac.authorization.k8s.io", "rolebindings"): validate_path_segment,
-    ("rbac.authorization.k8s.io", "clusterroles"): validate_path_segment,
-    ("rbac.authorization.k8s.io", "clusterrolebindings"): validate_path_segment,
-}
 _WIPED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
 
 
-def name_check(ref: ResourceRef) -> NameCheck:
-    """The format of a kind's names; most are DNS subdomains."""
-    return _NAME_CHECKS.get((ref.group, ref.plural), validate_dns1123_subdomain)
+NameCheck = Callable[[str], list[str]]
 
 
 def metadata_of(obj: Object) -> Object:
@@ -108,7 +94,8 @@ def fill_updated(new: Object, old: Object) -> None:
 
 def restore_for_status(new: Object, old: Object) -> None:
     """An update of a status keeps the object's metadata, but for what upstream lets it carry along."""
-    kept = {name: new[name] for name in ("labels", "annotations", "finalizers", "managedFields") if name in new}
+    carried = ("labels", "annotations", "finalizers", "managedFields")
+    kept: Object = {name: new[name] for name in carried if name in new}
     resource_version = new.get("resourceVersion")
     uid = new.get("uid")
     new.clear()
@@ -138,11 +125,11 @@ def dedupe_owners(metadata: Object, warnings: list[str]) -> None:
     metadata["ownerReferences"] = kept
 
 
-def validate_metadata(metadata: Object, ref: ResourceRef, *, check_name: bool) -> list[FieldError]:
-    """Findings about one object's metadata. `check_name`: on create; later, names are immutable and known good."""
+def validate_metadata(metadata: Object, ref: ResourceRef, check_name: NameCheck | None) -> list[FieldError]:
+    """Findings about one object's metadata. `check_name` only on create: later, names are immutable and known good."""
     found: list[FieldError] = []
-    if check_name:
-        found += _validate_name(metadata, ref)
+    if check_name is not None:
+        found += _validate_name(metadata, ref, check_name)
     if not ref.namespaced and metadata.get("namespace"):
         found.append(forbidden(_METADATA / "namespace", "not allowed on this type"))
     if labels := metadata.get("labels"):
@@ -193,8 +180,7 @@ def validate_annotations(annotations: Mapping[str, str], path: Path) -> list[Fie
     return found
 
 
-def _validate_name(metadata: Object, ref: ResourceRef) -> list[FieldError]:
-    check = name_check(ref)
+def _validate_name(metadata: Object, ref: ResourceRef, check: NameCheck) -> list[FieldError]:
     found = []
     prefix = metadata.get("generateName") or ""
     if prefix:

@@ -159,4 +159,5 @@ def apply_transform(
 
 
 def _kind_of(value: object) -> str:
-    return {str: "string", list: "array", dict: "object", type(None): "null"}.get(type(value), "number")
+    names: dict[type, str] = {str: "string", list: "array", dict: "object", type(None): "null", bool: "bool"}
+    return names.get(type(value), "number")

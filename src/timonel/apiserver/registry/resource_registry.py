@@ -21,6 +21,7 @@ from timonel.api.errors import (
     AlreadyExists,
     ApiError,
     BadRequest,
+    FieldError,
     NotFound,
     already_exists,
     conflict,
@@ -90,15 +91,15 @@ class Written:
 class Reservation(Protocol):
     """What a write holds outside the object, such as an IP address, until it is known whether it happened."""
 
-    def commit(self) -> None: ...
-    def rollback(self) -> None: ...
+    def end(self) -> None:
+        """The write is over: what it stored counts by itself now, what it did not is free again."""
+        ...
 
 
 class Allocation(Protocol):
     """Fills fields that must be unique in the cluster. `new` may be changed; raises an ApiError."""
 
-    def reserve(self, new: Object, old: Object | None, *, dry_run: bool) -> Reservation: ...
-    def release(self, old: Object) -> None: ...
+    def reserve(self, new: Object, old: Object | None) -> Reservation: ...
 
 
 class ResourceRegistry:
@@ -162,7 +163,7 @@ class ResourceRegistry:
         now = self._clock.now()
         dedupe_owners(metadata, call.warnings)
         fill_created(metadata, now, tracks_generation=self._strategy.tracks_generation)
-        if self.resource.has_status:
+        if self.resource.has_status and not self._strategy.status_on_create:
             obj.pop("status", None)
         self._strategy.default(obj)
         self._track(None, obj, call, now)
@@ -175,13 +176,14 @@ class ResourceRegistry:
         generated = bool(prefix) and not metadata.get("name")
         if generated:
             metadata["name"] = generate_name(prefix)
-        self._strategy.prepare_create(obj)
-        found = validate_metadata(metadata, self.ref, check_name=True) + self._strategy.validate_create(obj)
-        if found:
-            raise invalid(self.ref, metadata.get("name") or "", found)
-        call.warnings += self._strategy.warnings(obj, None)
-        reservation = self._allocation.reserve(obj, None, dry_run=call.dry_run) if self._allocation else None
+        reservation = self._allocation.reserve(obj, None) if self._allocation else None
         try:
+            self._strategy.prepare_create(obj)
+            found = validate_metadata(metadata, self.ref, self._strategy.validate_name)
+            found += self._strategy.validate_create(obj)
+            if found:
+                raise invalid(self.ref, metadata.get("name") or "", found)
+            call.warnings += self._strategy.warnings(obj, None)
             await self.admission.validate(request)
             for tries in range(_GENERATE_TRIES):
                 try:
@@ -191,12 +193,9 @@ class ResourceRegistry:
                     if not generated or tries == _GENERATE_TRIES - 1:
                         raise
                     metadata["name"] = generate_name(prefix)
-        except BaseException:
+        finally:
             if reservation:
-                reservation.rollback()
-            raise
-        if reservation:
-            reservation.commit()
+                reservation.end()
         return written
 
     async def _store_new(self, obj: Object, *, dry_run: bool) -> Written:
@@ -296,33 +295,36 @@ class ResourceRegistry:
         await self.admission.mutate(request)
         metadata = new["metadata"]
         fill_updated(metadata, old["metadata"])
-        found = validate_metadata(metadata, self.ref, check_name=False)
-        found += validate_metadata_update(metadata, old["metadata"])
-        if subresource == "status":
-            self._strategy.prepare_status_update(new, old)
-            found += self._strategy.validate_status_update(new, old)
-        elif subresource not in _OWN_RULES:
-            self._strategy.prepare_update(new, old)
-            found += self._strategy.validate_update(new, old)
-            if self._strategy.tracks_generation and _changes_spec(new, old):
-                metadata["generation"] = (old["metadata"].get("generation") or 0) + 1
-        if found:
-            raise invalid(self.ref, live.name, found)
-        if not subresource:
-            call.warnings += self._strategy.warnings(new, old)
-        reservation = None
-        if self._allocation and not subresource:
-            reservation = self._allocation.reserve(new, old, dry_run=call.dry_run)
+        reservation = self._allocation.reserve(new, old) if self._allocation and not subresource else None
         try:
+            found = self._prepare_and_validate(new, old, subresource)
+            if found:
+                raise invalid(self.ref, live.name, found)
+            if not subresource:
+                call.warnings += self._strategy.warnings(new, old)
             await self.admission.validate(request)
             written = await self._store_changed(live, new, call, pinned=pinned)
-        except BaseException:
+        finally:
             if reservation:
-                reservation.rollback()
-            raise
-        if reservation:
-            reservation.commit()
+                reservation.end()
         return written
+
+    def _prepare_and_validate(self, new: Object, old: Object, subresource: str) -> list[FieldError]:
+        strategy, metadata, before = self._strategy, new["metadata"], old["metadata"]
+        if subresource == "status":
+            strategy.prepare_status_update(new, old)
+            found = strategy.validate_status_update(new, old)
+        elif subresource in _OWN_RULES:
+            found = []
+        else:
+            strategy.prepare_update(new, old)
+            found = strategy.validate_update(new, old)
+            if strategy.tracks_generation and (
+                _changes_spec(new, old)
+                or any(metadata.get(field) != before.get(field) for field in strategy.generation_follows)
+            ):
+                metadata["generation"] = (before.get("generation") or 0) + 1
+        return validate_metadata(metadata, self.ref, None) + validate_metadata_update(metadata, before) + found
 
     async def _store_changed(self, live: CachedObject, new: Object, call: Call, *, pinned: bool) -> Written:
         metadata = new["metadata"]
@@ -452,8 +454,6 @@ class ResourceRegistry:
             if pinned and exc.current is not None:
                 raise conflict(self.ref, live.name) from exc
             raise
-        if self._allocation:
-            self._allocation.release(live.obj)
         return Written(self._serve(splice(encode(last), revision)), deleted=True)
 
     # Answers

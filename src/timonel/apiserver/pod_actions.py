@@ -1,0 +1,134 @@
+"""What is done to pods through subresources of their own: binding to a node, and eviction.
+
+Source: kubernetes.io/docs/reference/kubernetes-api/workload-resources/binding-v1,
+kubernetes.io/docs/concepts/scheduling-eviction/api-eviction
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from timonel.api.clock import format_time
+from timonel.api.errors import BadRequest, conflict, invalid, not_found
+from timonel.api.field_errors import Path, required
+from timonel.api.kinds.reviews import validate_binding
+from timonel.api.objects import Object, copy_object, find_by
+from timonel.api.refs import BINDINGS, PODS
+from timonel.apiserver.admission.chain import AdmissionRequest
+from timonel.apiserver.registry.bodies import decode_object
+from timonel.apiserver.registry.calls import Call
+from timonel.apiserver.registry.deletion import check_options
+from timonel.apiserver.requests import RequestContext
+from timonel.apiserver.responses import success_status
+from timonel.apiserver.subresources import HANDLERS
+from timonel.apiserver.verbs import answer_content, call_of
+
+
+async def bind_pod(context: RequestContext) -> web.StreamResponse:
+    """POST pods/NAME/binding, and POST bindings, where the name is the Binding's own."""
+    call = call_of(context, "CreateOptions")
+    binding = decode_object(
+        await context.read_body(),
+        context.body_type(),
+        definition="io.k8s.api.core.v1.Binding",
+        kind="Binding",
+        api_version="v1",
+        validation=call.field_validation,
+        warnings=call.warnings,
+    )
+    name = context.name or binding["metadata"].get("name") or ""
+    if not name:
+        raise invalid(BINDINGS, "", [required(Path("metadata") / "name", "name or generateName is required")])
+    if binding["metadata"].get("name", name) != name:
+        given = binding["metadata"]["name"]
+        raise BadRequest(f"name in URL does not match name in Binding object: {given}")
+    found = validate_binding(binding)
+    if found:
+        raise invalid(BINDINGS, name, found)
+    await _admit(context, call, "CREATE", binding)
+    registry = context.server.registry.of(PODS)
+    node = binding["target"]["name"]
+    now = format_time(context.server.clock.now())
+    await registry.update(
+        context.namespace,
+        name,
+        lambda live: bound(live, binding, node, now),
+        call,
+        subresource="binding",
+        patching=True,
+    )
+    return answer_content(context, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+                                    "code": 201}, status=201)  # fmt: skip
+
+
+def bound(pod: Object, binding: Object, node: str, now: str) -> Object:
+    """The pod on its node, with PodScheduled true. Raises Conflict when it cannot be bound any more."""
+    metadata, name = pod["metadata"], pod["metadata"]["name"]
+    given = binding["metadata"]
+    for part, what in (("uid", "uid"), ("resourceVersion", "resource version")):
+        if given.get(part) and given[part] != metadata.get(part):
+            raise conflict(PODS, name, f"Precondition failed: {what} in precondition: {given[part]}, "
+                           f"{what} in object meta: {metadata.get(part, '')}")  # fmt: skip
+    if metadata.get("deletionTimestamp"):
+        raise conflict(PODS, name, f"pod {name} is being deleted, cannot be assigned to a host")
+    spec = pod["spec"]
+    if spec.get("nodeName"):
+        raise conflict(PODS, name, f'pod {name} is already assigned to node "{spec["nodeName"]}"')
+    if spec.get("schedulingGates"):
+        raise conflict(PODS, name, f"pod {name} has non-empty .spec.schedulingGates")
+    changed = copy_object(pod)
+    changed["spec"]["nodeName"] = node
+    if annotations := given.get("annotations"):
+        changed["metadata"].setdefault("annotations", {}).update(annotations)
+    conditions = changed.setdefault("status", {}).setdefault("conditions", [])
+    scheduled = find_by(conditions, "type", "PodScheduled")
+    if scheduled is None:
+        scheduled = {"type": "PodScheduled"}
+        conditions.append(scheduled)
+    if scheduled.get("status") != "True":
+        scheduled.clear()
+        scheduled.update({"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now})
+    return changed
+
+
+async def evict_pod(context: RequestContext) -> web.StreamResponse:
+    """POST pods/NAME/eviction: a delete that budgets may veto. There are no PodDisruptionBudgets yet to do so."""
+    call = call_of(context, "CreateOptions")
+    eviction = decode_object(
+        await context.read_body(),
+        context.body_type(),
+        definition="io.k8s.api.policy.v1.Eviction",
+        kind="Eviction",
+        api_version="policy/v1",
+        validation=call.field_validation,
+        warnings=call.warnings,
+    )
+    given = eviction["metadata"].get("name")
+    if given and given != context.name:
+        raise BadRequest(f"name in URL does not match name in Eviction object: {given}")
+    options = dict(eviction.get("deleteOptions") or {})
+    check_options(options)
+    registry = context.server.registry.of(PODS)
+    if registry.find(context.namespace, context.name) is None:
+        raise not_found(PODS, context.name)
+    if options.get("dryRun"):
+        call.dry_run = True
+    await _admit(context, call, "CREATE", eviction)
+    await registry.delete(context.namespace, context.name, options, call)
+    status = success_status({})
+    del status["details"]
+    return answer_content(context, status | {"code": 201}, status=201)
+
+
+async def _admit(context: RequestContext, call: Call, operation: str, obj: Object) -> None:
+    request = AdmissionRequest(
+        context.attributes, context.resource, operation, obj, None, call.options, call.dry_run, call.warnings,
+        context.route.subresource, call.audit,
+    )  # fmt: skip
+    await context.server.admission.mutate(request)
+    await context.server.admission.validate(request)
+
+
+HANDLERS["", "pods", "binding"] = bind_pod
+HANDLERS["", "bindings", ""] = bind_pod
+HANDLERS["", "pods", "eviction"] = evict_pod

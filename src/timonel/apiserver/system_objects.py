@@ -1,0 +1,142 @@
+"""Objects the server keeps about itself: the Service default/kubernetes with where it leads, and the namespaces.
+
+Whoever deletes or changes one finds it restored at once; the caches say when to look, nothing polls.
+Source: kubernetes.io/docs/tasks/access-application-cluster/access-cluster (the `kubernetes` Service), KEP-1965 is not
+needed with one server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Callable
+
+from timonel.api.clock import Clock
+from timonel.api.errors import AlreadyExists, ApiError
+from timonel.api.objects import Object, copy_object
+from timonel.api.refs import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, SERVICES, ResourceRef
+from timonel.apiserver.bootstrap.reconcile import SYSTEM_NAMESPACES
+from timonel.apiserver.registry.registry import Registry
+from timonel.storage.protocol import StoreError
+
+log = logging.getLogger(__name__)
+
+_NAMESPACE, _NAME = "default", "kubernetes"
+_PORT_NAME = "https"
+_RETRY_SECONDS = 1.0
+
+
+class SystemObjects:
+    """`service_address`: the first of the service network. `endpoint`: gives (address, port) where this server is."""
+
+    def __init__(
+        self, *, registry: Registry, clock: Clock, service_address: str, endpoint: Callable[[], tuple[str, int]]
+    ) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._service_address = service_address
+        self._endpoint = endpoint
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Restores what is missing or different, now and whenever something of it changes."""
+        for ref in (SERVICES, ENDPOINTS, ENDPOINT_SLICES, NAMESPACES):
+            self._registry.reader(ref).subscribe(self._look)
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self.reconcile()
+            except (ApiError, StoreError) as exc:
+                log.warning("own objects could not be restored error=%s", exc)
+                self._changed.set()
+                await self._clock.sleep(_RETRY_SECONDS)
+
+    async def reconcile(self) -> None:
+        for name in SYSTEM_NAMESPACES:
+            if self._registry.reader(NAMESPACES).get("", name) is None:
+                await self._create(NAMESPACES, {"metadata": {"name": name}})
+        address, port = self._endpoint()
+        await self._keep(SERVICES, own_service(self._service_address, port))
+        if ipaddress.ip_address(address).is_loopback:
+            # Nobody in a pod could reach it, and Endpoints may not hold such an address.
+            log.warning("this host has no address to advertise, the kubernetes Service leads nowhere")
+            return
+        await self._keep(ENDPOINTS, own_endpoints(address, port))
+        await self._keep(ENDPOINT_SLICES, own_slice(address, port))
+
+    async def _keep(self, ref: ResourceRef, wanted: Object) -> None:
+        live = self._registry.reader(ref).get(_NAMESPACE, _NAME)
+        if live is None:
+            await self._create(ref, wanted)
+        elif differs(live, wanted):
+            await self._registry.update(ref, _NAMESPACE, _NAME, lambda old: merged(old, wanted))
+            log.info("own object was restored resource=%s", ref.group_resource)
+
+    async def _create(self, ref: ResourceRef, wanted: Object) -> None:
+        try:
+            await self._registry.create(ref, copy_object(wanted))
+        except AlreadyExists:
+            return
+        log.info("own object was created resource=%s name=%s", ref.group_resource, wanted["metadata"]["name"])
+
+    def _look(self, old: Object | None, new: Object | None) -> None:
+        metadata = (new or old or {})["metadata"]
+        kept = metadata["name"] == _NAME and metadata.get("namespace") == _NAMESPACE
+        if kept or not metadata.get("namespace"):
+            self._changed.set()
+
+
+def own_service(address: str, port: int) -> Object:
+    return {
+        "metadata": _metadata({"component": "apiserver", "provider": "kubernetes"}),
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": address,
+            "clusterIPs": [address],
+            "sessionAffinity": "None",
+            "ports": [{"name": _PORT_NAME, "protocol": "TCP", "port": 443, "targetPort": port}],
+        },
+    }
+
+
+def own_endpoints(address: str, port: int) -> Object:
+    return {
+        "metadata": _metadata({"endpointslice.kubernetes.io/skip-mirror": "true"}),
+        "subsets": [{"addresses": [{"ip": address}], "ports": [_port(port)]}],
+    }
+
+
+def own_slice(address: str, port: int) -> Object:
+    return {
+        "metadata": _metadata({"kubernetes.io/service-name": _NAME}),
+        "addressType": "IPv6" if ":" in address else "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        "ports": [_port(port)],
+    }
+
+
+def differs(live: Object, wanted: Object) -> bool:
+    """Whether something of `wanted` is not so in `live`; what it does not mention is left to others."""
+    return merged(live, wanted) != live
+
+
+def merged(live: Object, wanted: Object) -> Object:
+    result = copy_object(live)
+    for part, value in wanted.items():
+        if part in ("metadata", "spec"):
+            here = result.setdefault(part, {})
+            for field, each in value.items():
+                here[field] = {**(here.get(field) or {}), **each} if isinstance(each, dict) else each
+        else:
+            result[part] = value
+    return result
+
+
+def _metadata(labels: dict[str, str]) -> Object:
+    return {"name": _NAME, "namespace": _NAMESPACE, "labels": labels}
+
+
+def _port(port: int) -> Object:
+    return {"name": _PORT_NAME, "port": port, "protocol": "TCP"}

@@ -209,6 +209,8 @@ class FakeClient:
         field_manager: str = "",
     ) -> Object:
         await self._arrive("create", ref, get_path(obj, "metadata", "name", default=name))
+        if subresource == "binding":
+            return self._bind(ref, obj, name, namespace or get_path(obj, "metadata", "namespace", default=""))
         new = copy_object(obj)
         new.setdefault("kind", ref.kind)
         new.setdefault("apiVersion", ref.api_version)
@@ -233,6 +235,22 @@ class FakeClient:
             return new
         stored = self._store(ref, self._stamped(ref, new), None)
         return self._record("create", ref, subresource, stored, obj)
+
+    def _bind(self, ref: ResourceRef, binding: Object, name: str, namespace: str) -> Object:
+        """pods/binding: puts a pod on a node, once."""
+        old = self._find(ref, name, namespace)
+        uid = get_path(binding, "metadata", "uid")
+        if uid and uid != old["metadata"]["uid"]:
+            raise conflict(ref, name, "Precondition failed: UID")
+        if node := get_path(old, "spec", "nodeName"):
+            raise conflict(ref, name, f'pod {name} is already assigned to node "{node}"')
+        new = copy_object(old)
+        new.setdefault("spec", {})["nodeName"] = binding["target"]["name"]
+        conditions = [
+            each for each in get_path(new, "status", "conditions", default=()) if each["type"] != "PodScheduled"
+        ]
+        new.setdefault("status", {})["conditions"] = [*conditions, {"type": "PodScheduled", "status": "True"}]
+        return self._record("create", ref, "binding", self._store(ref, new, old), binding)
 
     async def update(self, ref: ResourceRef, obj: Object, *, subresource: str = "", field_manager: str = "") -> Object:
         await self._arrive("update", ref, name_of(obj))

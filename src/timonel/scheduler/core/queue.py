@@ -1,0 +1,197 @@
+"""Pods that wait: which is next, which must wait longer, which wait for the cluster to change.
+
+Ready pods are taken by priority, then by time. A pod that fitted nowhere waits until something happens that could help
+the plugins that refused it, and a while longer if it was tried only just now; a sweep tries all once in five minutes,
+whatever happens. Time is an argument, in monotonic seconds.
+Source: kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework, KEP-4247 (queueing hints)
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import count
+
+from timonel.scheduler.core.framework import Change
+from timonel.scheduler.core.pods import Pod
+
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 300.0
+
+
+class _Place(Enum):
+    ACTIVE = 1
+    BACKING_OFF = 2
+    UNSCHEDULABLE = 3
+    GATED = 4
+    TAKEN = 5
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    pod: Pod
+    since: float
+    """When it last entered the queue."""
+    attempts: int = 0
+    failed_at: float = 0.0
+    failed_by_error: bool = False
+    refused_by: frozenset[str] = frozenset()
+    place: _Place = _Place.ACTIVE
+    ticket: int = field(default=0)
+    """Entries of heaps with another ticket are leftovers of an earlier place."""
+
+    @property
+    def backoff_seconds(self) -> float:
+        """Doubles with every attempt: 1, 2, 4, 8, 10, 10 …"""
+        if self.attempts == 0:
+            return 0.0
+        return min(FIRST_BACKOFF_SECONDS * (1 << min(self.attempts - 1, 10)), LONGEST_BACKOFF_SECONDS)
+
+    @property
+    def ready_at(self) -> float:
+        """On a full second, so that pods that failed at about the same time go by priority again."""
+        return float(math.ceil(self.failed_at + self.backoff_seconds))
+
+
+class SchedulingQueue:
+    """`helped_by` says for each plugin which changes could make it change its mind."""
+
+    def __init__(self, helped_by: Mapping[str, frozenset[Change]]) -> None:
+        self._helped_by = helped_by
+        self._waiting: dict[str, Waiting] = {}
+        self._active: list[tuple[int, float, int, Waiting]] = []
+        self._backing_off: list[tuple[float, int, int, Waiting]] = []
+        self._after_errors: list[tuple[float, int, int, Waiting]] = []
+        self._unschedulable: dict[str, Waiting] = {}
+        self._tickets = count(1)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def get(self, uid: str) -> Waiting | None:
+        return self._waiting.get(uid)
+
+    def counts(self) -> dict[str, int]:
+        """Pods per place, as upstream's metric names them."""
+        counts = {"active": 0, "backoff": 0, "unschedulable": 0, "gated": 0}
+        names = {
+            _Place.ACTIVE: "active",
+            _Place.BACKING_OFF: "backoff",
+            _Place.UNSCHEDULABLE: "unschedulable",
+            _Place.GATED: "gated",
+        }
+        for waiting in self._waiting.values():
+            if waiting.place in names:
+                counts[names[waiting.place]] += 1
+        return counts
+
+    # Coming and going
+
+    def put(self, pod: Pod, *, is_gated: bool, now: float) -> None:
+        """A pod to be placed, or its new state; a changed pod is tried again."""
+        waiting = self._waiting.get(pod.uid)
+        if waiting is None:
+            waiting = self._waiting[pod.uid] = Waiting(pod, now)
+            self._move(waiting, _Place.GATED if is_gated else _Place.ACTIVE, now)
+            return
+        is_same = waiting.pod.klass is pod.klass
+        waiting.pod = pod
+        if waiting.place is _Place.TAKEN:
+            return
+        if is_gated:
+            self._move(waiting, _Place.GATED, now)
+        elif waiting.place is _Place.GATED:
+            self._move(waiting, _Place.ACTIVE, now)
+        elif not is_same:
+            self._retry(waiting, now)
+
+    def remove(self, uid: str) -> None:
+        waiting = self._waiting.pop(uid, None)
+        if waiting is not None:
+            waiting.ticket = 0
+            self._unschedulable.pop(uid, None)
+
+    def take(self, now: float) -> Waiting | None:
+        """The next pod, to be given back by `remove`, `refused` or `failed`.
+
+        When none is ready, one that backs off after a refusal is taken early: it only waits so that others go first.
+        """
+        self._release(now)
+        while self._active:
+            _, _, ticket, waiting = heapq.heappop(self._active)
+            if waiting.ticket == ticket:
+                return self._taken(waiting)
+        while self._backing_off:
+            _, _, ticket, waiting = heapq.heappop(self._backing_off)
+            if waiting.ticket == ticket:
+                return self._taken(waiting)
+        return None
+
+    def refused(self, waiting: Waiting, plugins: frozenset[str], now: float) -> None:
+        """It fitted nowhere; it waits for a change that helps."""
+        if self._waiting.get(waiting.pod.uid) is waiting:
+            waiting.failed_at, waiting.failed_by_error, waiting.refused_by = now, False, plugins
+            self._move(waiting, _Place.UNSCHEDULABLE, now)
+
+    def failed(self, waiting: Waiting, now: float) -> None:
+        """Something went wrong with it; it is tried again after its backoff."""
+        if self._waiting.get(waiting.pod.uid) is waiting:
+            waiting.failed_at, waiting.failed_by_error, waiting.refused_by = now, True, frozenset()
+            self._move(waiting, _Place.BACKING_OFF, now)
+
+    # What happens meanwhile
+
+    def changed(self, changes: Iterable[Change], now: float) -> None:
+        """Retries the pods that a change of the cluster could help."""
+        happened = frozenset(changes)
+        if not happened or not self._unschedulable:
+            return
+        helped = {plugin for plugin, helped_by in self._helped_by.items() if helped_by & happened}
+        for waiting in [each for each in self._unschedulable.values() if each.refused_by & helped]:
+            self._retry(waiting, now)
+
+    def next_event(self) -> float | None:
+        """When something is due without any change: a backoff ends, or a pod has waited for the longest time."""
+        times = [heap[0][0] for heap in (self._backing_off, self._after_errors) if heap]
+        if self._unschedulable:
+            times.append(next(iter(self._unschedulable.values())).since + LONGEST_WAIT_SECONDS)
+        return min(times, default=None)
+
+    # Parts
+
+    def _release(self, now: float) -> None:
+        for heap in (self._backing_off, self._after_errors):
+            while heap and heap[0][0] <= now:
+                _, _, ticket, waiting = heapq.heappop(heap)
+                if waiting.ticket == ticket:
+                    self._move(waiting, _Place.ACTIVE, now)
+        # In order of `since`, for pods enter at the end and time does not run backwards.
+        while self._unschedulable:
+            waiting = next(iter(self._unschedulable.values()))
+            if waiting.since + LONGEST_WAIT_SECONDS > now:
+                break
+            self._retry(waiting, now)
+
+    def _retry(self, waiting: Waiting, now: float) -> None:
+        self._move(waiting, _Place.BACKING_OFF if waiting.ready_at > now else _Place.ACTIVE, now)
+
+    def _taken(self, waiting: Waiting) -> Waiting:
+        waiting.attempts += 1
+        waiting.place, waiting.ticket = _Place.TAKEN, 0
+        return waiting
+
+    def _move(self, waiting: Waiting, place: _Place, now: float) -> None:
+        self._unschedulable.pop(waiting.pod.uid, None)
+        waiting.place, waiting.ticket = place, next(self._tickets)
+        if place is _Place.ACTIVE:
+            heapq.heappush(self._active, (-waiting.pod.klass.priority, waiting.since, waiting.ticket, waiting))
+        elif place is _Place.BACKING_OFF:
+            heap = self._after_errors if waiting.failed_by_error else self._backing_off
+            heapq.heappush(heap, (waiting.ready_at, -waiting.pod.klass.priority, waiting.ticket, waiting))
+        elif place is _Place.UNSCHEDULABLE:
+            waiting.since = now
+            self._unschedulable[waiting.pod.uid] = waiting

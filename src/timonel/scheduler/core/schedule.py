@@ -1,0 +1,151 @@
+"""One decision: which node a pod goes to, or why none will do."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from timonel.scheduler.core import explain
+from timonel.scheduler.core.cluster import Cluster
+from timonel.scheduler.core.framework import Attempt, Filter, Refusal, Score, Slots
+from timonel.scheduler.core.plugins import FILTERS, SCORES
+from timonel.scheduler.core.pods import PodClass
+from timonel.scheduler.core.selectors import Mask
+
+NOT_BUILT = "NotBuilt"
+"""Refuses pods that ask for what this scheduler does not do yet; nothing but a new pod helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """`feasible` nodes would have done."""
+
+    node: str
+    feasible: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoFit:
+    """`message` is upstream's; `plugins` refused nodes, so what helps them helps the pod; `reasons` counts nodes."""
+
+    message: str
+    plugins: frozenset[str]
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+class _Step(NamedTuple):
+    plugin: str
+    before: Mask
+    """Nodes left when the plugin was asked."""
+    refusals: Sequence[Refusal]
+
+
+def schedule(
+    cluster: Cluster,
+    attempt: Attempt,
+    rng: random.Random,
+    *,
+    filters: Sequence[Filter] = FILTERS,
+    scores: Sequence[Score] = SCORES,
+) -> Placement | NoFit:
+    """Considers every node. Of equally good ones, `rng` picks. Costs about 0.3 ms at 5 000 nodes for a plain pod."""
+    nodes, klass = cluster.nodes, attempt.pod.klass
+    if nodes.count == 0:
+        return NoFit("no nodes available to schedule pods", frozenset(each.name for each in filters))
+    if klass.not_built:
+        what = "; ".join(klass.not_built)
+        return NoFit(explain.no_fit(nodes.count, {}, f"not built in this release: {what}"), frozenset({NOT_BUILT}))
+    steps: list[_Step] = []
+    feasible = _named_nodes(cluster, klass, steps)
+    if feasible is None:
+        return _refused_at_once(cluster, klass, "pod affinity terms conflict", "NodeAffinity")
+    for plugin in filters:
+        refusals = _static(plugin, cluster, attempt) if plugin.is_static else plugin.refuse(cluster, attempt)
+        if refusals:
+            steps.append(_Step(plugin.name, feasible, refusals))
+            feasible = feasible.copy()
+            for refusal in refusals:
+                feasible &= ~refusal.mask
+            if not feasible.any():
+                break
+    candidates: Slots = np.flatnonzero(feasible)
+    if not len(candidates):
+        return _explain(cluster, klass, steps)
+    chosen = _choose(cluster, attempt, candidates, scores, rng)
+    return Placement(nodes.names[chosen], len(candidates))
+
+
+def _choose(cluster: Cluster, attempt: Attempt, candidates: Slots, scores: Sequence[Score], rng: random.Random) -> int:
+    if len(candidates) == 1:
+        return int(candidates[0])
+    total = np.zeros(len(candidates), np.int64)
+    for plugin in scores:
+        ratings = plugin.score(cluster, attempt, candidates)
+        if ratings is not None:
+            total += ratings * plugin.weight
+    best = np.flatnonzero(total == total.max())
+    return int(candidates[best[rng.randrange(len(best))]])
+
+
+def _static(plugin: Filter, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:
+    """The plugin's answer, asked once for all pods of a class until a node changes."""
+    memo, nodes = attempt.pod.klass.memo, cluster.nodes
+    version, refusals = memo.get(plugin.name, (None, ()))
+    if version != (nodes.static_version, nodes.capacity):
+        refusals = [refusal for refusal in plugin.refuse(cluster, attempt) if refusal.mask.any()]
+        memo[plugin.name] = ((nodes.static_version, nodes.capacity), refusals)
+    answer: Sequence[Refusal] = refusals
+    return answer
+
+
+def _named_nodes(cluster: Cluster, klass: PodClass, steps: list[_Step]) -> Mask | None:
+    """Nodes to look at: all, or those that required affinity names (DaemonSets do); None if it names none at all."""
+    alive = cluster.nodes.alive
+    names = klass.node_names
+    if names is None:
+        return alive
+    if not names:
+        return None
+    mask = np.zeros(cluster.nodes.capacity, np.bool_)
+    mask[[cluster.nodes.slots[name] for name in names if name in cluster.nodes.slots]] = True
+    steps.append(_Step("NodeAffinity", alive, [Refusal("node(s) didn't satisfy plugin(s) [NodeAffinity]", ~mask)]))
+    return alive & mask
+
+
+def _refused_at_once(cluster: Cluster, klass: PodClass, why: str, plugin: str) -> NoFit:
+    count = cluster.nodes.count
+    after = explain.preemption(count, 0, 0, may_preempt=klass.may_preempt, could_help=False)
+    return NoFit(explain.no_fit(count, {}, why, after), frozenset({plugin}))
+
+
+def _explain(cluster: Cluster, klass: PodClass, steps: Sequence[_Step]) -> NoFit:
+    """Counts, for each reason, the nodes whose first refusing plugin gave it."""
+    nodes = cluster.nodes
+    reasons: dict[str, int] = {}
+    plugins: set[str] = set()
+    resolvable = np.zeros(nodes.capacity, np.bool_)
+    for plugin, before, refusals in steps:
+        refused_here = np.zeros(nodes.capacity, np.bool_)
+        hopeless = np.zeros(nodes.capacity, np.bool_)
+        for refusal in refusals:
+            mask = refusal.mask & before
+            if plugin != "NodeResourcesFit":
+                mask &= ~refused_here  # one reason a node; only missing resources are all told
+            if found := int(mask.sum()):
+                reasons[refusal.reason] = reasons.get(refusal.reason, 0) + found
+                plugins.add(plugin)
+            refused_here |= mask
+            hopeless |= mask & ~np.asarray(refusal.resolvable)
+        resolvable |= refused_here & ~hopeless
+    after = explain.preemption(
+        nodes.count,
+        int(resolvable.sum()),
+        nodes.count - int(resolvable.sum()),
+        may_preempt=klass.may_preempt,
+        could_help=any(cluster.has_lower_priority(int(slot), klass.priority) for slot in np.flatnonzero(resolvable)),
+    )
+    return NoFit(explain.no_fit(nodes.count, reasons, "", after), frozenset(plugins), reasons)

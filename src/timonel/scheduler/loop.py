@@ -1,0 +1,199 @@
+"""The loop around the core: takes the next pod, lets the core decide, assumes the decision, has it written.
+
+Deciding is synchronous, so the cluster cannot change under it; writing is not, so the next decision does not wait for
+it. A pod counts as placed from the decision on; if writing fails, that is undone and the pod tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import Any
+
+from timonel.api.clock import Clock
+from timonel.api.errors import ApiError, Conflict, NotFound
+from timonel.api.objects import Object, is_deleting, name_of, namespace_of, uid_of
+from timonel.api.refs import REPLICA_SETS, SERVICES
+from timonel.client.events import EventRecorder
+from timonel.client.informer import Informers
+from timonel.client.protocol import ApiClient
+from timonel.scheduler.config import SchedulerConfig
+from timonel.scheduler.core.cluster import Cluster
+from timonel.scheduler.core.framework import Attempt
+from timonel.scheduler.core.plugins import FILTERS
+from timonel.scheduler.core.queue import SchedulingQueue, Waiting
+from timonel.scheduler.core.schedule import NoFit, schedule
+from timonel.scheduler.groups import SpreadGroups
+from timonel.scheduler.mirror import Mirror
+from timonel.scheduler.writing import GATED, GATED_MESSAGE, SCHEDULER_ERROR, UNSCHEDULABLE, Writer
+
+log = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """Places pods on nodes, until cancelled. The informers and the recorder are run by whoever made them."""
+
+    def __init__(
+        self,
+        *,
+        client: ApiClient,
+        informers: Informers,
+        recorder: EventRecorder,
+        clock: Clock,
+        config: SchedulerConfig | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._config = config or SchedulerConfig()
+        self._clock = clock
+        self._recorder = recorder
+        self._rng = rng or random.Random()
+        self._wake = asyncio.Event()
+        self._ready = asyncio.Event()
+        self.cluster = Cluster()
+        self.queue = SchedulingQueue({plugin.name: plugin.helped_by for plugin in FILTERS})
+        self._writer = Writer(client=client, clock=clock, workers=self._config.writers, backlog=self._config.backlog)
+        self._gated: set[str] = set()
+        """Pods whose gates are still to be told in their status."""
+        services, replica_sets = informers.of(SERVICES), informers.of(REPLICA_SETS)
+        self._groups = SpreadGroups(services.lister, {("apps/v1", "ReplicaSet"): replica_sets.lister})
+        self._group_informers = (services, replica_sets)
+        self._mirror = Mirror(
+            informers=informers,
+            cluster=self.cluster,
+            queue=self.queue,
+            clock=clock,
+            scheduler_names=self._config.scheduler_names,
+            wake=self._wake.set,
+            on_gated=self._note_gated,
+        )
+
+    async def run(self) -> None:
+        await self._mirror.wait_synced()
+        for informer in self._group_informers:
+            await informer.wait_synced()
+        self._ready.set()
+        log.info("Scheduler started nodes=%d waiting=%d", self.cluster.nodes.count, len(self.queue))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._writer.run(), name="scheduler-writers")
+            group.create_task(self._decide(), name="scheduler-decisions")
+
+    async def wait_ready(self) -> None:
+        await self._ready.wait()
+
+    # Deciding
+
+    async def _decide(self) -> None:
+        slice_ends = self._clock.monotonic() + self._config.slice_seconds
+        while True:
+            await self._tell_gated()
+            waiting = self.queue.take(self._clock.monotonic())
+            if waiting is None:
+                await self._wait()
+            else:
+                await self._try(waiting)
+                if self._clock.monotonic() < slice_ends:
+                    continue
+                await asyncio.sleep(0)
+            slice_ends = self._clock.monotonic() + self._config.slice_seconds
+
+    async def _try(self, waiting: Waiting) -> None:
+        pod = waiting.pod
+        obj = self._mirror.pods.lister.get(*pod.key)
+        if obj is None or uid_of(obj) != pod.uid:
+            self.queue.remove(pod.uid)
+            return
+        if is_deleting(obj):
+            self.queue.remove(pod.uid)
+            self._say(obj, "Warning", "FailedScheduling", f"skip schedule deleting pod: {_full_name(obj)}")
+            return
+        pod = waiting.pod = self.cluster.parse_pod(obj)
+        try:
+            decision = schedule(self.cluster, Attempt(pod, self._groups.selector_of(obj)), self._rng)
+        except Exception as exc:  # one odd pod must not stop all others
+            log.exception("Deciding failed pod=%s", _full_name(obj))
+            await self._fail(waiting, obj, f"scheduler failed: {exc!r}")
+            return
+        if isinstance(decision, NoFit):
+            await self._refuse(waiting, obj, decision)
+            return
+        self._mirror.assume(pod, decision.node)
+        await self._writer.submit(lambda: self._bind(waiting, obj, decision.node))
+
+    async def _refuse(self, waiting: Waiting, obj: Object, decision: NoFit) -> None:
+        self.queue.refused(waiting, decision.plugins, self._clock.monotonic())
+        log.info(
+            "Found no node for a pod pod=%s attempts=%d why=%s", _full_name(obj), waiting.attempts, decision.message
+        )
+        self._say(obj, "Warning", "FailedScheduling", decision.message)
+        await self._writer.submit(lambda: self._writer.set_waiting(obj, UNSCHEDULABLE, decision.message))
+
+    async def _fail(self, waiting: Waiting, obj: Object, why: str) -> None:
+        if self.queue.get(waiting.pod.uid) is not waiting:
+            return  # deleted, or placed after all: nothing is owed to it
+        self.queue.failed(waiting, self._clock.monotonic())
+        self._wake.set()
+        self._say(obj, "Warning", "FailedScheduling", why)
+        await self._writer.set_waiting(obj, SCHEDULER_ERROR, why)
+
+    # Binding, in a writer
+
+    async def _bind(self, waiting: Waiting, obj: Object, node: str) -> None:
+        uid = waiting.pod.uid
+        try:
+            await self._writer.bind(obj, node)
+        except (NotFound, Conflict) as exc:
+            # Gone, or placed by somebody else, or its node is gone: what the informers tell next decides.
+            log.info("A binding was refused pod=%s node=%s error=%s", _full_name(obj), node, exc)
+            self._mirror.forget(uid)
+            await self._fail(waiting, obj, f"binding rejected: {exc.message}")
+        except ApiError as exc:
+            log.warning("A binding failed pod=%s node=%s error=%s", _full_name(obj), node, exc)
+            self._mirror.forget(uid)
+            await self._fail(waiting, obj, f"binding rejected: {exc.message}")
+        else:
+            self.queue.remove(uid)
+            self._say(obj, "Normal", "Scheduled", f"Successfully assigned {_full_name(obj)} to {node}", "Binding")
+
+    # Telling
+
+    def _say(self, obj: Object, kind: str, reason: str, message: str, action: str = "Scheduling") -> None:
+        self._recorder.event(obj, kind, reason, message, action=action)
+
+    def _note_gated(self, obj: Object) -> None:
+        self._gated.add(uid_of(obj))
+        self._wake.set()
+
+    async def _tell_gated(self) -> None:
+        """The API server says so on creation; this catches pods whose status was written by something else."""
+        while self._gated:
+            waiting = self.queue.get(self._gated.pop())
+            obj = waiting and self._mirror.pods.lister.get(*waiting.pod.key)
+            if obj:
+                await self._writer.submit(
+                    lambda obj=obj: self._writer.set_waiting(obj, GATED, GATED_MESSAGE)  # type: ignore[misc]
+                )
+
+    # Waiting
+
+    async def _wait(self) -> None:
+        """Until something happened, or the queue has something due."""
+        due = self.queue.next_event()
+        if self._wake.is_set():
+            self._wake.clear()
+            return
+        loop = asyncio.get_running_loop()
+        tasks: set[asyncio.Task[Any]] = {loop.create_task(self._wake.wait(), name="scheduler-wake")}
+        if due is not None:
+            delay = max(due - self._clock.monotonic(), 0.0)
+            tasks.add(loop.create_task(self._clock.sleep(delay), name="scheduler-due"))
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        self._wake.clear()
+
+
+def _full_name(obj: Object) -> str:
+    return f"{namespace_of(obj)}/{name_of(obj)}"

@@ -1,0 +1,155 @@
+"""Keeps the cluster's arrays and the queue in step with what the informers tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from timonel.api.clock import Clock
+from timonel.api.objects import Object, get_path, is_deleting, labels_of, name_of, uid_of
+from timonel.api.refs import NAMESPACES, NODES, PODS
+from timonel.client.informer import Informers
+from timonel.scheduler.core.cluster import Cluster
+from timonel.scheduler.core.framework import Change
+from timonel.scheduler.core.pods import Pod
+from timonel.scheduler.core.queue import SchedulingQueue
+
+
+class Mirror:
+    """`on_gated` is told of each pod that is held back by scheduling gates."""
+
+    def __init__(
+        self,
+        *,
+        informers: Informers,
+        cluster: Cluster,
+        queue: SchedulingQueue,
+        clock: Clock,
+        scheduler_names: Iterable[str],
+        wake: Callable[[], None],
+        on_gated: Callable[[Object], None],
+    ) -> None:
+        self._cluster = cluster
+        self._queue = queue
+        self._clock = clock
+        self._names = frozenset(scheduler_names)
+        self._wake = wake
+        self._on_gated = on_gated
+        self._assumed: set[str] = set()
+        self.pods = informers.of(PODS)
+        self.nodes = informers.of(NODES)
+        self.namespaces = informers.of(NAMESPACES)
+        # Nodes and namespaces first: pods that were placed before then find their nodes.
+        self.nodes.add_handler(on_add=self._node_added, on_update=self._node_updated, on_delete=self._node_deleted)
+        self.namespaces.add_handler(
+            on_add=self._namespace_seen,
+            on_update=lambda old, new: self._namespace_seen(new),
+            on_delete=lambda last: self._cluster.put_namespace(name_of(last), None),
+        )
+        self.pods.add_handler(on_add=self._pod_seen, on_update=self._pod_updated, on_delete=self._pod_deleted)
+
+    async def wait_synced(self) -> None:
+        for informer in (self.nodes, self.namespaces, self.pods):
+            await informer.wait_synced()
+
+    # What the scheduler itself does
+
+    def assume(self, pod: Pod, node: str) -> None:
+        """The pod counts as being on the node from the decision on, not only from the API's answer."""
+        self._assumed.add(pod.uid)
+        self._cluster.put_pod(Pod(pod.key, pod.uid, node, pod.is_terminating, pod.klass))
+
+    def forget(self, uid: str) -> None:
+        """The decision came to nothing."""
+        if uid in self._assumed:
+            self._assumed.discard(uid)
+            self._cluster.remove_pod(uid)
+            self._changed(Change.POD_GONE)
+
+    # Pods
+
+    def _pod_seen(self, obj: Object) -> None:
+        if get_path(obj, "status", "phase") in ("Succeeded", "Failed"):
+            self._pod_deleted(obj)  # it holds nothing of its node any more
+        elif get_path(obj, "spec", "nodeName"):
+            self._pod_placed(obj)
+        elif is_deleting(obj):
+            self._queue.remove(uid_of(obj))
+        elif uid_of(obj) not in self._assumed and self._is_ours(obj):
+            self._pod_waits(obj)
+
+    def _pod_updated(self, old: Object, new: Object) -> None:
+        self._pod_seen(new)
+
+    def _pod_waits(self, obj: Object) -> None:
+        is_gated = bool(get_path(obj, "spec", "schedulingGates"))
+        self._queue.put(self._cluster.parse_pod(obj), is_gated=is_gated, now=self._clock.monotonic())
+        if is_gated:
+            self._on_gated(obj)
+        else:
+            self._wake()
+
+    def _pod_placed(self, obj: Object) -> None:
+        pod = self._cluster.parse_pod(obj)
+        known = self._cluster.pod(pod.uid)
+        was_assumed = pod.uid in self._assumed
+        self._assumed.discard(pod.uid)
+        self._queue.remove(pod.uid)
+        if known is None:
+            self._cluster.put_pod(pod)
+            self._changed(Change.POD_PLACED)
+            return
+        is_same = (known.klass, known.node, known.is_terminating) == (pod.klass, pod.node, pod.is_terminating)
+        if not is_same:
+            self._cluster.put_pod(pod)
+        changes = []
+        if was_assumed or known.node != pod.node:
+            changes.append(Change.POD_PLACED)
+        if known.klass is not pod.klass:
+            if known.klass.labels != pod.klass.labels:
+                changes.append(Change.POD_LABELS)
+            if known.klass.requests != pod.klass.requests:
+                changes.append(Change.POD_SHRUNK)
+        if pod.is_terminating and not known.is_terminating:
+            changes.append(Change.POD_LABELS)  # it no longer counts for spreading
+        self._changed(*changes)
+
+    def _pod_deleted(self, obj: Object) -> None:
+        uid = uid_of(obj)
+        self._queue.remove(uid)
+        self._assumed.discard(uid)
+        if self._cluster.remove_pod(uid) is not None:
+            self._changed(Change.POD_GONE)
+
+    def _is_ours(self, obj: Object) -> bool:
+        return get_path(obj, "spec", "schedulerName", default="default-scheduler") in self._names
+
+    # Nodes and namespaces
+
+    def _node_added(self, node: Object) -> None:
+        self._cluster.put_node(node)
+        self._changed(Change.NODE_ADDED)
+
+    def _node_updated(self, old: Object, new: Object) -> None:
+        changes = []
+        if labels_of(old) != labels_of(new):
+            changes.append(Change.NODE_LABELS)
+        if any(get_path(old, "spec", name) != get_path(new, "spec", name) for name in ("taints", "unschedulable")):
+            changes.append(Change.NODE_TAINTS)
+        if get_path(old, "status", "allocatable") != get_path(new, "status", "allocatable"):
+            changes.append(Change.NODE_ALLOCATABLE)
+        if changes or get_path(old, "status", "images") != get_path(new, "status", "images"):
+            self._cluster.put_node(new)  # a heartbeat changes nothing here
+        self._changed(*changes)
+
+    def _node_deleted(self, last: Object) -> None:
+        self._cluster.remove_node(name_of(last))
+        self._changed(Change.NODE_REMOVED)
+
+    def _namespace_seen(self, namespace: Object) -> None:
+        self._cluster.put_namespace(name_of(namespace), dict(labels_of(namespace)))
+        self._changed(Change.NAMESPACE)
+
+    def _changed(self, *changes: Change) -> None:
+        if changes:
+            self._queue.changed(changes, self._clock.monotonic())
+            self._wake()

@@ -13,7 +13,7 @@ from timonel.cluster import preflight, segment, supervision, teardown
 from timonel.cluster.errors import UserError
 from timonel.cluster.kubeconfig import remove_context
 from timonel.cluster.layout import Layout, NodeLayout
-from timonel.cluster.plan import POD_BRIDGE, ClusterState, nodes_of, plan_parts
+from timonel.cluster.plan import ClusterState, nodes_of, plan_parts
 
 STOP_GRACE_SECONDS = 5
 """Between SIGTERM and SIGKILL for containers; their own grace periods are for deletions, not for `down`."""
@@ -90,7 +90,6 @@ def _remove_host_node(state: ClusterState | None) -> None:
     """What the first node made in the host's own network; nodes in namespaces take theirs with them."""
     subprocess.run(["nft", "delete", "table", "ip", "timonel"], capture_output=True, check=False)
     subprocess.run(["nft", "delete", "table", "inet", "timonel"], capture_output=True, check=False)
-    subprocess.run(["ip", "link", "del", POD_BRIDGE], capture_output=True, check=False)
     for address in _loopback_extras():
         segment.run("ip", "addr", "del", address, "dev", "lo", check=False)
 

@@ -17,8 +17,6 @@ from timonel.cluster.segment import address_of
 from timonel.cluster.settings import AgentSettings, ManagerSettings, ServerSettings
 from timonel.cluster.spawn import Part
 
-POD_BRIDGE = "tml0"
-
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
@@ -109,7 +107,6 @@ def plan_agent(
         cni_config=str(node.cni_config),
         cni_data=str(node.data / "cni-leases"),
         network_name=layout.context,
-        pod_bridge=POD_BRIDGE,
         pod_cidr=config.network.pods,
         service_cidr=config.network.services,
         dns_address=config.network.dns,

@@ -54,7 +54,7 @@ def check_nftables(nft: str = "nft") -> None:
         raise UserError(f"nftables {match[0]} is too old: 1.0 or newer is needed")
     trial = subprocess.run(
         [nft, "-c", "-f", "-"],
-        input="table ip timonel-check { chain c { type nat hook prerouting priority dstnat; } }\n",
+        input="table ip timonel-check {\n chain c {\n type nat hook prerouting priority dstnat;\n }\n}\n",
         capture_output=True,
         text=True,
         check=False,

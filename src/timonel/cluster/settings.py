@@ -59,7 +59,6 @@ class AgentSettings:
     cni_config: str
     cni_data: str
     network_name: str
-    pod_bridge: str
     pod_cidr: str
     service_cidr: str
     dns_address: str

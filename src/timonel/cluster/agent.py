@@ -1,0 +1,116 @@
+"""The agent process: kubelet, its streaming server, pod network, proxy and DNS of one node."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from timonel.api.clock import SystemClock
+from timonel.api.refs import PODS
+from timonel.client.config import ClientConfig
+from timonel.client.events import EventRecorder
+from timonel.client.informer import Informers
+from timonel.client.rest import Client
+from timonel.cluster.process import notify_when
+from timonel.cluster.settings import AgentSettings
+from timonel.kubelet.config import KubeletConfig
+from timonel.kubelet.cri.events import ContainerdEvents
+from timonel.kubelet.cri.grpc_runtime import GrpcRuntime
+from timonel.kubelet.kubelet import Kubelet
+from timonel.kubelet.streaming.server import KubeletServer, KubeletServerConfig
+from timonel.kubelet.streaming_backend import KubeletBackend
+from timonel.network.dns.server import DnsConfig, DnsServer
+from timonel.network.pod_network import PodNetwork, PodNetworkConfig
+from timonel.network.proxy.proxy import Proxy, ProxyConfig
+
+
+async def run_agent(settings: AgentSettings) -> None:
+    """Until cancelled. Containers, pod links and Service rules stay when it ends."""
+    clock = SystemClock()
+    endpoint = f"unix://{settings.containerd_socket}"
+    kubelets = ClientConfig.from_kubeconfig(settings.kubeconfig, user_agent="timonel-kubelet")
+    networks = ClientConfig.from_kubeconfig(settings.network_kubeconfig, user_agent="timonel-network")
+    async with Client(kubelets) as client, Client(networks) as network_client:
+        informers = Informers(client, clock=clock)
+        network_informers = Informers(network_client, clock=clock)
+        recorder = EventRecorder(client, component="kubelet", host=settings.node_name, clock=clock)
+        runtime = GrpcRuntime(endpoint=endpoint)
+        kubelet = Kubelet(
+            config=_kubelet_config(settings),
+            client=client,
+            informers=informers,
+            runtime=runtime,
+            events=ContainerdEvents(endpoint=endpoint),
+            recorder=recorder,
+            clock=clock,
+        )
+        server = KubeletServer(
+            config=KubeletServerConfig(
+                cert_file=settings.cert_file, key_file=settings.key_file, client_ca_file=settings.client_ca_file
+            ),
+            backend=KubeletBackend(kubelet=kubelet, runtime=runtime, node_name=settings.node_name),
+            client=client,
+            clock=clock,
+        )
+        pod_network = PodNetwork(config=_pod_network_config(settings), informers=network_informers)
+        proxy = Proxy(
+            config=ProxyConfig(
+                node_name=settings.node_name,
+                table=settings.nft_table,
+                cluster_cidr=settings.pod_cidr,
+                skipped_addresses=(settings.dns_address,),
+            ),
+            informers=network_informers,
+            pods=informers.of(PODS, field_selector=f"spec.nodeName={settings.node_name}"),
+        )
+        dns = DnsServer(
+            config=DnsConfig(address=settings.dns_address, domain=settings.cluster_domain),
+            informers=network_informers,
+            clock=clock,
+        )
+
+        async def ready() -> None:
+            await asyncio.gather(*(part.wait_ready() for part in (kubelet, server, pod_network, proxy, dns)))
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for name, work in (
+                    ("informers", informers.run()),
+                    ("network-informers", network_informers.run()),
+                    ("events", recorder.run()),
+                    ("kubelet", kubelet.run()),
+                    ("kubelet-server", server.run()),
+                    ("pod-network", pod_network.run()),
+                    ("proxy", proxy.run()),
+                    ("dns", dns.run()),
+                    ("notify", notify_when(ready)),
+                ):
+                    tasks.create_task(work, name=name)
+        finally:
+            await runtime.close()
+
+
+def _kubelet_config(settings: AgentSettings) -> KubeletConfig:
+    return KubeletConfig(
+        node_name=settings.node_name,
+        node_ips=(settings.node_address,),
+        root_dir=settings.kubelet_root,
+        pod_logs_dir=settings.pod_logs,
+        runtime_endpoint=settings.containerd_socket,
+        cgroup_root=settings.cgroup,
+        cluster_dns=(settings.dns_address,),
+        cluster_domain=settings.cluster_domain,
+        max_pods=settings.max_pods,
+    )
+
+
+def _pod_network_config(settings: AgentSettings) -> PodNetworkConfig:
+    return PodNetworkConfig(
+        node_name=settings.node_name,
+        node_address=settings.node_address,
+        network_name=settings.network_name,
+        cluster_cidr=settings.pod_cidr,
+        cni_config=Path(settings.cni_config),
+        cni_data=Path(settings.cni_data),
+        fallback_gateway=settings.fallback_gateway,
+    )

@@ -1,0 +1,47 @@
+"""The manager process: controllers and, on the same informers, the scheduler. One manager of a cluster works at a time.
+
+The scheduler writes under its own identity; what it reads comes through the controllers' informers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from timonel.api.clock import SystemClock
+from timonel.client.config import ClientConfig
+from timonel.client.events import EventRecorder
+from timonel.client.rest import Client
+from timonel.cluster.process import notify_when
+from timonel.cluster.settings import ManagerSettings
+from timonel.controllers.manager import ControllerManager, ManagerConfig, Surroundings
+from timonel.controllers.nodes import NodeIpamConfig, NodeLifecycleConfig
+from timonel.scheduler.loop import Scheduler
+
+
+async def run_manager(settings: ManagerSettings) -> None:
+    """Until cancelled, or until leadership is lost: the supervisor starts a new one then."""
+    clock = SystemClock()
+    config = ManagerConfig(
+        root_ca=_read(settings.ca_file),
+        identity=settings.identity,
+        node_lifecycle=NodeLifecycleConfig(grace_seconds=settings.node_monitor_grace_seconds),
+        node_ipam=NodeIpamConfig(cluster_cidrs=(settings.pod_cidr,)),
+    )
+    own = ClientConfig.from_kubeconfig(settings.kubeconfig, user_agent="timonel-manager")
+    schedulers = ClientConfig.from_kubeconfig(settings.scheduler_kubeconfig, user_agent="timonel-scheduler")
+    async with Client(own) as client, Client(schedulers) as scheduler_client:
+        recorder = EventRecorder(scheduler_client, component="default-scheduler", clock=clock)
+
+        def scheduler(around: Surroundings) -> Scheduler:
+            return Scheduler(client=scheduler_client, informers=around.informers, recorder=recorder, clock=clock)
+
+        manager = ControllerManager(client, clock, config, hosted=[scheduler])
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(recorder.run(), name="scheduler-events")
+            tasks.create_task(manager.run(), name="manager")
+            tasks.create_task(notify_when(manager.wait_ready), name="notify")
+
+
+def _read(file: str) -> str:
+    return Path(file).read_text()

@@ -1,12 +1,11 @@
-"""A cluster in memory for tests of controllers: the manager, the fake client, and pods that become ready by themselves."""
+"""A cluster in memory: the manager, the fake client, and pods that become ready by themselves."""
 
 import asyncio
-from datetime import timedelta
 
-from timonel.api.clock import format_time
+from timonel.api.clock import format_micro_time, format_time
 from timonel.api.errors import NotFound
 from timonel.api.objects import is_deleting, name_of, namespace_of, uid_of
-from timonel.api.refs import DEPLOYMENTS, NAMESPACES, NODES, PODS, REPLICA_SETS
+from timonel.api.refs import DEPLOYMENTS, EVENTS, LEASES, NODES, PODS, REPLICA_SETS
 from timonel.controllers.manager import ControllerManager, ManagerConfig
 from timonel.controllers.pods import is_ready
 from timonel.testing.clock import VirtualClock, settle
@@ -74,6 +73,8 @@ class Cluster:
         self.observe = lambda: None
         self._started = {}
         self._ending = {}
+        self.dead = set()
+        """Names of nodes whose kubelet is silent."""
 
     async def __aenter__(self):
         self.manager = ControllerManager(self.client, self.clock, self.config)
@@ -98,8 +99,13 @@ class Cluster:
 
     def step_kubelet(self):
         now = self.clock.monotonic()
+        for item in self.client.objects(NODES):
+            if name_of(item) not in self.dead:
+                self._heartbeat(name_of(item))
         for pod in self.client.objects(PODS):
             uid = uid_of(pod)
+            if pod["spec"].get("nodeName") in self.dead:
+                continue
             if is_deleting(pod):
                 if now - self._ending.setdefault(uid, now) >= self.grace:
                     self.client.remove(PODS, name_of(pod), namespace_of(pod))
@@ -109,9 +115,24 @@ class Cluster:
             if ready != is_ready(pod) or not pod["spec"].get("nodeName"):
                 self._start(pod, ready)
 
+    def _heartbeat(self, name):
+        """Every ten seconds, as a kubelet does."""
+        moment = format_micro_time(self.clock.now())
+        if self.clock.monotonic() % 10:
+            return
+        try:
+            self.client.change(LEASES, name, "kube-node-lease", lambda obj: obj["spec"].update(renewTime=moment))
+        except NotFound:
+            metadata = {"name": name, "namespace": "kube-node-lease"}
+            spec = {"holderIdentity": name, "renewTime": moment}
+            self.client.add(
+                {"kind": "Lease", "apiVersion": "coordination.k8s.io/v1", "metadata": metadata, "spec": spec}
+            )
+
     def _start(self, pod, ready):
         def change(obj):
-            obj["spec"].setdefault("nodeName", "node-1")
+            alive = [name_of(item) for item in self.client.objects(NODES) if name_of(item) not in self.dead]
+            obj["spec"].setdefault("nodeName", alive[0])
             number = int(uid_of(obj)[-4:])
             address = f"10.244.{number // 250}.{number % 250 + 1}"
             obj["status"] = {
@@ -168,13 +189,4 @@ class Cluster:
         self.client.change(DEPLOYMENTS, "web", "default", change)
 
     def events(self):
-        return [(e["involvedObject"]["kind"], e["reason"], e["message"]) for e in self.client.objects(refs_events())]
-
-
-def refs_events():
-    from timonel.api.refs import EVENTS
-
-    return EVENTS
-
-
-__all__ = ["NAMESPACES", "NODES", "Cluster", "deployment", "namespace", "node", "timedelta"]
+        return [(e["involvedObject"]["kind"], e["reason"], e["message"]) for e in self.client.objects(EVENTS)]

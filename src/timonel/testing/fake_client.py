@@ -441,6 +441,8 @@ class FakeClient:
         seconds = 0
         if ref == refs.PODS and get_path(new, "spec", "nodeName"):
             seconds = get_path(new, "spec", "terminationGracePeriodSeconds", default=30) if grace is None else grace
+        if ref == refs.PODS and not seconds and metadata.get("deletionTimestamp"):
+            metadata["deletionGracePeriodSeconds"] = 0  # a deletion under way is shortened to nothing
         if not seconds and not _is_held(ref, new):
             self._erase(ref, old)
             return new

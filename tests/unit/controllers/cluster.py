@@ -104,7 +104,8 @@ class Cluster:
                 self._heartbeat(name_of(item))
         for pod in self.client.objects(PODS):
             uid = uid_of(pod)
-            if pod["spec"].get("nodeName") in self.dead:
+            where = pod["spec"].get("nodeName")
+            if where in self.dead or not (where or self.alive()):
                 continue
             if is_deleting(pod):
                 if now - self._ending.setdefault(uid, now) >= self.grace:
@@ -114,6 +115,9 @@ class Cluster:
             ready = self.kubelet(pod, age)
             if ready != is_ready(pod) or not pod["spec"].get("nodeName"):
                 self._start(pod, ready)
+
+    def alive(self):
+        return [name_of(item) for item in self.client.objects(NODES) if name_of(item) not in self.dead]
 
     def _heartbeat(self, name):
         """Every ten seconds, as a kubelet does."""
@@ -131,8 +135,8 @@ class Cluster:
 
     def _start(self, pod, ready):
         def change(obj):
-            alive = [name_of(item) for item in self.client.objects(NODES) if name_of(item) not in self.dead]
-            obj["spec"].setdefault("nodeName", alive[0])
+            if "nodeName" not in obj["spec"]:
+                obj["spec"]["nodeName"] = self.alive()[0]
             number = int(uid_of(obj)[-4:])
             address = f"10.244.{number // 250}.{number % 250 + 1}"
             obj["status"] = {

@@ -95,7 +95,7 @@ class NodeLifecycleController(Controller):
         remaining = self._observe(node)
         if remaining <= 0:
             node = await self._declare_unknown(key, node)
-        self._judge_all()
+        self._judge_all(node)
         wait = await self._taint(key, node)
         if ready_status(node) == "Unknown":
             await self._unready_pods(node)
@@ -135,9 +135,14 @@ class NodeLifecycleController(Controller):
             self.event(node, "Normal", "NodeNotReady", f"Node {key.name} status is now: NodeNotReady")
         return written
 
-    def _judge_all(self) -> None:
-        """When no node at all is ready, more likely this side is cut off: nobody is sent away then."""
-        nodes = self.lister(NODES).list()
+    def _judge_all(self, written: Object | None = None) -> None:
+        """When no node at all is ready, more likely this side is cut off: nobody is sent away then.
+
+        `written` is newer than the cache.
+        """
+        nodes = [node for node in self.lister(NODES).list() if written is None or name_of(node) != name_of(written)]
+        if written is not None:
+            nodes.append(written)
         none_ready = bool(nodes) and not any(ready_status(node) == "True" for node in nodes)
         if none_ready != self._none_ready:
             self._none_ready = none_ready

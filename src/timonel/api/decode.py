@@ -45,7 +45,7 @@ def decode(body: bytes, content_type: str = "application/json", kind: str = "") 
     """Reads a body; `content_type` is the header's value, parameters and all ("" is JSON).
 
     Raises UnsupportedMediaType for other types and BadRequest for what cannot be read; with `kind` the message
-    says what was expected, as upstream's does. A 2 KB pod costs about 12 µs.
+    says what was expected, as upstream's does. A pod of 2 KB costs about 17 µs, 12 of them orjson's.
     """
     media_type = content_type.partition(";")[0].strip().lower()
     try:
@@ -186,7 +186,7 @@ def explain_json_error(body: bytes, exc: orjson.JSONDecodeError) -> str:
         body.decode()
     except UnicodeDecodeError as decode_error:
         return f"invalid UTF-8 at byte {decode_error.start}"
-    if "recursion" in exc.msg.lower():
+    if "recursion" in exc.msg or "depth" in exc.msg:  # the first until orjson 3.12
         return "exceeded max depth"
     text = body.decode()
     problem = _JsonScan(text).first_problem()

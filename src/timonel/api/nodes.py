@@ -414,7 +414,7 @@ class StructNode(Node):
                     return BAD
                 if not settled and name in self.zeroless:
                     settled = None
-            if settled is not item:
+            if settled is not item or item is None:
                 if changes is None:
                     changes = []
                 changes.append((name, settled))

@@ -7,7 +7,7 @@ bytes object per definition without its descriptions (0.35 MB in all), and the c
     if checked.error: ...                                             # 400
     if checked.unknown: ...                                           # by fieldValidation: 400, warnings, or nothing
 
-A good Pod of 2 KB costs about 25 µs (bench: tests/unit/api/test_schema_checking.py holds the object); see
+A good Pod of 2 KB costs about 33 µs (the one in tests/unit/api/samples.py); compiling a kind costs a few ms once. See
 `timonel.api.nodes` for what normalising does.
 """
 

@@ -27,35 +27,52 @@ def is_member(below: FieldSet) -> bool:
 
 
 def union(left: FieldSet, right: FieldSet) -> FieldSet:
+    """`left` itself when `right` adds nothing."""
     if not left or left is right:
         return right
     if not right:
         return left
-    result = dict(left)
+    result: FieldSet | None = None
     for step, below in right.items():
-        mine = result.get(step)
+        mine = left.get(step)
         if mine is None:
-            result[step] = below
-        elif mine is not below:
-            result[step] = _below(union(_children(mine), _children(below)), is_member(mine) or is_member(below))
-    return result
+            joined = below
+        elif not below:
+            if is_member(mine):
+                continue
+            joined = {SELF: {}, **mine}
+        elif not mine:
+            joined = below if SELF in below else {SELF: {}, **below}
+        else:
+            joined = union(mine, below)
+            if joined is mine:
+                continue
+        if result is None:
+            result = dict(left)
+        result[step] = joined
+    return left if result is None else result
 
 
 def difference(left: FieldSet, right: FieldSet) -> FieldSet:
-    """Without the members of `right`; what lies below them stays."""
-    if not right:
-        return left
-    result: FieldSet = {}
-    for step, below in left.items():
-        other = right.get(step)
-        if other is None:
-            result[step] = below
+    """Without the members of `right`; what lies below them stays. `left` itself when nothing goes."""
+    result: FieldSet | None = None
+    for step, other in right.items():
+        below = left.get(step)
+        if below is None or step == SELF:
             continue
-        children = difference(_children(below), _children(other))
-        member = is_member(below) and not is_member(other)
-        if children or member:
-            result[step] = _below(children, member)
-    return result
+        before = _children(below)
+        children = difference(before, _children(other))
+        member = is_member(below)
+        kept_member = member and not is_member(other)
+        if kept_member == member and children is before:
+            continue
+        if result is None:
+            result = dict(left)
+        if children or kept_member:
+            result[step] = _below(children, kept_member)
+        else:
+            del result[step]
+    return left if result is None else result
 
 
 def intersection(left: FieldSet, right: FieldSet) -> FieldSet:
@@ -100,8 +117,9 @@ def paths(fields: FieldSet) -> Iterator[tuple[str, ...]]:
 
 
 def ordered(fields: FieldSet) -> FieldSet:
-    """The same set with its steps sorted, as it is written."""
-    return {step: ordered(fields[step]) for step in sorted(fields)}
+    """A copy with its steps sorted, as it is written."""
+    copied: FieldSet = orjson.loads(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
+    return copied
 
 
 def show_path(path: tuple[str, ...]) -> str:

@@ -67,7 +67,7 @@ class Entry:
     time: str | None = None
     """RFC 3339; null in what clients wrote without it."""
     wire: Object | None = field(default=None, compare=False)
-    """The entry as it was read, to be written again when nothing changed."""
+    """The entry as it was read; what did not change of it is written again as it is."""
 
 
 class InvalidEntries(ValueError):
@@ -125,23 +125,27 @@ class Managers:
                 found[key] = shared
         return found
 
-    def give_up(self, changes: Changes, spared: ManagerKey | None = None) -> None:
-        """Everyone but `spared` loses the fields that changed or went; entries left empty go too."""
+    def give_up(self, changes: Changes, actor: ManagerKey) -> None:
+        """Others lose the fields that changed or went; entries left empty go too. The actor's entry is its own."""
         for key, entry in list(self.entries.items()):
-            if key == spared:
+            if key == actor:
                 continue
             kept = difference(difference(entry.fields, changes.changed), changes.removed)
             if not kept:
                 del self.entries[key]
-            elif kept != entry.fields:
-                self.entries[key] = replace(entry, fields=kept, wire=None)
+            elif kept is not entry.fields:
+                self.entries[key] = replace(entry, fields=kept)
 
-    def take(self, key: ManagerKey, api_version: str, fields: FieldSet, time: str) -> None:
-        """Adds fields to an updater's entry."""
-        previous = self.entries.get(key)
-        if previous is not None:
-            fields = union(previous.fields, fields)
-        self.entries[key] = Entry(api_version, fields, time)
+    def take(self, key: ManagerKey, api_version: str, changes: Changes, time: str) -> None:
+        """An updater loses what it removed and gets what it changed; the time moves only with the second."""
+        previous = self.entries.get(key) or Entry(api_version, {})
+        fields = union(difference(previous.fields, changes.removed), changes.changed)
+        if not fields:
+            self.entries.pop(key, None)
+        elif changes.changed:
+            self.entries[key] = replace(previous, fields=fields, time=time)
+        else:
+            self.entries[key] = replace(previous, fields=fields)
 
     def cap(self) -> None:
         """Merges the oldest entries from updates when there are too many."""
@@ -169,13 +173,15 @@ class Managers:
 
 
 def _wire(key: ManagerKey, entry: Entry) -> Object:
-    if entry.wire is not None:
-        return entry.wire
+    read = entry.wire
+    unchanged = read is not None and read.get("fieldsV1") is entry.fields
+    if read is not None and unchanged and read.get("time") == entry.time:
+        return read
     wire: Object = {"manager": key.manager, "operation": key.operation, "apiVersion": entry.api_version}
     if entry.time:
         wire["time"] = entry.time
     wire["fieldsType"] = "FieldsV1"
-    wire["fieldsV1"] = ordered(entry.fields)
+    wire["fieldsV1"] = entry.fields if unchanged else ordered(entry.fields)
     if key.subresource:
         wire["subresource"] = key.subresource
     return wire

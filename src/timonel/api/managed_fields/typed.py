@@ -101,18 +101,20 @@ def compare(old: dict[str, Any], new: dict[str, Any], node: Node, skip: frozense
     changed: FieldSet = {}
     removed: FieldSet = {}
     for name, value in new.items():
-        if name in skip:
-            continue
         if name not in old:
-            changed[f"f:{name}"] = everything(value, child_node(node, name))
+            if name not in skip:
+                changed["f:" + name] = everything(value, child_node(node, name))
             continue
         before = old[name]
-        if before is value or before == value:
+        if before is value or before == value or name in skip:
             continue
-        _compare_value(before, value, child_node(node, name), f"f:{name}", changed, removed)
+        if not isinstance(value, (dict, list)) and not isinstance(before, (dict, list)):
+            changed["f:" + name] = {}
+        else:
+            _compare_value(before, value, child_node(node, name), "f:" + name, changed, removed)
     for name, before in old.items():
         if name not in new and name not in skip:
-            removed[f"f:{name}"] = everything(before, child_node(node, name))
+            removed["f:" + name] = everything(before, child_node(node, name))
     return Changes(changed, removed)
 
 
@@ -164,7 +166,10 @@ def everything(value: Any, node: Node) -> FieldSet:
     below: FieldSet = {SELF: {}}
     if isinstance(value, dict):
         for name, item in value.items():
-            below[f"f:{name}"] = everything(item, child_node(node, name))
+            if item and isinstance(item, (dict, list)):
+                below["f:" + name] = everything(item, child_node(node, name))
+            else:
+                below["f:" + name] = {}
     else:
         assert isinstance(node, ListNode)
         for step, items in index_items(node, value).items():

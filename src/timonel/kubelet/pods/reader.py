@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,7 @@ _STATES = {
 _MESSAGE_LIMIT = 4096
 _LOG_MESSAGE_LIMIT = 2048
 _LOG_MESSAGE_LINES = 80
+_EARLY_ENDS = 512
 
 
 class ViewReader:
@@ -33,6 +35,7 @@ class ViewReader:
         self._containers: dict[str, dict[str, ContainerView]] = {}
         self._owners: dict[str, str] = {}
         self._end_waiters: dict[str, asyncio.Event] = {}
+        self._early_ends: OrderedDict[str, None] = OrderedDict()
 
     def known(self, uid: str) -> PodView:
         """As of the last look."""
@@ -41,6 +44,15 @@ class ViewReader:
     def owner(self, container_id: str) -> str | None:
         """Uid of the pod that a container or sandbox belongs to, if it was there at the last look."""
         return self._owners.get(container_id)
+
+    def note_end(self, container_id: str) -> None:
+        """The event stream told of the end of a container that no look has seen yet: it may be that quick."""
+        self._early_ends[container_id] = None
+        if len(self._early_ends) > _EARLY_ENDS:
+            self._early_ends.popitem(last=False)
+
+    def ended_early(self, container_id: str) -> bool:
+        return container_id in self._early_ends
 
     def is_running(self, container_id: str) -> bool:
         """By the last look; an unknown id does not run."""

@@ -160,9 +160,12 @@ def status_patch(old: Object, new: Object) -> Object:
             if after is not None or key not in ("resize", "nominatedNodeName", "resourceClaimStatuses"):
                 patch[key] = after
             continue
-        changes: list[Object] = [
-            entry for entry in after or () if find_by(before, merge_key, entry[merge_key]) != entry
-        ]
+        changes: list[Object] = []
+        for entry in after or ():
+            known = find_by(before, merge_key, entry[merge_key])
+            if known != entry:
+                # Entries are merged field by field, so what an entry no longer has is named as null.
+                changes.append({field: None for field in known or () if field not in entry} | entry)
         if key != "conditions":
             gone = [entry for entry in before or () if find_by(after, merge_key, entry[merge_key]) is None]
             changes += [{merge_key: entry[merge_key], "$patch": "delete"} for entry in gone]

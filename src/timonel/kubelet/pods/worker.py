@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_EXIT_HINT_SECONDS = (0.02, 0.05, 0.1, 0.3, 1.0)
+_EXIT_HINT_SECONDS = (0.02, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0)
 """When to look again for an end that the event stream told of and CRI does not show yet."""
 
 
@@ -92,6 +92,7 @@ class PodWorker:
         """Container name -> wall clock; not tried before."""
         self._told_back_off: set[str] = set()
         self._exit_hints: dict[str, int] = {}
+        self._early_hinted: set[str] = set()
         self._hold_seconds = 0.0
         self._ending_since: float | None = None
         status = pod.get("status") or {}
@@ -293,6 +294,10 @@ class PodWorker:
 
     def _look_again(self, view: PodView) -> list[float]:
         running = {container.id for container in view.running}
+        for container_id in running:
+            if container_id not in self._early_hinted and self._services.reader.ended_early(container_id):
+                self._early_hinted.add(container_id)
+                self._exit_hints[container_id] = 0
         pauses = []
         for container_id, count in list(self._exit_hints.items()):
             if container_id not in running or count >= len(_EXIT_HINT_SECONDS):

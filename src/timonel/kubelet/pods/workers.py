@@ -132,6 +132,8 @@ class PodWorkers:
                     uid = self._services.reader.owner(event.id)
                     worker = self._workers.get(uid) if uid else None
                     if worker is None:
+                        if event.kind == "exit":
+                            self._services.reader.note_end(event.id)
                         continue
                     if event.kind == "exit":
                         worker.container_ended(event.id)

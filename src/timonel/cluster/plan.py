@@ -148,7 +148,12 @@ def plan_parts(layout: Layout, state: ClusterState, *, only_containerd: bool = F
             log=str(layout.logs / f"{name}.log"),
             # Python's own allocator serves small objects; fewer arenas keep glibc from holding what threads free.
             # The digest makes the part a different one, to be restarted, when its settings change.
-            env={"MALLOC_ARENA_MAX": "2", "TIMONEL_SETTINGS": _digest(settings_file(layout, name))},
+            # gRPC's fork handlers are for processes that fork without exec; ours only start programs.
+            env={
+                "MALLOC_ARENA_MAX": "2",
+                "GRPC_ENABLE_FORK_SUPPORT": "0",
+                "TIMONEL_SETTINGS": _digest(settings_file(layout, name)),
+            },
             namespace=node.namespace,
             host_name=node.name if node.namespace else "",
         )

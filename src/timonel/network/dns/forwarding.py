@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import cast
 
 from timonel.api.clock import Clock
 from timonel.network.dns.message import least_ttl
@@ -96,8 +97,8 @@ class _Exchange(asyncio.DatagramProtocol):
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        transport.sendto(self._packet)
+        # A cast, not a check: uvloop's transports are not subclasses of asyncio's.
+        cast(asyncio.DatagramTransport, transport).sendto(self._packet)
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         is_ours = len(data) >= 12 and data[:2] == self._packet[:2] and data[2] & 0x80

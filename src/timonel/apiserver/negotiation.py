@@ -1,6 +1,6 @@
 """Which form of an answer the client takes: JSON or YAML; the object itself, a Table, or its metadata alone.
 
-Protobuf is not spoken: a client that lists JSON too gets JSON, one that does not gets 406.
+Protobuf is read in bodies and never written: a client that lists JSON too gets JSON, one that does not gets 406.
 Source: kubernetes.io/docs/reference/using-api/api-concepts ("Receiving resources as Tables", "Resource encodings").
 """
 
@@ -13,6 +13,8 @@ from timonel.api.errors import NotAcceptable
 
 JSON = "application/json"
 YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+"""Read in request bodies, never written."""
 _PRETTY_AGENTS = ("curl", "Wget", "Mozilla/5.0")
 _TRANSFORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 

@@ -18,7 +18,7 @@ from timonel.api.errors import BadRequest, RequestEntityTooLarge, Timeout, Unsup
 from timonel.api.resource import Resource, Subresource
 from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.authz.attributes import Attributes
-from timonel.apiserver.negotiation import Answer
+from timonel.apiserver.negotiation import JSON, PROTOBUF, YAML, Answer
 from timonel.apiserver.routing import Route
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[["RequestContext"], Awaitable[web.StreamResponse]]
 
-JSON = "application/json"
-YAML = "application/yaml"
-BODY_TYPES = (JSON, YAML)
+BODY_TYPES = (JSON, YAML, PROTOBUF)
 
 
 @dataclass(slots=True)

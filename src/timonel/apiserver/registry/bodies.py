@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from timonel.api.decode import cannot_be_handled, decode, strict_decoding_error
-from timonel.api.errors import BadRequest, FieldError, invalid
+from timonel.api.decode import Decoded, cannot_be_handled, decode, strict_decoding_error
+from timonel.api.errors import BadRequest, FieldError, UnsupportedMediaType, invalid
 from timonel.api.field_errors import Path, not_supported, quote
 from timonel.api.objects import Object
 from timonel.api.refs import ResourceRef
 from timonel.api.resource import split_api_version
 from timonel.api.schema import schemas
+from timonel.apiserver.negotiation import PROTOBUF
+from timonel.apiserver.protobuf.wire import Malformed, UnknownMessage, decode_message, open_envelope
 
 FIELD_VALIDATIONS = ("Ignore", "Warn", "Strict")
 
@@ -30,7 +32,7 @@ def decode_object(
     warnings: list[str],
 ) -> Object:
     """One object of `kind`. Raises BadRequest for anything that is not one."""
-    decoded = decode(body, content_type, kind)
+    decoded = _decode(body, content_type, definition=definition, kind=kind, api_version=api_version)
     obj = decoded.obj
     if not isinstance(obj, dict):
         raise unrecognized(body, kind, f"json: cannot unmarshal {_json_type(obj)} into Go value of type struct")
@@ -47,7 +49,7 @@ def decode_options(body: bytes, content_type: str, *, kind: str, definition: str
     """DeleteOptions and the like, which come with or without kind and under any group's version."""
     if not body.strip():
         return {}
-    obj = decode(body, content_type, kind).obj
+    obj = _decode(body, content_type, definition=definition, kind=kind, api_version="").obj
     if not isinstance(obj, dict):
         raise unrecognized(body, kind, f"json: cannot unmarshal {_json_type(obj)} into Go value of type struct")
     given = obj.get("kind")
@@ -57,6 +59,24 @@ def decode_options(body: bytes, content_type: str, *, kind: str, definition: str
     if checked.error is not None:
         raise cannot_handle(kind, obj.get("apiVersion") or "v1", kind, checked.error)
     return obj
+
+
+def _decode(body: bytes, content_type: str, *, definition: str, kind: str, api_version: str) -> Decoded:
+    """JSON, YAML or protobuf; of protobuf, kind and apiVersion are checked first, for they say what the bytes mean."""
+    if content_type != PROTOBUF:
+        return decode(body, content_type, kind)
+    try:
+        envelope = open_envelope(body)
+        head: Object = {"kind": envelope.kind, "apiVersion": envelope.api_version}
+        if api_version:
+            check_kind(head, kind=kind, api_version=api_version)
+        return Decoded({**decode_message(envelope.raw, definition), **head}, [])
+    except Malformed as exc:
+        raise unrecognized(body, kind, str(exc)) from exc
+    except UnknownMessage as exc:
+        raise UnsupportedMediaType(
+            f"{kind} is not understood in protobuf - accepted media types include: application/json, application/yaml"
+        ) from exc
 
 
 def check_kind(obj: Object, *, kind: str, api_version: str, body: bytes = b"") -> None:

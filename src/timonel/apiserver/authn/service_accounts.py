@@ -112,13 +112,13 @@ class ServiceAccountTokens:
         """Whether the token claims to be from our issuer; says nothing of its signature."""
         if token in self._verified:
             return True
-        if len(token) > MAX_TOKEN_BYTES or token.count(".") != 2:
+        if len(token) > MAX_TOKEN_BYTES or token.count(".") != 2 or not token.isascii():
             return False
         try:
             unverified = jwt.decode(token, options={"verify_signature": False})
-        except jwt.InvalidTokenError:
-            return False
-        return bool(unverified.get("iss") == self.issuer)
+            return bool(unverified.get("iss") == self.issuer)
+        except (jwt.InvalidTokenError, ValueError, AttributeError, RecursionError):
+            return False  # anything may stand in a header that says it is a token
 
     def authenticate(self, token: str, audiences: Iterable[str] | None = None) -> tuple[UserInfo, tuple[str, ...]]:
         """The user and those of `audiences` (the API server's by default) that the token is for.

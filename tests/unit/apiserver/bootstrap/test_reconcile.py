@@ -1,0 +1,229 @@
+"""The default policy: complete, enough for our own components, mended at start, and the administrator's to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from timonel.api.objects import Object, copy_object, name_of
+from timonel.api.refs import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CONFIGMAPS,
+    NAMESPACES,
+    PRIORITY_CLASSES,
+    ROLES,
+    ResourceRef,
+)
+from timonel.apiserver.authn.user import ANONYMOUS, UserInfo
+from timonel.apiserver.authz.attributes import Attributes
+from timonel.apiserver.authz.rbac import RbacAuthorizer
+from timonel.apiserver.bootstrap.policy import default_cluster_roles, parse_cluster_roles
+from timonel.apiserver.bootstrap.reconcile import aggregated_rules, reconcile_bootstrap
+from timonel.testing.readers import FakeReaders
+
+AUTHENTICATED = ("system:authenticated",)
+
+
+class FakeObjects(FakeReaders):
+    """Counts writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[tuple[str, str]] = []
+
+    async def create(self, ref: ResourceRef, obj: Object, namespace: str = "") -> Object:
+        assert self.reader(ref).get(obj["metadata"].get("namespace", ""), name_of(obj)) is None
+        self.writes.append(("create", name_of(obj)))
+        return self.put(ref, copy_object(obj))
+
+    async def update(
+        self, ref: ResourceRef, namespace: str, name: str, transform: Callable[[Object], Object]
+    ) -> Object:
+        live = self.reader(ref).get(namespace, name)
+        assert live is not None
+        self.writes.append(("update", name))
+        return self.put(ref, transform(live))
+
+    async def delete(self, ref: ResourceRef, namespace: str, name: str) -> None:
+        self.writes.append(("delete", name))
+        self.reader(ref).remove(namespace, name)
+
+
+@pytest.fixture
+async def objects() -> FakeObjects:
+    made = FakeObjects()
+    await reconcile_bootstrap(made, client_ca="CA", front_proxy_ca="FRONT")
+    return made
+
+
+def may(objects: FakeObjects, user: str, verb: str, resource: str, *groups: str, **fields: Any) -> bool:
+    info = UserInfo(user, groups=(*groups, *AUTHENTICATED))
+    attributes = Attributes(**{"user": info, "verb": verb, "resource": resource, **fields})
+    return RbacAuthorizer(readers=objects).decide(attributes).allowed
+
+
+async def test_a_second_run_writes_nothing(objects: FakeObjects) -> None:
+    objects.writes.clear()
+    await reconcile_bootstrap(objects, client_ca="CA", front_proxy_ca="FRONT")
+    assert objects.writes == []
+
+
+async def test_namespaces_and_priority_classes(objects: FakeObjects) -> None:
+    assert {name_of(obj) for obj in objects.reader(NAMESPACES).list()} == {
+        "default", "kube-system", "kube-public", "kube-node-lease"
+    }  # fmt: skip
+    values = {name_of(obj): obj["value"] for obj in objects.reader(PRIORITY_CLASSES).list()}
+    assert values == {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}
+
+
+async def test_objects_are_marked_as_upstreams_are(objects: FakeObjects) -> None:
+    role = objects.reader(CLUSTER_ROLES).get("", "cluster-admin")
+    assert role is not None
+    assert role["metadata"]["labels"] == {"kubernetes.io/bootstrapping": "rbac-defaults"}
+    assert role["metadata"]["annotations"] == {"rbac.authorization.k8s.io/autoupdate": "true"}
+
+
+async def test_aggregated_roles_contain_each_other(objects: FakeObjects) -> None:
+    def rules(name: str) -> list[Object]:
+        role = objects.reader(CLUSTER_ROLES).get("", name)
+        assert role is not None
+        found: list[Object] = role["rules"]
+        return found
+
+    assert rules("view")
+    assert all(rule in rules("edit") for rule in rules("view"))
+    assert all(rule in rules("admin") for rule in rules("edit"))
+    secrets = [rule for rule in rules("view") if "secrets" in rule["resources"]]
+    assert not secrets
+
+
+@pytest.mark.parametrize(
+    ("user", "verb", "resource", "fields", "allowed"),
+    [
+        ("system:kube-controller-manager", "create", "replicasets", {"group": "apps", "namespace": "x"}, True),
+        ("system:kube-controller-manager", "create", "pods", {"namespace": "x"}, True),
+        ("system:kube-controller-manager", "delete", "configmaps", {"namespace": "x", "name": "y"}, True),
+        ("system:kube-controller-manager", "create", "endpointslices",
+         {"group": "discovery.k8s.io", "namespace": "x"}, True),
+        ("system:kube-controller-manager", "patch", "nodes", {"name": "n"}, True),
+        ("system:kube-controller-manager", "update", "namespaces", {"subresource": "finalize", "name": "n"}, True),
+        ("system:kube-controller-manager", "create", "serviceaccounts", {"namespace": "x"}, True),
+        ("system:kube-controller-manager", "create", "configmaps", {"namespace": "x"}, True),
+        ("system:kube-controller-manager", "create", "leases",
+         {"group": "coordination.k8s.io", "namespace": "kube-system"}, True),
+        ("system:kube-controller-manager", "create", "clusterrolebindings",
+         {"group": "rbac.authorization.k8s.io"}, False),
+        ("system:kube-scheduler", "create", "pods", {"subresource": "binding", "namespace": "x", "name": "p"}, True),
+        ("system:kube-scheduler", "patch", "pods", {"subresource": "status", "namespace": "x", "name": "p"}, True),
+        ("system:kube-scheduler", "update", "leases",
+         {"group": "coordination.k8s.io", "namespace": "kube-system", "name": "kube-scheduler"}, True),
+        ("system:kube-scheduler", "get", "secrets", {"namespace": "x", "name": "s"}, False),
+        ("system:kube-proxy", "watch", "endpointslices", {"group": "discovery.k8s.io"}, True),
+        ("system:kube-proxy", "list", "nodes", {}, True),
+        ("system:kube-proxy", "get", "secrets", {"namespace": "x", "name": "s"}, False),
+        ("kube-apiserver-kubelet-client", "create", "nodes", {"subresource": "proxy", "name": "n"}, True),
+        ("kube-apiserver-kubelet-client", "list", "pods", {}, False),
+        ("ann", "create", "selfsubjectaccessreviews", {"group": "authorization.k8s.io"}, True),
+        ("ann", "list", "pods", {"namespace": "x"}, False),
+    ],
+)  # fmt: skip
+async def test_components_may_do_their_work_and_no_more(
+    objects: FakeObjects, user: str, verb: str, resource: str, fields: dict[str, str], allowed: bool
+) -> None:
+    assert may(objects, user, verb, resource, **fields) is allowed
+
+
+async def test_admins_may_do_everything(objects: FakeObjects) -> None:
+    assert may(objects, "kubernetes-admin", "delete", "nodes", "kubeadm:cluster-admins", name="n")
+
+
+@pytest.mark.parametrize(
+    ("path", "anonymous", "authenticated"),
+    [
+        ("/healthz", True, True), ("/livez", True, True), ("/readyz", True, True), ("/version", True, True),
+        ("/readyz/etcd", False, False), ("/metrics", False, False), ("/api", False, True),
+        ("/apis/apps/v1", False, True), ("/openapi/v3", False, True),
+    ],
+)  # fmt: skip
+async def test_what_everybody_may_see(objects: FakeObjects, path: str, anonymous: bool, authenticated: bool) -> None:
+    rbac = RbacAuthorizer(readers=objects)
+    assert rbac.decide(Attributes(ANONYMOUS, "get", path=path)).allowed is anonymous
+    assert rbac.decide(Attributes(UserInfo("ann", groups=AUTHENTICATED), "get", path=path)).allowed is authenticated
+
+
+async def test_what_was_taken_away_comes_back_and_what_was_added_stays(objects: FakeObjects) -> None:
+    reader = objects.reader(CLUSTER_ROLES)
+    extra = {"verbs": ["get"], "apiGroups": ["example.org"], "resources": ["things"]}
+    changed = copy_object(reader.get("", "system:kube-scheduler") or {})
+    changed["rules"] = [extra, *changed["rules"][3:]]
+    objects.put(CLUSTER_ROLES, changed)
+    assert not may(objects, "system:kube-scheduler", "create", "events", namespace="x")
+    await reconcile_bootstrap(objects)
+    assert may(objects, "system:kube-scheduler", "create", "events", namespace="x")
+    assert may(objects, "system:kube-scheduler", "get", "things", group="example.org")
+
+
+async def test_subjects_come_back_and_wrong_roles_are_replaced(objects: FakeObjects) -> None:
+    reader = objects.reader(CLUSTER_ROLE_BINDINGS)
+    changed = copy_object(reader.get("", "system:kube-scheduler") or {})
+    changed["subjects"] = [{"kind": "User", "apiGroup": CLUSTER_ROLES.group, "name": "second"}]
+    objects.put(CLUSTER_ROLE_BINDINGS, changed)
+    other = copy_object(reader.get("", "system:discovery") or {})
+    other["roleRef"]["name"] = "cluster-admin"
+    objects.put(CLUSTER_ROLE_BINDINGS, other)
+    await reconcile_bootstrap(objects)
+    names = [subject["name"] for subject in (reader.get("", "system:kube-scheduler") or {})["subjects"]]
+    assert names == ["second", "system:kube-scheduler"]
+    assert (reader.get("", "system:discovery") or {})["roleRef"]["name"] == "system:discovery"
+
+
+async def test_an_administrator_may_opt_out(objects: FakeObjects) -> None:
+    changed = copy_object(objects.reader(CLUSTER_ROLES).get("", "system:discovery") or {})
+    changed["rules"] = []
+    changed["metadata"]["annotations"]["rbac.authorization.k8s.io/autoupdate"] = "false"
+    objects.put(CLUSTER_ROLES, changed)
+    await reconcile_bootstrap(objects)
+    assert (objects.reader(CLUSTER_ROLES).get("", "system:discovery") or {})["rules"] == []
+
+
+async def test_authorities_are_published(objects: FakeObjects) -> None:
+    published = objects.reader(CONFIGMAPS).get("kube-system", "extension-apiserver-authentication")
+    assert published is not None
+    assert published["data"]["client-ca-file"] == "CA"
+    assert published["data"]["requestheader-client-ca-file"] == "FRONT"
+    assert objects.reader(ROLES).get("kube-system", "extension-apiserver-authentication-reader")
+
+
+def test_names_are_unique() -> None:
+    names = [name_of(role) for role in default_cluster_roles()]
+    assert len(names) == len(set(names))
+    assert {"cluster-admin", "admin", "edit", "view", "system:node", "system:controller:node-controller"} <= set(names)
+
+
+def test_the_notation() -> None:
+    (role,) = parse_cluster_roles(
+        "a:b -> view edit\n  read,create | core apps | pods \\\n    pods/log | n\n  get | url | /x /y/*\n"
+    )
+    assert role["metadata"]["name"] == "a:b"
+    assert role["metadata"]["labels"].keys() >= {
+        "rbac.authorization.k8s.io/aggregate-to-view", "rbac.authorization.k8s.io/aggregate-to-edit"
+    }  # fmt: skip
+    assert role["rules"] == [
+        {
+            "verbs": ["get", "list", "watch", "create"],
+            "apiGroups": ["", "apps"],
+            "resources": ["pods", "pods/log"],
+            "resourceNames": ["n"],
+        },
+        {"verbs": ["get"], "nonResourceURLs": ["/x", "/y/*"]},
+    ]
+    for wrong in ("  get | core | pods", "a\n  get | core"):
+        with pytest.raises(ValueError):
+            list(parse_cluster_roles(wrong))
+
+
+def test_aggregation_ignores_roles_that_do_not_aggregate() -> None:
+    assert aggregated_rules({"metadata": {"name": "a"}}, []) is None

@@ -194,7 +194,7 @@ async def _pump(client: ClientSide, reader: asyncio.StreamReader, writer: asynci
     down = asyncio.create_task(_to_client(client, reader), name="tunnel-to-client")
     try:
         await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
-        if not down.done() and not client.is_lost and up.exception() is None:
+        if not down.done() and client.is_listening and up.exception() is None:
             await asyncio.wait((down,))  # the client has only ended its own direction
     finally:
         for task in (up, down):
@@ -206,7 +206,7 @@ async def _to_backend(client: ClientSide, writer: asyncio.StreamWriter) -> None:
     while data := await client.read():
         writer.write(data)
         await writer.drain()
-    if not client.is_lost and writer.can_write_eof():
+    if client.is_listening and writer.can_write_eof():
         writer.write_eof()
 
 

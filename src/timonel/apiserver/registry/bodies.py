@@ -6,10 +6,10 @@ passed over with Ignore.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from timonel.api.decode import Decoded, cannot_be_handled, decode, strict_decoding_error
-from timonel.api.errors import BadRequest, FieldError, UnsupportedMediaType, invalid
+from timonel.api.errors import BadRequest, FieldError, Invalid, UnsupportedMediaType, invalid
 from timonel.api.field_errors import Path, not_supported, quote
 from timonel.api.objects import Object
 from timonel.api.refs import ResourceRef
@@ -104,21 +104,42 @@ def check_kind(obj: Object, *, kind: str, api_version: str, body: bytes = b"") -
 
 
 def check_patched(
-    obj: Object, *, definition: str, ref: ResourceRef, name: str, patch: bytes, duplicates: Sequence[str],
-    validation: str, warnings: list[str],
-) -> None:  # fmt: skip
-    """The schema check of a patched object; with Strict, upstream answers 422 about the patch."""
+    obj: Object,
+    *,
+    definition: str,
+    shown: Callable[[], str],
+    duplicates: Sequence[str],
+    validation: str,
+    warnings: list[str],
+) -> None:
+    """The schema check of a patched object. Upstream answers 422 about the field "patch" of no kind in particular.
+
+    `shown` renders the value that the message quotes.
+    """
     checked = schemas().check(definition, obj)
-    if checked.error is not None:
-        raise cannot_handle(ref.kind, ref.api_version, ref.kind, checked.error)
     found = [*checked.unknown, *duplicates]
+    if checked.error is not None:
+        raise _bad_patch(shown(), checked.error)
     if found and validation == "Strict":
-        text = patch.decode("utf-8", "replace")
-        why = strict_decoding_error(found)
-        error = FieldError("FieldValueInvalid", "patch", f"Invalid value: {quote(text)}: {why}")
-        raise invalid(ref, name, [error])
+        raise _bad_patch(shown(), strict_decoding_error(found))
     if validation == "Warn":
         warnings += found
+
+
+def _bad_patch(shown: str, why: str) -> Invalid:
+    error = FieldError("FieldValueInvalid", "patch", f"Invalid value: {quote(shown)}: {why}")
+    return invalid(ResourceRef("", "", "", ""), "", [error])
+
+
+def go_map(value: object) -> str:
+    """A JSON value as Go prints decoded JSON with %+v: map[a:1 b:[x y]], keys sorted."""
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{go_map(value[key])}" for key in sorted(value)) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(map(go_map, value)) + "]"
+    if value is None:
+        return "<nil>"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def parse_validation(text: str) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+import orjson
+
 from timonel.api.decode import decode
 from timonel.api.errors import BadRequest, FieldError, UnsupportedMediaType, invalid
 from timonel.api.field_errors import Path, forbidden, required
@@ -18,7 +20,7 @@ from timonel.api.patch.json_patch import apply_json_patch
 from timonel.api.patch.merge import apply_merge_patch
 from timonel.api.patch.strategic import apply_strategic_patch
 from timonel.api.refs import ResourceRef
-from timonel.apiserver.registry.bodies import check_kind, check_patched
+from timonel.apiserver.registry.bodies import check_kind, check_patched, go_map
 from timonel.apiserver.registry.resource_registry import ResourceRegistry, Transform
 
 JSON_PATCH = "application/json-patch+json"
@@ -98,9 +100,7 @@ def patch_transform(registry: ResourceRegistry, name: str, request: PatchRequest
         check_patched(
             patched,
             definition=definition,
-            ref=ref,
-            name=name,
-            patch=request.body,
+            shown=lambda: go_map(patch) if request.kind == STRATEGIC_PATCH else orjson.dumps(patched).decode(),
             duplicates=decoded.duplicates,
             validation=request.validation,
             warnings=notes,

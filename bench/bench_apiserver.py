@@ -1,0 +1,234 @@
+"""Request rates of the API server: a server process of its own, TLS, RBAC, a store file, requests over keep-alive.
+
+    python -m bench.bench_apiserver [--seconds 3] [--only get,list]
+
+The load comes from this process with raw sockets and preassembled requests, for a client library would cost more than
+the server does. Prints one line a figure; budgets are in design.md §6. Timings are never asserted in tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvloop
+
+CONNECTIONS = 16
+BUDGETS = {
+    "get": ("GET one pod, 16 connections", 5500),
+    "list": ("LIST 500 pods (about 1 MB)", 250),
+    "label": ("LIST 500 pods by label, 50 match", 1500),
+    "configmap": ("create ConfigMap, durable", 1500),
+    "pod": ("create Pod, durable", 900),
+    "patch": ("PATCH a pod's label", 1000),
+    "watch": ("200 watchers, one writer, events delivered", 30000),
+}
+
+
+async def serve(directory: Path) -> None:
+    from timonel.testing.server import start_api_server
+
+    server = await start_api_server(directory, store_path=str(directory / "store.db"))
+    print(orjson.dumps({"port": server.api.port, "ca": str(server.ca), "token": server.token}).decode(), flush=True)
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, sys.stdin.read)  # until the parent closes our input
+    await server.stop()
+
+
+class Connection:
+    """One keep-alive HTTP/1.1 connection that knows just enough to find the end of an answer."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, request: bytes) -> tuple[int, bytes]:
+        self.writer.write(request)
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        at = head.lower().index(b"content-length:")
+        length = int(head[at + 15 : head.index(b"\r\n", at)])
+        body = await self.reader.readexactly(length) if length else b""
+        return int(head[9:12]), body
+
+
+class Load:
+    def __init__(self, port: int, ca: str, token: str) -> None:
+        self.port = port
+        self.token = token
+        self.tls = ssl.create_default_context(cafile=ca)
+
+    async def connect(self) -> Connection:
+        return Connection(*await asyncio.open_connection("127.0.0.1", self.port, ssl=self.tls, limit=8 * 1024 * 1024))
+
+    def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> bytes:
+        data = b"" if body is None else orjson.dumps(body)
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.token}\r\n"
+        if data:
+            head += f"Content-Type: {content_type}\r\nContent-Length: {len(data)}\r\n"
+        return head.encode() + b"\r\n" + data
+
+    async def rate(
+        self, make: Callable[[int], bytes], seconds: float, *, connections: int = CONNECTIONS, good: int = 200
+    ) -> float:
+        """Requests a second over `connections`; `make` gets a running number."""
+        opened = [await self.connect() for _ in range(connections)]
+        count = 0
+        started = time.perf_counter()
+        deadline = started + seconds
+
+        async def work(connection: Connection) -> None:
+            nonlocal count
+            while time.perf_counter() < deadline:
+                number = count
+                count += 1
+                status, body = await connection.send(make(number))
+                if status != good:
+                    raise SystemExit(f"unexpected answer {status}: {body[:500]!r}")
+
+        await asyncio.gather(*map(work, opened))
+        elapsed = time.perf_counter() - started
+        for connection in opened:
+            connection.writer.close()
+        return count / elapsed
+
+
+def pod(name: str, index: int = 0) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": "bench", "tenth": str(index % 10)}},
+        "spec": {
+            "containers": [
+                {
+                    "name": "main",
+                    "image": "registry.example/app:1",
+                    "ports": [{"containerPort": 8080}],
+                    "env": [{"name": "A", "value": "1"}],
+                    "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+                }
+            ]
+        },
+    }
+
+
+async def prepare(load: Load) -> None:
+    connection = await load.connect()
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    for namespace in ("default", "pods"):
+        if namespace != "default":
+            ns = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+            await connection.send(load.request("POST", "/api/v1/namespaces", ns))
+        await connection.send(load.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", account))
+    for index in range(500):
+        status, body = await connection.send(
+            load.request("POST", "/api/v1/namespaces/pods/pods", pod(f"pod-{index:03}", index))
+        )
+        if status != 201:
+            raise SystemExit(f"cannot prepare: {status} {body[:500]!r}")
+
+
+async def measure(load: Load, name: str, seconds: float) -> float:
+    run = os.urandom(3).hex()
+    base = "/api/v1/namespaces/pods/pods"
+    match name:
+        case "get":
+            request = load.request("GET", f"{base}/pod-007")
+            return await load.rate(lambda number: request, seconds)
+        case "list":
+            request = load.request("GET", base)
+            return await load.rate(lambda number: request, seconds, connections=4)
+        case "label":
+            request = load.request("GET", f"{base}?labelSelector=tenth%3D3")
+            return await load.rate(lambda number: request, seconds)
+        case "configmap":
+            def make(number: int) -> bytes:
+                config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"c-{run}-{number}"},
+                          "data": {"key": "value" * 20}}  # fmt: skip
+                return load.request("POST", "/api/v1/namespaces/default/configmaps", config)
+
+            return await load.rate(make, seconds, connections=32, good=201)
+        case "pod":
+            return await load.rate(
+                lambda number: load.request("POST", "/api/v1/namespaces/default/pods", pod(f"p-{run}-{number}")),
+                seconds,
+                connections=32,
+                good=201,
+            )
+        case "patch":
+            def patch(number: int) -> bytes:
+                change = {"metadata": {"labels": {"round": str(number)}}}
+                kind = "application/merge-patch+json"
+                return load.request("PATCH", f"{base}/pod-{number % 500:03}", change, kind)
+
+            return await load.rate(patch, seconds)
+    return await watch_rate(load, seconds)
+
+
+async def watch_rate(load: Load, seconds: float, watchers: int = 200) -> float:
+    received = 0
+
+    async def follow(connection: Connection) -> None:
+        nonlocal received
+        connection.writer.write(load.request("GET", "/api/v1/namespaces/pods/pods?watch=true&resourceVersion=0"))
+        while chunk := await connection.reader.read(1 << 20):
+            received += chunk.count(b'{"type":"MODIFIED"')
+
+    opened = [await load.connect() for _ in range(watchers)]
+    tasks = [asyncio.create_task(follow(connection)) for connection in opened]
+    await asyncio.sleep(2)
+    writer = await load.connect()
+    received, started, number = 0, time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        change = {"metadata": {"labels": {"watched": str(number)}}}
+        await writer.send(
+            load.request("PATCH", "/api/v1/namespaces/pods/pods/pod-001", change, "application/merge-patch+json")
+        )
+        number += 1
+    elapsed = time.perf_counter() - started
+    total = received
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return total / elapsed
+
+
+async def main(names: list[str], seconds: float) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        server = subprocess.Popen(  # noqa: ASYNC220 — before any load runs
+            [sys.executable, __file__, "--serve", directory], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert server.stdout is not None
+        assert server.stdin is not None
+        try:
+            told = orjson.loads(server.stdout.readline())
+            load = Load(told["port"], told["ca"], told["token"])
+            await prepare(load)
+            for name in names:
+                what, budget = BUDGETS[name]
+                figure = await measure(load, name, seconds)
+                print(f"{what:45} {figure:10.0f}/s   budget {budget}/s", flush=True)
+        finally:
+            server.stdin.close()
+            server.wait(20)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--only", default=",".join(BUDGETS))
+    parser.add_argument("--serve", type=Path)
+    options = parser.parse_args()
+    if options.serve:
+        uvloop.run(serve(options.serve))
+    else:
+        uvloop.run(main(options.only.split(","), options.seconds))

@@ -6,14 +6,15 @@ import re
 
 from timonel.api.field_errors import Path, forbidden, invalid, required, too_long
 from timonel.api.kinds.rules import Errors, check_ip, check_label, check_subdomain
-from timonel.api.names import validate_dns1123_subdomain
+from timonel.api.names import SUBDOMAIN_MAX
 from timonel.api.objects import Object
 
 MAX_NAMESERVERS = 3
 MAX_SEARCHES = 32
 MAX_SEARCH_CHARACTERS = 2048
-# As a subdomain, but service names of other systems may begin with an underscore.
-_SEARCH = r"[a-z0-9_]([-_a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*"
+# A subdomain whose labels may begin with, and hold, underscores: service records need them.
+_SEARCH_LABEL = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SEARCH = rf"{_SEARCH_LABEL}(\.{_SEARCH_LABEL})*"
 _search_match = re.compile(_SEARCH).fullmatch
 
 
@@ -48,13 +49,15 @@ def check_dns(errors: Errors, path: Path, config: Object | None, policy: str) ->
 
 
 def _check_search(errors: Errors, path: Path, search: str) -> None:
-    if "_" not in search:
-        check_subdomain(errors, path, search)
-        return
-    if len(search) > 253:
-        errors.append(invalid(path, search, "must be no more than 253 characters"))
+    if len(search) > SUBDOMAIN_MAX:
+        errors.append(invalid(path, search, f"must be no more than {SUBDOMAIN_MAX} characters"))
     if not _search_match(search):
-        errors.append(invalid(path, search, validate_dns1123_subdomain("_")[-1]))
+        why = (
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and "
+            "must start and end with an alphanumeric character "
+            f"(e.g. 'example.com', regex used for validation is '{_SEARCH}')"
+        )
+        errors.append(invalid(path, search, why))
 
 
 def check_host_aliases(errors: Errors, path: Path, aliases: list[Object]) -> None:

@@ -1,0 +1,87 @@
+"""Small objects that the tests of kinds start from, and a way to run them through a strategy as the server does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from timonel.api.clock import format_time
+from timonel.api.kinds import BUILTIN
+from timonel.api.objects import Object, copy_object
+from timonel.api.refs import ResourceRef
+from timonel.api.resource import Strategy
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def ago(**kwargs: float) -> str:
+    return format_time(NOW - timedelta(**kwargs))
+
+
+def strategy(ref: ResourceRef) -> Strategy:
+    return BUILTIN.row(ref).strategy
+
+
+def created(ref: ResourceRef, obj: Object) -> Object:
+    """The object after defaults and preparation."""
+    new = copy_object(obj)
+    strategy(ref).default(new)
+    strategy(ref).prepare_create(new)
+    return new
+
+
+def findings(ref: ResourceRef, obj: Object) -> list[str]:
+    return [str(error) for error in strategy(ref).validate_create(created(ref, obj))]
+
+
+def update_findings(ref: ResourceRef, old: Object, change: Callable[[Object], Any]) -> list[str]:
+    """What is said about an update of the created `old`, changed by `change`."""
+    before = created(ref, old)
+    new = copy_object(before)
+    change(new)
+    strategy(ref).default(new)
+    strategy(ref).prepare_update(new, before)
+    return [str(error) for error in strategy(ref).validate_update(new, before)]
+
+
+def cells(ref: ResourceRef, obj: Object, *, wide: bool = False) -> dict[str, Any]:
+    columns = BUILTIN.row(ref).columns
+    return {column.name: column.value(obj, NOW) for column in columns if wide or not column.priority}
+
+
+def pod(**spec: Any) -> Object:
+    containers = [{"name": "app", "image": "nginx"}]
+    return {
+        "kind": "Pod", "apiVersion": "v1",
+        "metadata": {"name": "web", "namespace": "default", "creationTimestamp": ago(minutes=3)},
+        "spec": {"containers": containers, **spec},
+    }  # fmt: skip
+
+
+def pod_with(**container: Any) -> Object:
+    """A pod of one container with these fields."""
+    return pod(containers=[{"name": "app", "image": "nginx", **container}])
+
+
+def deployment(**spec: Any) -> Object:
+    return {
+        "kind": "Deployment", "apiVersion": "apps/v1",
+        "metadata": {"name": "web", "namespace": "default", "creationTimestamp": ago(days=2)},
+        "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "app", "image": "nginx:1"}, {"name": "log", "image": "busybox"}]},
+            },
+            **spec,
+        },
+    }  # fmt: skip
+
+
+def service(**spec: Any) -> Object:
+    return {
+        "kind": "Service", "apiVersion": "v1",
+        "metadata": {"name": "web", "namespace": "default", "creationTimestamp": ago(hours=5)},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}], **spec},
+    }  # fmt: skip

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from timonel.api.errors import ApiError
@@ -29,6 +32,22 @@ WEBSOCKET = (
     b"Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n\r\n"
 )
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n"
+
+
+def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Transports differ in how they pause, half-close and end; the server runs on uvloop where there is one."""
+
+    def run(*, loop_factory: Callable[[], asyncio.AbstractEventLoop], **arguments: Any) -> None:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(test(**arguments))
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    signature = inspect.signature(test)
+    factory = inspect.Parameter("loop_factory", inspect.Parameter.KEYWORD_ONLY)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), factory])  # type: ignore[attr-defined]
+    loops = [asyncio.new_event_loop, uvloop.new_event_loop]
+    both: Callable[..., None] = pytest.mark.parametrize("loop_factory", loops, ids=["asyncio", "uvloop"])(run)
+    return both
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,6 +128,7 @@ async def exactly(reader: asyncio.StreamReader, count: int) -> bytes:
 
 
 @pytest.mark.parametrize("head", [SPDY, WEBSOCKET])
+@on_both_loops
 async def test_bytes_that_come_with_the_handshake(head: bytes) -> None:
     early = b"\x80\x03\x00\x01GET / HTTP/1.1\r\n\r\nand more"
     async with front(echo) as connect:
@@ -121,6 +141,7 @@ async def test_bytes_that_come_with_the_handshake(head: bytes) -> None:
 
 
 @pytest.mark.parametrize("head", [SPDY, WEBSOCKET])
+@on_both_loops
 async def test_a_handshake_cut_anywhere(head: bytes) -> None:
     early = b"\r\n\r\nearly\x00\xff"
     whole = head + early
@@ -136,6 +157,7 @@ async def test_a_handshake_cut_anywhere(head: bytes) -> None:
             writer.close()
 
 
+@on_both_loops
 async def test_the_backend_sees_the_clients_headers() -> None:
     seen = asyncio.get_running_loop().create_future()
 
@@ -154,6 +176,7 @@ async def test_the_backend_sees_the_clients_headers() -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True])
+@on_both_loops
 async def test_much_in_both_directions(tmp_path: Path, secure: bool) -> None:
     tls = pki.ensure_pki(tmp_path, service_address="10.96.0.1") if secure else None
     block = bytes(range(256)) * 4096  # 1 MiB
@@ -173,6 +196,7 @@ async def test_much_in_both_directions(tmp_path: Path, secure: bool) -> None:
         await sending
 
 
+@on_both_loops
 async def test_a_slow_client_slows_the_backend() -> None:
     sent = 0
 
@@ -197,6 +221,7 @@ async def test_a_slow_client_slows_the_backend() -> None:
         writer.transport.abort()
 
 
+@on_both_loops
 async def test_half_close_reaches_the_backend_and_its_answer_comes_back() -> None:
     async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -212,6 +237,7 @@ async def test_half_close_reaches_the_backend_and_its_answer_comes_back() -> Non
 
 
 @pytest.mark.parametrize("secure", [False, True])
+@on_both_loops
 async def test_the_end_of_the_backend_ends_the_client(tmp_path: Path, secure: bool) -> None:
     tls = pki.ensure_pki(tmp_path, service_address="10.96.0.1") if secure else None
 
@@ -227,6 +253,7 @@ async def test_the_end_of_the_backend_ends_the_client(tmp_path: Path, secure: bo
 
 
 @pytest.mark.parametrize("secure", [False, True])
+@on_both_loops
 async def test_a_client_that_leaves_is_told_to_the_backend(tmp_path: Path, secure: bool) -> None:
     tls = pki.ensure_pki(tmp_path, service_address="10.96.0.1") if secure else None
     got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -256,6 +283,7 @@ async def test_a_client_that_leaves_is_told_to_the_backend(tmp_path: Path, secur
         (b"garbage\r\n\r\n", 500, "Internal error occurred: the backend did not answer in HTTP"),
     ],
 )  # fmt: skip
+@on_both_loops
 async def test_refusals_become_statuses(answer: bytes, code: int, message: str) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -273,6 +301,7 @@ async def test_refusals_become_statuses(answer: bytes, code: int, message: str) 
         assert (await head_of(reader)).startswith(b"HTTP/1.1 200")
 
 
+@on_both_loops
 async def test_a_kubelet_that_is_away() -> None:
     with pytest.raises(ApiError) as caught:
         await dial(Target("127.0.0.1", 1, "/"))
@@ -281,6 +310,7 @@ async def test_a_kubelet_that_is_away() -> None:
     )
 
 
+@on_both_loops
 async def test_a_kubelet_with_another_authoritys_certificate(tmp_path: Path) -> None:
     mine = pki.ensure_pki(tmp_path / "a", service_address="10.96.0.1")
     other = pki.ensure_pki(tmp_path / "b", service_address="10.96.0.1")
@@ -293,6 +323,7 @@ async def test_a_kubelet_with_another_authoritys_certificate(tmp_path: Path) -> 
             await dial(Target("127.0.0.1", server.sockets[0].getsockname()[1], "/", trusting))
 
 
+@on_both_loops
 async def test_the_word_in_a_body_is_only_a_word() -> None:
     bodies = [b"Upgrade: SPDY/3.1\r\n\r\nand the rest", b"SPDY/3.1" * 1000, b"\r\n\r\nSPDY/3.1\r\n\r\n", b"SPDY/3"]
     async with front(echo) as connect:

@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 
 from timonel.api.clock import SystemClock
-from timonel.api.errors import AlreadyExists
-from timonel.api.objects import Object
+from timonel.api.errors import ApiError
+from timonel.api.objects import Object, name_of, namespace_of
 from timonel.api.refs import SECRETS, SERVICES
 from timonel.api.resource import Resource
 from timonel.apiserver.config import ApiServerConfig
@@ -82,9 +82,14 @@ def security_config(settings: ServerSettings, pki: Pki) -> SecurityConfig:
 
 async def _create_dns_service(server: ApiServer, address: str) -> None:
     await server.wait_ready()
+    wanted = dns_service(address)
+    if server.registry.reader(SERVICES).get(namespace_of(wanted), name_of(wanted)) is not None:
+        return
     try:
-        await server.registry.create(SERVICES, dns_service(address), "kube-system")
-    except AlreadyExists:
+        await server.registry.create(SERVICES, wanted, namespace_of(wanted))
+    except ApiError as error:
+        # DNS itself works without it; somebody else's Service holds the address or the name.
+        logger.warning("cluster DNS service not created address=%s error=%s", address, error)
         return
     logger.info("cluster DNS service created address=%s", address)
 

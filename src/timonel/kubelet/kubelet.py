@@ -113,7 +113,7 @@ class Kubelet:
             runtime_name=lambda: self.node.runtime_name,
             memory_capacity=machine.memory_bytes,
         )
-        self._workers = PodWorkers(services=services, events=events)
+        self._workers = PodWorkers(services=services, events=events, on_connected=self.node.poke)
         self._rotation = LogRotation(
             runtime=runtime,
             clock=clock,

@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 from timonel.api.clock import Clock
 from timonel.api.objects import Object, uid_of
 from timonel.kubelet.cri import runtime_pb2 as cri
-from timonel.kubelet.cri.runtime import Runtime, RuntimeFailure
+from timonel.kubelet.cri.runtime import Runtime, RuntimeFailure, RuntimeUnavailable
 from timonel.kubelet.images.credentials import credentials_for
 from timonel.kubelet.images.reference import InvalidImageName, with_default_tag
 from timonel.kubelet.pods.backoff import BackOff
 
 Tell = Callable[[str, str, str], None]
 """Writes an event about the container: type, reason, message."""
+
+
+_BACK_OFF_SHOWN_SECONDS = 1.5
 
 
 class ImageFailure(Exception):
@@ -70,6 +73,8 @@ class ImagePuller:
     async def _inspect(self, image: str, named: str, tell: Tell) -> cri.Image | None:
         try:
             return await self._runtime.image_status(image)
+        except RuntimeUnavailable:
+            raise
         except RuntimeFailure as exc:
             message = f'Failed to inspect image "{named}": {exc}'
             tell("Warning", "InspectFailed", message)
@@ -99,13 +104,16 @@ class ImagePuller:
             began = self._clock.monotonic()
             try:
                 reference = await self._pull_with_any(image, secrets, sandbox_config)
+            except RuntimeUnavailable:
+                raise  # the runtime went away under the pull: that is not the image's fault
             except RuntimeFailure as exc:
                 tell("Warning", "Failed", f'Failed to pull image "{named}": {exc}')
                 now = self._clock.now().timestamp()
                 self._back_off.fail(key, now, now)
                 self._failed_at[key] = now
                 self._last_error[key] = f"ErrImagePull: {exc}"
-                raise ImageFailure("ErrImagePull", str(exc), self._failed_until(key)) from exc
+                # The next look, soon, finds the back-off and says so.
+                raise ImageFailure("ErrImagePull", str(exc), now + _BACK_OFF_SHOWN_SECONDS) from exc
         found = await self._inspect(reference or image, named, tell) or await self._inspect(image, named, tell)
         if found is None:
             raise ImageFailure("ImageInspectError", f'Failed to inspect image "{named}": it is gone after the pull')

@@ -31,6 +31,8 @@ from timonel.kubelet.node.status import (
 log = logging.getLogger(__name__)
 
 _LEASE_NAMESPACE = "kube-node-lease"
+_RUNTIME_GRACE_SECONDS = 30.0
+"""How long the runtime may be silent before the node says so (upstream's threshold)."""
 _IMAGES_EVERY = 30
 """Images are listed on every so many looks: they change seldom and the list is long."""
 
@@ -59,6 +61,7 @@ class NodeReporter:
         self._looks = 0
         self._health = Health(runtime_error="container runtime is down", network_error="not looked at yet")
         self._looked = asyncio.Event()
+        self._answered_at = float("-inf")
         self._node: Object | None = None
         self._written_at = float("-inf")
         self._wake = asyncio.Event()
@@ -139,7 +142,10 @@ class NodeReporter:
                 self._images = list(await self._runtime.list_images())
             self._looks += 1
             self._looked.set()
+            self._answered_at = self._clock.monotonic()
         except RuntimeFailure as exc:
+            if self._clock.monotonic() - self._answered_at < _RUNTIME_GRACE_SECONDS:
+                return  # it may just be restarting: what runs is not disturbed by that
             runtime_error = f"container runtime is down: {exc}"
         self._health = Health(runtime_error, network_error, _memory_available(), self._disk_share(), _pids_share())
 

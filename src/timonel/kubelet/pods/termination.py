@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 from timonel.api.clock import Clock
@@ -82,7 +83,7 @@ class Terminator:
             if left <= 0:
                 break
             await _wait(event, left, self._clock)
-        left = max(MINIMUM_GRACE_SECONDS if grace else 1, int(deadline - self._clock.monotonic()))
+        left = max(MINIMUM_GRACE_SECONDS if grace else 1, math.ceil(deadline - self._clock.monotonic()))
         await self._runtime.stop_container(container.id, left)
 
 

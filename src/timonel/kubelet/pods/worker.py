@@ -85,13 +85,15 @@ class PodWorker:
         self._ending = asyncio.Event()
         self._deleted = orphan
         """The API has no such pod (any more)."""
-        self._orphan = orphan
+        self.orphan = orphan
         self._reason = self._message = ""
         self._waiting: dict[str, Waiting] = {}
         self._retry_at: dict[str, float] = {}
         """Container name -> wall clock; not tried before."""
         self._told_back_off: set[str] = set()
         self._exit_hints: dict[str, int] = {}
+        self.failing = False
+        """The runtime did not answer the last time: worth another try as soon as it is back."""
         self._early_hinted: set[str] = set()
         self._hold_seconds = 0.0
         self._ending_since: float | None = None
@@ -145,15 +147,18 @@ class PodWorker:
 
     async def run(self) -> None:
         backoff = Backoff(first=0.25, limit=10.0)
-        if not self._orphan:
+        if not self.orphan:
             self._services.objects.add(self.pod)
         while not self.gone:
             self._wake.clear()
             try:
                 pause = await self._step()
                 backoff.reset()
+                self.failing = False
             except RuntimeUnavailable as exc:
-                log.info("runtime did not answer pod=%s error=%s", full_name(self.pod), exc)
+                if not self.failing:
+                    log.info("runtime did not answer pod=%s error=%s", full_name(self.pod), exc)
+                self.failing = True
                 pause = backoff.next_delay()
             except (RuntimeFailure, OSError, ApiError) as exc:
                 log.warning("pod step failed pod=%s stage=%s error=%s", full_name(self.pod), self.stage.value, exc)
@@ -293,7 +298,7 @@ class PodWorker:
         )
 
     def _look_again(self, view: PodView) -> list[float]:
-        running = {container.id for container in view.running}
+        running = {container.id for container in view.running} | {box.id for box in view.sandboxes if box.ready}
         for container_id in running:
             if container_id not in self._early_hinted and self._services.reader.ended_early(container_id):
                 self._early_hinted.add(container_id)
@@ -466,7 +471,7 @@ class PodWorker:
                 await services.runtime.remove_pod_sandbox(sandbox.id)
 
     def _publish(self, view: PodView, *, ended: bool = False) -> None:
-        if self._orphan:
+        if self.orphan:
             return
         services = self._services
         previous = self._status()
@@ -513,7 +518,7 @@ class PodWorker:
         return 0
 
     def _grace(self) -> int:
-        if self._deleted and not self._orphan and not is_deleting(self.pod):
+        if self._deleted and not self.orphan and not is_deleting(self.pod):
             return 1  # deleted with force: the object did not stay to say how long
         return grace_seconds(self.pod)
 

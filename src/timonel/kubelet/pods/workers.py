@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from timonel.api.objects import Object, name_of, namespace_of, uid_of
 from timonel.kubelet.containers.labels import (
@@ -31,11 +31,16 @@ _EVENTLESS_SECONDS = 3.0
 class PodWorkers:
     """Pods come in by `add`, `update` and `delete`; `run` works on them until cancelled."""
 
-    def __init__(self, *, services: PodServices, events: RuntimeEvents) -> None:
+    def __init__(
+        self, *, services: PodServices, events: RuntimeEvents, on_connected: Callable[[], None] = lambda: None
+    ) -> None:
+        self._on_connected = on_connected
+        """Called when the runtime's event stream stands (again)."""
         self._services = services
         self._events = events
         self._workers: dict[str, PodWorker] = {}
         self._by_name: dict[tuple[str, str], str] = {}
+        self._after_orphan: dict[str, Object] = {}
         self._group: asyncio.TaskGroup | None = None
         self._streaming = False
         services.objects.add_handler(lambda name, uids: self._inputs_changed(uids))
@@ -46,6 +51,9 @@ class PodWorkers:
         uid = uid_of(pod)
         self._by_name[namespace_of(pod), name_of(pod)] = uid
         worker = self._workers.get(uid)
+        if worker is not None and worker.orphan:
+            self._after_orphan[uid] = pod  # its remains are cleared away first
+            return
         if worker is not None:
             worker.update(pod)
             return
@@ -112,6 +120,9 @@ class PodWorkers:
         key = (namespace_of(worker.pod), name_of(worker.pod))
         if self._by_name.get(key) == worker.uid:
             del self._by_name[key]
+        following = self._after_orphan.pop(worker.uid, None)
+        if following is not None and self._group is not None:
+            self.add(following)
         self._balance()
 
     def _balance(self) -> None:
@@ -127,6 +138,10 @@ class PodWorkers:
                 async for event in self._events.subscribe():
                     if event is None:
                         self._streaming = True
+                        self._on_connected()
+                        for waiting in self:
+                            if waiting.failing:
+                                waiting.notify()
                         await self._relist_quietly()
                         continue
                     uid = self._services.reader.owner(event.id)

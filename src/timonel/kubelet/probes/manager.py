@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 _FIELDS = {"startup": "startupProbe", "liveness": "livenessProbe", "readiness": "readinessProbe"}
 _SHOWN = {"startup": "Startup", "liveness": "Liveness", "readiness": "Readiness"}
 
+_EARLY_SECONDS = (0.1, 0.1, 0.2, 0.4, 0.8)
+_EARLY_EXEC_SECONDS = (0.5, 1.0)
+
 Tell = Callable[[Object, Kind, Object, str, str, str], None]
 """(pod, kind, container, event type, reason, message)."""
 
@@ -145,6 +148,8 @@ class Probes:
         elif self._clock.now().timestamp() - started_at > period:
             # The agent was restarted: its containers are not all probed in the same instant.
             await self._clock.sleep(self._rng.random() * period)
+        elif name != "liveness" and not spec.get("initialDelaySeconds"):
+            await self._try_early(probed, spec, container_id, period)
         run = 0
         last: bool | None = None
         while True:
@@ -158,6 +163,21 @@ class Probes:
                     # Passed for good, or the container is about to be killed: nothing more to ask.
                     return
             await self._clock.sleep(period)
+
+    async def _try_early(self, probed: _Probed, spec: Object, container_id: str, period: float) -> None:
+        """Waits, for a moment, until a container that has just been started answers.
+
+        Most programs listen some tens of milliseconds after their start: the first regular probe would miss that and
+        the next come a whole period later. These tries count for nothing and are told to nobody.
+        """
+        timeout = spec.get("timeoutSeconds") or 1
+        for pause in _EARLY_EXEC_SECONDS if spec.get("exec") else _EARLY_SECONDS:
+            if pause >= period:
+                return
+            outcome = await self._actions.run(spec, probed.container, container_id, probed.pod_ip, timeout)
+            if outcome.passed:
+                return
+            await self._clock.sleep(pause)
 
     async def _ask(self, probed: _Probed, name: str, spec: Object, container_id: str) -> Outcome:
         timeout = spec.get("timeoutSeconds") or 1

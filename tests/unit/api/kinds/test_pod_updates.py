@@ -43,6 +43,7 @@ def set_at(*path: Any, value: Any) -> Callable[[Object], None]:
         set_at("spec", "tolerations", 0, "tolerationSeconds", value=9),
         lambda obj: obj["spec"]["tolerations"].append({"key": "b", "operator": "Exists"}),
         set_at("metadata", "labels", value={"a": "b"}),
+        set_at("spec", "imagePullSecrets", value=[]),
     ],
 )
 def test_allowed(change: Callable[[Object], Any]) -> None:

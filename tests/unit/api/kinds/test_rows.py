@@ -6,9 +6,12 @@ import pytest
 
 from timonel.api import refs
 from timonel.api.kinds import BUILTIN
+from timonel.api.objects import Object
 from timonel.api.refs import ResourceRef
 from timonel.api.resource import STORED_VERBS, Resource
 from timonel.api.schema import schemas
+
+from .samples import created, deployment, pod, service
 
 ALL_REFS = [ref for ref in vars(refs).values() if isinstance(ref, ResourceRef)]
 
@@ -150,3 +153,24 @@ def test_names_follow_the_kind() -> None:
     # v1.36 lets service names begin with a digit.
     assert not BUILTIN.row(refs.SERVICES).strategy.validate_name("1web")
     assert BUILTIN.row(refs.SERVICES).strategy.validate_name("a.b")
+
+
+@pytest.mark.parametrize(
+    ("ref", "obj"),
+    [
+        (refs.PODS, pod(initContainers=[{"name": "i", "image": "x", "restartPolicy": "Always"}], nodeName="n")),
+        (refs.DEPLOYMENTS, deployment()),
+        (refs.REPLICA_SETS, deployment()),
+        (refs.SERVICES, service(type="LoadBalancer", sessionAffinity="ClientIP")),
+        (refs.NODES, {"metadata": {"name": "n"}}),
+        (refs.NAMESPACES, {"metadata": {"name": "n"}}),
+        (refs.SECRETS, {"metadata": {"name": "n"}, "stringData": {"a": "b"}}),
+        (refs.EVENTS, {"metadata": {"name": "n"}}),
+        (refs.CLUSTER_ROLES, {"metadata": {"name": "n"}}),
+        (refs.PRIORITY_CLASSES, {"metadata": {"name": "n"}}),
+    ],
+    ids=lambda value: value.kind if isinstance(value, ResourceRef) else "",
+)
+def test_what_defaults_write_is_in_the_schema(ref: ResourceRef, obj: Object) -> None:
+    checked = schemas().check(BUILTIN.row(ref).definition, created(ref, obj))
+    assert (checked.unknown, checked.error) == ([], None)

@@ -1,4 +1,4 @@
-"""Documented defaults of pods and pod templates. All idempotent; about 10 µs for a usual pod.
+"""Documented defaults of pods and pod templates. All idempotent; about 13 µs for a usual 2 KB pod.
 
 Some defaults are for Pods alone and not for templates, so that a template does not change when the API learns a new
 default: requests from limits, host ports, service links.
@@ -36,12 +36,11 @@ def default_pod(pod: Object) -> None:
 def default_pod_status(pod: Object) -> None:
     """`podIP` and `podIPs` say the same: the old field wins where they differ."""
     status = pod.setdefault("status", {})
-    for one, many in (("podIP", "podIPs"), ("hostIP", "hostIPs")):
-        first, addresses = status.get(one), status.get(many)
-        if first and many == "podIPs" and (not addresses or addresses[0].get("ip") != first):
-            status[many] = [{"ip": first}]
-        elif addresses and not first and many == "podIPs":
-            status[one] = addresses[0].get("ip", "")
+    first, addresses = status.get("podIP"), status.get("podIPs")
+    if first and (not addresses or addresses[0].get("ip") != first):
+        status["podIPs"] = [{"ip": first}]
+    elif addresses and not first:
+        status["podIP"] = addresses[0].get("ip", "")
 
 
 def default_pod_template(template: Object) -> None:

@@ -54,7 +54,7 @@ def decode(body: bytes, content_type: str = "application/json", kind: str = "") 
         if media_type in YAML_TYPES:
             return _decode_yaml(body)
     except _Unreadable as exc:
-        raise BadRequest(_with_summary(str(exc), kind, body)) from None
+        raise BadRequest(with_summary(str(exc), kind, body)) from None
     raise UnsupportedMediaType(
         f"the body of the request was in an unknown format - accepted media types include: "
         f"{', '.join(sorted(JSON_TYPES | YAML_TYPES))}"
@@ -165,7 +165,7 @@ def _first_line(exc: yaml.YAMLError) -> str:
     return f"line {mark.line + 1}: {problem}" if mark is not None else problem
 
 
-def _with_summary(why: str, kind: str, body: bytes) -> str:
+def with_summary(why: str, kind: str, body: bytes) -> str:
     if not kind:
         return why
     return f"the object provided is unrecognized (must be of type {kind}): {why} ({_summary(body)})"

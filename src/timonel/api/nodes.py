@@ -349,6 +349,7 @@ class StructNode(Node):
     __slots__ = (
         "atomic",
         "defaults",
+        "definition",
         "embedded",
         "fields",
         "filled",
@@ -362,6 +363,8 @@ class StructNode(Node):
 
     def __init__(self, name: str, go_type: str, *, atomic: bool, open_: bool = False) -> None:
         self.name = name
+        self.definition = ""
+        """Its full name, for those that have one."""
         self.go_type = go_type
         self.atomic = atomic
         self.open = open_

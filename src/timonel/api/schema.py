@@ -115,6 +115,7 @@ class Schemas:
         node: Node
         if "properties" in schema:
             struct = self._struct(schema, short, f"{package}.{short}")
+            struct.definition = definition
             # Known before its fields are compiled: definitions refer to themselves (JSONSchemaProps).
             self._nodes[definition] = struct
             self._fill(struct, schema)

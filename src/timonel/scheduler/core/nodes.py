@@ -128,7 +128,8 @@ class NodeTable:
     def add_usage(self, slot: int, requests: Amounts, assumed_cpu: int, assumed_memory: int, sign: int) -> None:
         """Adds (or with sign -1, takes away) what one pod requests; `requests` includes its one pod."""
         for name, amount in requests.items():
-            self.requested[self.row_of(name), slot] += sign * amount
+            row = self.row_of(name)  # first: it may make a larger array
+            self.requested[row, slot] += sign * amount
         self.assumed[0, slot] += sign * assumed_cpu
         self.assumed[1, slot] += sign * assumed_memory
 

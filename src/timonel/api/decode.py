@@ -166,6 +166,7 @@ def _first_line(exc: yaml.YAMLError) -> str:
 
 
 def with_summary(why: str, kind: str, body: bytes) -> str:
+    """Why a body cannot be read, with what was expected and how the body begins, unless `kind` is ""."""
     if not kind:
         return why
     return f"the object provided is unrecognized (must be of type {kind}): {why} ({_summary(body)})"

@@ -42,8 +42,9 @@ def decode_protobuf(body: bytes, *, kind: str = "", api_version: str = "") -> Ob
     obj: Object = {"kind": kind, "apiVersion": api_version}
     try:
         if message is None:
-            raise MalformedMessage(f"no kind {quote(kind)} is registered for version {quote(api_version)}")  # noqa: TRY301
-        _read(message, body, *envelope.get("raw", (0, 0)), obj)
+            raise MalformedMessage(f"no kind {quote(kind)} is registered for version {quote(api_version)}")
+        at, end = envelope.get("raw", (0, 0))
+        _read(message, body, at, end, obj)
     except (MalformedMessage, BadRequest) as exc:
         version = api_version.rpartition("/")[2]
         raise cannot_be_handled(kind, version, expected or kind, str(exc)) from None

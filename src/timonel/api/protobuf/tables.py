@@ -7,7 +7,7 @@ A table (`numbers/<package>.txt`) has a line for each message: its name, then JS
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -87,7 +87,7 @@ def find_message(api_version: str, kind: str) -> Message | None:
         return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def message_of(definition: str) -> Message:
     """The message of a definition, with those of all it contains. Raises UnknownDefinition. A Pod's take some 5 ms."""
     package, _, name = definition.rpartition(".")
@@ -96,7 +96,7 @@ def message_of(definition: str) -> Message:
     return _compile(package, name, schemas().struct(definition))
 
 
-@lru_cache(maxsize=None)
+@cache
 def read_table(package: str) -> dict[str, list[str]]:
     """The fields of each message of a package, as written: "name=1", "*VolumeSource=2"."""
     table: dict[str, list[str]] = {}

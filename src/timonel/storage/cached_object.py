@@ -81,7 +81,9 @@ class CachedObject:
         self._fields = fields
         self._field_values = fields.read(obj)
         self._decoded = decoded
-        self._obj: Object | None = None
+        # Who hears of the change (indexes, watchers with selectors) is likely to look at it next.
+        self._obj: Object | None = obj
+        decoded.keep(self)
 
     @property
     def obj(self) -> Object:

@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 from timonel.api.field_errors import quote
+from timonel.api.named_types import named_type
 from timonel.api.quantity import InvalidQuantity, canonical_quantity
 from timonel.api.times import TimeError, settle_micro_time, settle_time
 
@@ -451,12 +452,34 @@ class StructNode(Node):
             findings.context.append(name)
             findings.path.append(name)
             findings.struct = self.name
-            node.explain(item, findings)
+            if not self._explain_named(name, node, item, findings):
+                node.explain(item, findings)
             findings.path.pop()
             del findings.context[depth:]
             findings.struct = struct
         for name in unknown:
             del value[name]
+
+    def _explain_named(self, name: str, node: Node, value: Any, findings: Findings) -> bool:
+        """Words the error of a string, or list of strings, whose type has a name of its own; whether it did."""
+        listed = isinstance(node, ListNode) and node.items is STRING
+        if value is None or not (node is STRING or listed):
+            return False
+        type_name = named_type(self.name, name, self.go_type.partition(".")[0])
+        if not type_name:
+            return False
+        if listed and not isinstance(value, list):
+            findings.add_mismatch(value, f"[]{type_name}")
+            return True
+        wrong = _first_not_text(value) if listed else value
+        if isinstance(wrong, str):
+            return False
+        findings.add_mismatch(wrong, type_name)
+        return True
+
+
+def _first_not_text(items: list[Any]) -> Any:
+    return next((item for item in items if item is not None and not isinstance(item, str)), "")
 
 
 def empty_of(node: Node) -> Any:

@@ -89,6 +89,23 @@ def _container(**fields: Any) -> dict[str, Any]:
             "v1.EmptyDirVolumeSource",
         ),
         (
+            POD,
+            {"spec": {"containers": [], "restartPolicy": 3}},
+            "json: cannot unmarshal number into Go struct field PodSpec.spec.restartPolicy of type v1.RestartPolicy",
+        ),
+        (
+            "io.k8s.api.core.v1.PersistentVolumeClaim",
+            {"spec": {"accessModes": "ReadWriteOnce"}},
+            "json: cannot unmarshal string into Go struct field PersistentVolumeClaimSpec.spec.accessModes of type "
+            "[]v1.PersistentVolumeAccessMode",
+        ),
+        (
+            "io.k8s.api.core.v1.PersistentVolumeClaim",
+            {"spec": {"accessModes": ["ReadWriteOnce", 1]}},
+            "json: cannot unmarshal number into Go struct field PersistentVolumeClaimSpec.spec.accessModes of type "
+            "v1.PersistentVolumeAccessMode",
+        ),
+        (
             CONFIG_MAP,
             {"data": {"a": 1}},
             "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",

@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cluster import Cluster, run, wait_until
+from timonel.cluster.layout import layout_of
+from timonel.cluster.segment import address_of, choose_segment
 from timonel.testing.images import build_images, push_images
 
-SEGMENT = "10.89.250.0/24"
-HOST_ADDRESS = "10.89.250.1"
+NAME = os.environ.get("TIMONEL_E2E_NAME", "e2e")
+"""Of the shared cluster. Another one lets two people run these tests on one machine at the same time."""
+SEGMENT = "10.89.250.0/24" if NAME == "e2e" else ""
 REGISTRY_PORT = 5000
 NEEDED = ("mmdebstrap", "docker-registry", "curl", "nft", "containerd", "kubectl", "busybox")
 
@@ -37,22 +40,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("e2e")
+    folder = tmp_path_factory.mktemp(NAME)
+    segment = SEGMENT or choose_segment(layout_of(NAME))
+    host_address = address_of(segment, 0)
     made = Cluster(
-        "e2e",
+        NAME,
         folder,
         nodes=3,
         config={
-            "network": {"nodes": SEGMENT},
-            "registries": {"docker.io": {"mirrors": [f"http://{HOST_ADDRESS}:{REGISTRY_PORT}"]}},
+            "network": {"nodes": segment},
+            "registries": {"docker.io": {"mirrors": [f"http://{host_address}:{REGISTRY_PORT}"]}},
             "node": {"monitorGraceSeconds": 20, "evictionSeconds": 5},
         },
     )
     made.purge()
     images = build_images()
     made.up()
-    with registry(folder):
-        push_images(images, f"http://{HOST_ADDRESS}:{REGISTRY_PORT}")
+    with registry(folder, host_address):
+        push_images(images, f"http://{host_address}:{REGISTRY_PORT}")
         yield made
     keep_logs(made)
     made.purge()
@@ -61,7 +66,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 class registry:
     """Debian's docker-registry, on the host side of the cluster's segment."""
 
-    def __init__(self, folder: Path, address: str = HOST_ADDRESS, port: int = REGISTRY_PORT) -> None:
+    def __init__(self, folder: Path, address: str, port: int = REGISTRY_PORT) -> None:
         self.address = f"{address}:{port}"
         self._config = folder / "registry.yml"
         self._log = folder / "registry.log"

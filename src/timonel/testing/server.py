@@ -8,6 +8,7 @@ await server.stop()
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,11 +62,25 @@ class RunningServer:
         if data is not None:
             sent["Content-Type"] = "application/json"
         sent.update(headers or {})
-        async with self.http.request(method, self.url + path, data=data, headers=sent) as response:
+        # aiohttp warns of large bodies as plain bytes.
+        sending = io.BytesIO(data) if data is not None and len(data) > 1 << 20 else data
+        async with self.http.request(method, self.url + path, data=sending, headers=sent) as response:
             content = await response.read()
             if response.content_type == "application/json":
                 return response.status, orjson.loads(content)
             return response.status, content
+
+    async def watch(self, path: str, count: int, *, accept: str = "application/json") -> list[Any]:
+        """The first `count` events of a watch; `path` includes its query. Fails after ten seconds."""
+        headers = {"Authorization": f"Bearer {self.token}", "Accept": accept}
+        events = []
+        async with asyncio.timeout(10), self.http.get(self.url + path, headers=headers) as response:
+            if response.status != 200:
+                raise AssertionError(f"{response.status}: {await response.text()}")
+            while len(events) < count and (line := await response.content.readline()):
+                events.append(orjson.loads(line))
+            response.close()
+        return events
 
     async def stop(self) -> None:
         await self.client.close()

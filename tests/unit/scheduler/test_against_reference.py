@@ -123,12 +123,13 @@ CHANGES = st.lists(
         st.tuples(st.just("remove node"), st.sampled_from(NAMES)),
         st.tuples(st.just("pod"), st.sampled_from(NAMES).flatmap(pods)),
         st.tuples(st.just("remove pod"), st.integers(0, 20)),
-        st.tuples(st.just("ask"), pods()),
+        st.tuples(st.just("ask"), st.none()),
     ),
     max_size=25,
 )
 
 
+@settings(max_examples=200)
 @given(changes=CHANGES, asked=pods())
 def test_events_in_any_order_lead_to_the_same_cluster(changes: list[tuple[str, object]], asked: Object) -> None:
     """Counters, masks and columns that were made on the way must have followed every change."""
@@ -149,7 +150,7 @@ def test_events_in_any_order_lead_to_the_same_cluster(changes: list[tuple[str, o
             gone = placed.pop(value % len(placed))  # type: ignore[operator]
             cluster.remove_pod(gone["metadata"]["uid"])
         elif what == "ask":
-            decide(cluster, value)  # type: ignore[arg-type]
+            decide(cluster, asked)  # makes the counters, masks and columns that must then be kept up to date
     fresh = cluster_of(machines.values(), placed)
     alive = set(machines)
     assert {n: r for n, r in masks_of(cluster, asked).items() if n in alive} == {

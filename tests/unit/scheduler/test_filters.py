@@ -218,8 +218,6 @@ def web(name: str, on: str, **options: Any) -> Object:
         (spread(ZONE, WEB, nodeTaintsPolicy="Honor", minDomains=2), ["a1", "b1"], {"a1", "a2", "b1"}),
         (spread(HOST, WEB), ["a1", "a2", "b1", "bare"], set()),
         (spread(HOST, WEB, nodeTaintsPolicy="Honor"), ["a1", "a2", "b1"], {"bare"}),
-        # A selector that does not select the pod itself: it adds nothing to the skew.
-        (spread(ZONE, {"app": "other"}), ["a1"], {"a1", "a2", "b1"}),
     ],
 )
 def test_required_spreading(constraint: Object, there: list[str], expected: set[str]) -> None:
@@ -240,6 +238,14 @@ def fitting_without_cordon(nodes: list[Object], asked: Object, pods: list[Object
         if not isinstance(decide(cluster, asked), NoFit):
             allowed.add(name)
     return allowed
+
+
+def test_a_pod_that_the_selector_does_not_select_adds_nothing_to_the_skew() -> None:
+    constraint = spread(HOST, {"app": "other"})
+    nodes = [node("n1"), node("n2")]
+    there = [pod("other", on="n1", labels={"app": "other"})]
+    asked = pod("x", labels=WEB, topologySpreadConstraints=[constraint])
+    assert fitting_without_cordon(nodes, asked, there) == {"n1", "n2"}
 
 
 def test_spreading_does_not_count_other_namespaces_or_pods_on_their_way_out() -> None:
@@ -281,6 +287,33 @@ def test_nodes_without_the_label_are_refused_for_that() -> None:
         "Too many pods": 1,
         "node(s) didn't match pod topology spread constraints (missing required label)": 1,
     }
+
+
+def test_a_node_that_breaks_two_constraints_is_counted_once() -> None:
+    cluster = cluster_of([node("a1", labels={ZONE: "a"}), node("b1", labels={ZONE: "b"}, pods="1")], [web("w", "a1")])
+    cluster.put_pod(cluster.parse_pod(pod("filler", on="b1")))
+    both = [spread(ZONE, WEB), spread(HOST, WEB)]
+    assert reasons(cluster, pod("x", labels=WEB, topologySpreadConstraints=both)) == {
+        "Too many pods": 1,
+        "node(s) didn't match pod topology spread constraints": 1,
+    }
+
+
+def test_counts_follow_pods_and_labels_that_come_and_go() -> None:
+    """The first question makes counters and columns; changes after it must reach them."""
+    cluster = cluster_of([node("a1", labels={ZONE: "a"}), node("b1", labels={ZONE: "b"})])
+    asked = pod("x", labels=WEB, topologySpreadConstraints=[spread(ZONE, WEB)])
+    near_db = pod("x", affinity=near(ZONE, {"app": "db"}))
+    assert (feasible(cluster, asked), feasible(cluster, near_db)) == (2, 0)
+    there = web("w", "a1")
+    cluster.put_pod(cluster.parse_pod(there))
+    cluster.put_pod(cluster.parse_pod(pod("db", on="b1", labels={"app": "db"})))
+    assert (feasible(cluster, asked), feasible(cluster, near_db)) == (1, 1)
+    cluster.put_node(node("a1", labels={ZONE: "b"}))  # now all are in one zone
+    assert (feasible(cluster, asked), feasible(cluster, near_db)) == (2, 2)
+    cluster.remove_pod(there["metadata"]["uid"])
+    cluster.put_node(node("a1"))
+    assert (feasible(cluster, asked), feasible(cluster, near_db)) == (1, 1)
 
 
 DB = {"app": "db"}

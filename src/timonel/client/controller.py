@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from timonel.api.clock import Clock
-from timonel.api.errors import ApiError, Conflict
+from timonel.api.errors import ApiError, Conflict, NotFound
 from timonel.api.objects import Object, ObjectKey, controller_of, key_of, namespace_of
 from timonel.api.refs import ResourceRef
 from timonel.client.events import EventRecorder
@@ -150,11 +150,14 @@ async def run_workers(name: str, queue: WorkQueue[Key], sync: Callable[[Key], Aw
 async def process_key(name: str, queue: WorkQueue[Key], sync: Callable[[Key], Awaitable[Result]], key: Key) -> None:
     try:
         result = await sync(key)
-    except Conflict as exc:
+    except (Conflict, NotFound) as exc:
+        # Somebody was quicker; the cache will say so in a moment.
         log.debug("sync lost a race controller=%s key=%s error=%s", name, key, exc)
         queue.add_rate_limited(key)
     except ApiError as exc:
-        log.warning("sync failed controller=%s key=%s error=%s", name, key, exc)
+        # A server that is away is told of by the informers; each key need not repeat it loudly.
+        level = logging.INFO if exc.status_code >= 500 else logging.WARNING
+        log.log(level, "sync failed controller=%s key=%s error=%s", name, key, exc)
         queue.add_rate_limited(key)
     except Exception:
         # A defect met by one object; the others must go on, and the trace says where to look.

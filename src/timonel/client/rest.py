@@ -413,6 +413,23 @@ _TRANSPORT_ERRORS: tuple[tuple[type[BaseException], type[ApiError], str], ...] =
 )
 
 
+def _detail(error: BaseException) -> str:
+    """What went wrong, in a person's words: aiohttp's own text names Python objects."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    if isinstance(error, UnixClientConnectorError):
+        return f"{error.path}: {_reason(error.os_error)}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"{error.host}:{error.port}: {_reason(error.os_error)}"
+    return str(error)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError) or not error.errno or error.errno < 0:
+        return str(error)
+    return os.strerror(error.errno)
+
+
 class _edge:
     """Turns aiohttp's and the system's errors into ours, first matching row of the table."""
 
@@ -424,5 +441,5 @@ class _edge:
             return
         for source, target, text in _TRANSPORT_ERRORS:
             if isinstance(error, source):
-                detail = str(error)
+                detail = _detail(error)
                 raise target(f"{text}: {detail}" if detail else text) from error

@@ -258,3 +258,15 @@ async def test_watch_cut_in_the_middle_raises_connection_failed():
     async with serving(handler) as url, Client(ClientConfig(url)) as client:
         with pytest.raises(ConnectionFailed):
             await anext(client.watch(CONFIGMAPS, resource_version="1"))
+
+
+async def test_errors_of_connecting_name_the_place_and_no_python_objects(tmp_path):
+    async with Client(ClientConfig("https://127.0.0.1:1")) as client:
+        with pytest.raises(ConnectionFailed) as caught:
+            await client.get(PODS, "p", "ns")
+    assert caught.value.message == "unable to connect to the server: 127.0.0.1:1: Connection refused"
+    missing = tmp_path / "none.sock"
+    async with Client(ClientConfig("http://x", unix_socket=str(missing))) as client:
+        with pytest.raises(ConnectionFailed) as caught:
+            await client.get(PODS, "p", "ns")
+    assert caught.value.message == f"unable to connect to the server: {missing}: No such file or directory"

@@ -151,6 +151,7 @@ async def measure(load: Load, name: str, seconds: float) -> float:
             request = load.request("GET", f"{base}?labelSelector=tenth%3D3")
             return await load.rate(lambda number: request, seconds)
         case "configmap":
+
             def make(number: int) -> bytes:
                 config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"c-{run}-{number}"},
                           "data": {"key": "value" * 20}}  # fmt: skip
@@ -165,6 +166,7 @@ async def measure(load: Load, name: str, seconds: float) -> float:
                 good=201,
             )
         case "patch":
+
             def patch(number: int) -> bytes:
                 change = {"metadata": {"labels": {"round": str(number)}}}
                 kind = "application/merge-patch+json"

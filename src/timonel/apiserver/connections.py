@@ -7,12 +7,15 @@ not linger. So a handler says which of the two it is.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from timonel.apiserver.proxy.takeover import UpgradeConnection
+
+log = logging.getLogger(__name__)
 
 
 class Connection(UpgradeConnection):
@@ -23,6 +26,10 @@ class Connection(UpgradeConnection):
     def __init__(self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(manager, loop=loop, **options)
         self.cancel_when_lost = False
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """What is no HTTP comes from clients: not worth a traceback in the log. Handlers log their own failures."""
+        log.info("connection failed peer=%s error=%r", self.peername, kw.get("exc_info"))
 
     def connection_lost(self, exc: BaseException | None) -> None:
         task = self._task_handler

@@ -25,7 +25,7 @@ PATHS: dict[str, PathHandler] = {}
 
 
 async def answer_path(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
-    handler = PATHS.get(route.path) or PATHS.get(route.path.split("/")[1])
+    handler = PATHS.get(route.path) or PATHS.get(route.path.split("/")[1] or "//")
     if handler is None:
         return _nothing_here(audit_id)
     if route.verb not in ("get", "head"):
@@ -73,7 +73,7 @@ async def _index(server: ApiServer, request: web.BaseRequest, route: Route, audi
         paths += [f"/apis/{group}", *(f"/apis/{group}/{version}" for version in versions)]
     for name, checks in server.health.groups.items():
         paths += [f"/{name}", *(f"/{name}/{check}" for check in checks)]
-    paths += [f"/{path.lstrip('/')}" for path in PATHS if path not in ("", "api", "apis", *server.health.groups)]
+    paths += [f"/{path.lstrip('/')}" for path in PATHS if path not in ("/", "api", "apis", *server.health.groups)]
     return json_reply({"paths": sorted(set(paths))}, pretty=True, audit_id=audit_id)
 
 
@@ -92,7 +92,7 @@ def _nothing_here(audit_id: str) -> Reply:
 
 
 PATHS.update({
-    "": _index,
+    "/": _index,
     "api": _discovery,
     "apis": _discovery,
     "openapi": _openapi,

@@ -58,6 +58,8 @@ from timonel.storage.protocol import Store, StoreError
 log = logging.getLogger(__name__)
 
 _STREAMS = frozenset({"log", "exec", "attach", "portforward", "proxy"})
+_ON_ONE = frozenset({"get", "update", "patch", "delete"})
+"""Verbs of one object; the others are of collections (and a watch in the old form of path is of either)."""
 _REGISTRY_SUBRESOURCES = frozenset({"status"})
 
 
@@ -293,7 +295,7 @@ class ApiServer:
                 return text_reply("404 page not found\n", status=404, audit_id=audit_id)
             if verb not in subresource.verbs:
                 raise not_allowed()
-        elif verb not in resource.verbs:
+        elif verb not in resource.verbs or (verb != "watch" and (verb in _ON_ONE) != bool(route.name)):
             raise not_allowed()
         if not _fits_scope(route, ref.namespaced):
             return text_reply("404 page not found\n", status=404, audit_id=audit_id)

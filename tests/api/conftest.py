@@ -1,0 +1,29 @@
+"""The suite's server: in this process, over real HTTPS. One per module, each test in a namespace of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from timonel.testing.server import RunningServer, start_api_server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory) -> AsyncIterator[RunningServer]:
+    running = await start_api_server(tmp_path_factory.mktemp("server"))
+    yield running
+    await running.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def namespace(server: RunningServer) -> str:
+    """A fresh one, with the service account that pods need."""
+    name = f"ns-{uuid.uuid4().hex[:8]}"
+    status, _ = await server.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    assert status == 201
+    account = {"metadata": {"name": "default"}}
+    status, _ = await server.request("POST", f"/api/v1/namespaces/{name}/serviceaccounts", account)
+    assert status == 201
+    return name

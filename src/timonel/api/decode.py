@@ -80,22 +80,24 @@ def _decode_json(body: bytes) -> Decoded:
         obj = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         raise _Unreadable(f"couldn't get version/kind; json parse error: {explain_json_error(body, exc)}") from None
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
-        _check_depth(obj)
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and is_too_deep(obj):
+        raise _Unreadable("couldn't get version/kind; json parse error: exceeded max depth")
     if _may_have_duplicates(body, obj):
         obj, duplicates = _load_with_duplicates(body)
         return Decoded(obj, duplicates)
     return Decoded(obj, [])
 
 
-def _check_depth(obj: Any) -> None:
+def is_too_deep(obj: Any) -> bool:
+    """Whether a value has more levels than MAX_DEPTH: the answer is orjson's, so it costs one writing of the value."""
     wrapped = obj
     for _ in range(_ENVELOPE_DEPTH):
         wrapped = [wrapped]
     try:
         orjson.dumps(wrapped)
     except orjson.JSONEncodeError:
-        raise _Unreadable("couldn't get version/kind; json parse error: exceeded max depth") from None
+        return True
+    return False
 
 
 def _may_have_duplicates(body: bytes, obj: Any) -> bool:
@@ -150,12 +152,11 @@ def _decode_yaml(body: bytes) -> Decoded:
         except _Unreadable:
             pass  # YAML in braces, or broken: the YAML reader says which
     try:
-        obj, repeated = load_yaml(body)
+        obj, repeated = load_yaml(body, MAX_DEPTH)
     except YamlError as exc:
         raise _Unreadable(f"error converting YAML to JSON: {exc}") from None
     except yaml.YAMLError as exc:
         raise _Unreadable(f"error converting YAML to JSON: yaml: {_first_line(exc)}") from None
-    _check_depth(obj)
     return Decoded(obj, repeated)
 
 

@@ -134,6 +134,27 @@ def test_broken_yaml(body: bytes) -> None:
         decode(body, "application/yaml")
 
 
+@pytest.mark.parametrize("piece", [b"[", b"{a: ", b"- ", b"? ", b"a: {b: [", b"!x &y [", b'"a": ['])
+def test_deep_yaml_neither_crashes_nor_takes_time(piece: bytes) -> None:
+    for count in (201, 300_000):
+        with pytest.raises(BadRequest, match="error converting YAML to JSON: "):
+            decode(piece * count, "application/yaml")
+
+
+def test_yaml_may_be_as_deep_as_json() -> None:
+    assert decode(b"[" * 200 + b"]" * 200, "application/yaml").obj
+    with pytest.raises(BadRequest, match="exceeded max depth"):
+        decode(b"[" * 201 + b"]" * 201, "application/yaml")
+
+
+def test_aliases_are_copies() -> None:
+    obj = decode(b"a: &x [1]\nb: *x\n", "application/yaml").obj
+    obj["a"].append(2)
+    assert obj["b"] == [1]
+    with pytest.raises(BadRequest, match="unknown anchor 'z' referenced"):
+        decode(b"a: *z", "application/yaml")
+
+
 def test_a_yaml_bomb_does_not_go_off() -> None:
     lines = [b"a: &a [x,x,x,x,x,x,x,x,x,x]"]
     lines += [b"%c: &%c [%s]" % (char, char, b",".join([b"*%c" % (char - 1)] * 10)) for char in range(98, 110)]

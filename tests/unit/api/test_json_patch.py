@@ -87,3 +87,14 @@ def test_copies_cannot_blow_the_object_up() -> None:
     with pytest.raises(Invalid) as caught:
         apply_json_patch({"a": {"b": "x" * 100}}, operations)
     assert "exceeding the limit" in caught.value.details["causes"][0]["message"]
+
+
+def test_the_result_cannot_be_deeper_than_a_body_may_be() -> None:
+    deep: Any = 1
+    for _ in range(150):
+        deep = {"a": deep}
+    nested = [{"op": "add", "path": "/a" * 100 + "/b", "value": deep}]
+    grown = [{"op": "copy", "from": "/a", "path": "/a/c"}] * 400
+    for doc, operations in (({"a": deep}, nested), ({"a": {"b": 1}}, grown)):
+        with pytest.raises(BadRequest, match="exceeds max depth"):
+            apply_json_patch(doc, operations)

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from timonel.api.decode import is_too_deep
 from timonel.api.errors import BadRequest, Invalid, RequestEntityTooLarge
 from timonel.api.field_errors import quote
 from timonel.api.objects import Object, copy_object
@@ -20,6 +21,7 @@ MAX_OPERATIONS = 10_000
 MAX_COPIED_BYTES = 3 * 1024 * 1024
 """What all "copy" operations of one patch may add, so that a small patch cannot blow an object up."""
 
+_TOO_DEEP = "error decoding patch: the result exceeds max depth"
 _MISSING = "missing value"
 _INVALID_INDEX = "invalid index referenced"
 _TEST_FAILED = "test failed"
@@ -48,6 +50,8 @@ def apply_json_patch(doc: Object, operations: Any) -> Object:
     for operation in operations:
         try:
             run.apply(operation)
+        except orjson.JSONEncodeError:
+            raise BadRequest(_TOO_DEEP) from None
         except _DoesNotApply as exc:
             raise Invalid(
                 "the server rejected our request due to an error in our request",
@@ -55,6 +59,9 @@ def apply_json_patch(doc: Object, operations: Any) -> Object:
             ) from None
     if not isinstance(run.doc, dict):
         raise BadRequest("error decoding patch: the result is no object")
+    # Only this kind of patch can put a deep value at a deep place, or a value into itself again and again.
+    if is_too_deep(run.doc):
+        raise BadRequest(_TOO_DEEP)
     return run.doc
 
 

@@ -7,6 +7,7 @@ from timonel.apiserver.admission.chain import Plugin
 from timonel.apiserver.admission.escalation import RbacEscalation
 from timonel.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from timonel.apiserver.admission.node_restriction import NodeRestriction
+from timonel.apiserver.admission.pod_security.plugin import PodSecurity
 from timonel.apiserver.admission.priority import Priority
 from timonel.apiserver.admission.runtime_class import RuntimeClass
 from timonel.apiserver.admission.service_account import ServiceAccount
@@ -30,6 +31,7 @@ def build_plugins(
         ServiceAccount(readers=readers, clock=clock),
         NodeRestriction(readers=readers),
         TaintNodesByCondition(),
+        PodSecurity(readers=readers),
         Priority(readers=readers),
         DefaultTolerationSeconds(not_ready_seconds=not_ready_seconds, unreachable_seconds=unreachable_seconds),
         RuntimeClass(),

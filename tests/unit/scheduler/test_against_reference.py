@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scheduler import reference
-from tests.unit.scheduler.clusters import cluster_of, decide
+from tests.unit.scheduler.clusters import cluster_of, decide, ratings
 from tests.unit.scheduler.objects import container, near, node, pod, spread
 from timonel.api.objects import Object
 from timonel.scheduler.core.cluster import Cluster
@@ -160,6 +160,9 @@ def test_events_in_any_order_lead_to_the_same_cluster(changes: list[tuple[str, o
         here, there = cluster.nodes.slots[name], fresh.nodes.slots[name]
         for resource, row in fresh.nodes.rows.items():
             assert cluster.nodes.requested[cluster.nodes.rows[resource], here] == fresh.nodes.requested[row, there]
+    for plugin in ("NodeResourcesFit", "NodeResourcesBalancedAllocation"):
+        remembered, computed = ratings(cluster, asked, plugin), ratings(fresh, asked, plugin)
+        assert remembered == computed
     for asked_pod in placed:
         cluster.remove_pod(asked_pod["metadata"]["uid"])
     for name in list(machines):

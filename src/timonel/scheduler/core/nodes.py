@@ -15,6 +15,8 @@ from timonel.scheduler.core.requests import CPU, EPHEMERAL_STORAGE, MEMORY, PODS
 from timonel.scheduler.core.taints import Taint, TaintIndex, parse_taints
 
 _FIRST_CAPACITY = 64
+_TOUCHED_KEPT = 4096
+"""Changes of usage that are remembered; whoever is further behind looks at every node again."""
 _BASE_RESOURCES = (CPU, MEMORY, EPHEMERAL_STORAGE, PODS)
 
 
@@ -71,6 +73,8 @@ class NodeTable:
         self._node_images: list[tuple[str, ...]] = []
         self._columns: dict[str, LabelColumn] = {}
         self._free: list[int] = []
+        self._touched: list[int] = []
+        self._touched_before = 0
 
     # Changes
 
@@ -130,6 +134,7 @@ class NodeTable:
         for name, amount in requests.items():
             row = self.row_of(name)  # first: it may make a larger array
             self.requested[row, slot] += sign * amount
+        self._touch(slot)
         self.assumed[0, slot] += sign * assumed_cpu
         self.assumed[1, slot] += sign * assumed_memory
 
@@ -144,6 +149,17 @@ class NodeTable:
             self.allocatable = np.concatenate([self.allocatable, zeros])
             self.requested = np.concatenate([self.requested, zeros])
         return row
+
+    @property
+    def usage_version(self) -> int:
+        """Rises with every change of what a node offers or has given away."""
+        return self._touched_before + len(self._touched)
+
+    def touched_since(self, version: int) -> list[int] | None:
+        """Slots whose usage changed after that version; None when that is too long ago to tell."""
+        if version < self._touched_before:
+            return None
+        return self._touched[version - self._touched_before :]
 
     def label_column(self, key: str) -> LabelColumn:
         """Made when first asked for, which costs a look at every node; kept up to date from then on."""
@@ -177,6 +193,7 @@ class NodeTable:
             self.static_version += 1
 
     def _set_allocatable(self, slot: int, amounts: Amounts) -> None:
+        self._touch(slot)
         for name in amounts:
             self.row_of(name)
         for name, row in self.rows.items():
@@ -193,6 +210,12 @@ class NodeTable:
         for name, size in sizes.items():
             self.images.setdefault(name, {})[slot] = size
         self._node_images[slot] = tuple(sizes)
+
+    def _touch(self, slot: int) -> None:
+        self._touched.append(slot)
+        if len(self._touched) >= 2 * _TOUCHED_KEPT:
+            self._touched_before += _TOUCHED_KEPT
+            del self._touched[:_TOUCHED_KEPT]
 
     def _grow(self) -> None:
         added = self.capacity

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from timonel.api.clock import format_time
 from timonel.api.objects import Object, find_by, get_path
 from timonel.kubelet.pods import conditions as make
-from timonel.kubelet.pods.phase import FAILED, is_terminal, pod_phase
+from timonel.kubelet.pods.phase import FAILED, PENDING, is_terminal, pod_phase
 from timonel.kubelet.pods.plan import sandbox_needed
 from timonel.kubelet.pods.qos import qos_class
 from timonel.kubelet.pods.spec import Kind, containers_of, is_host_network, restarts_after
@@ -44,7 +44,9 @@ def build_status(pod: Object, previous: Object, inputs: StatusInput) -> Object:
     phase = pod_phase(pod, init, main, initialized=started, ended=inputs.ended)
     if is_terminal(previous.get("phase") or ""):
         phase = previous["phase"]  # a settled pod never comes back
-    elif inputs.reason or (inputs.ended and not is_terminal(phase) and not inputs.view.running):
+    elif inputs.view.running and is_terminal(phase):
+        phase = previous.get("phase") or PENDING  # others may act on it: it is said once nothing runs any more
+    elif not inputs.view.running and (inputs.reason or (inputs.ended and not is_terminal(phase))):
         phase = FAILED
     status: Object = {"phase": phase}
     generation = pod["metadata"].get("generation")

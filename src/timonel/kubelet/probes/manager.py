@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 _FIELDS = {"startup": "startupProbe", "liveness": "livenessProbe", "readiness": "readinessProbe"}
 _SHOWN = {"startup": "Startup", "liveness": "Liveness", "readiness": "Readiness"}
 
+_FRESH_SECONDS = 10.0
 _EARLY_SECONDS = (0.1, 0.1, 0.2, 0.4, 0.8)
 _EARLY_EXEC_SECONDS = (0.5, 1.0)
 
@@ -39,6 +40,8 @@ class _Probed:
     startup_done: asyncio.Event
     tasks: dict[str, asyncio.Task[None]]
     pod_ip: str
+    adopted: bool
+    """It ran long before this agent looked."""
 
 
 class Probes:
@@ -126,7 +129,8 @@ class Probes:
             liveness=True,
             readiness=was_ready if container.get("readinessProbe") else True,
         )
-        probed = _Probed(pod, kind, container, state, asyncio.Event(), {}, pod_ip)
+        adopted = self._clock.now().timestamp() - current.started_at / 1e9 > _FRESH_SECONDS
+        probed = _Probed(pod, kind, container, state, asyncio.Event(), {}, pod_ip, adopted)
         if state.startup:
             probed.startup_done.set()
         for name, field in _FIELDS.items():
@@ -145,8 +149,8 @@ class Probes:
         period = spec.get("periodSeconds") or 10
         if delay > 0:
             await self._clock.sleep(delay)
-        elif self._clock.now().timestamp() - started_at > period:
-            # The agent was restarted: its containers are not all probed in the same instant.
+        elif probed.adopted:
+            # After a restart of the agent its containers are not all probed in the same instant.
             await self._clock.sleep(self._rng.random() * period)
         elif name != "liveness" and not spec.get("initialDelaySeconds"):
             await self._try_early(probed, spec, container_id, period)

@@ -1,0 +1,300 @@
+"""Pods from creation to their end, on a kubelet over fakes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.unit.kubelet.node import Node
+from tests.unit.kubelet.pods import container, pod, sidecar
+from timonel.api.errors import ServiceUnavailable
+from timonel.api.objects import Object
+from timonel.api.refs import CONFIGMAPS, NODES, PODS
+from timonel.kubelet.cri import runtime_pb2 as cri
+from timonel.kubelet.cri.runtime import RuntimeFailure, RuntimeUnavailable
+
+C = container("c")
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
+
+
+def config_map(name: str, **data: str) -> Object:
+    return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name, "namespace": "default"}, "data": data}
+
+
+def node_ready(node: Node) -> Object:
+    found: Object = node.client.objects(NODES)[0]["status"]["conditions"][-1]
+    return found
+
+
+async def test_the_node_registers_and_becomes_ready(node: Node) -> None:
+    node.runtime.conditions["NetworkReady"] = False
+    async with node.running() as kubelet:
+        await node.until(lambda: node.client.objects(NODES) and node.client.objects(NODES)[0].get("status"))
+        made = node.client.objects(NODES)[0]
+        assert made["metadata"]["labels"]["kubernetes.io/hostname"] == "n1"
+        ready = made["status"]["conditions"][-1]
+        assert (ready["type"], ready["status"], ready["reason"]) == ("Ready", "False", "KubeletNotReady")
+        assert "NetworkReady=false" in ready["message"]
+        node.runtime.conditions["NetworkReady"] = True
+        await node.until(
+            lambda: node.client.objects(NODES)[0]["status"]["conditions"][-1]["status"] == "True", seconds=5
+        )
+        await kubelet.wait_ready()
+    status = node.client.objects(NODES)[0]["status"]
+    assert status["nodeInfo"]["containerRuntimeVersion"] == "fake://0.0.0"
+    assert {"type": "InternalIP", "address": "192.0.2.1"} in status["addresses"]
+    assert status["daemonEndpoints"] == {"kubeletEndpoint": {"Port": 10250}}
+
+
+async def test_a_pod_runs_and_is_removed_without_trace(node: Node) -> None:
+    async with node.running():
+        await node.client.create(PODS, pod(C, volumes=[{"name": "e", "emptyDir": {}}]))
+        await node.until(lambda: node.is_ready("web"))
+        assert node.runtime.running() == ["c"]
+        assert [reason for reason, _ in node.events("web")] == ["Pulled", "Created", "Started"]
+        uid = node.get("web")["metadata"]["uid"]  # type: ignore[index]
+        assert os.path.isdir(node.folder / "cgroup/cpu/t/node/kubepods/besteffort" / f"pod{uid}")
+        await node.client.delete(PODS, "web", "default")
+        await node.until(lambda: node.get("web") is None)
+    assert not node.runtime.sandboxes
+    assert not node.runtime.containers
+    assert os.listdir(node.folder / "kubelet/pods") == []
+    assert os.listdir(node.folder / "logs") == []
+    assert not os.path.exists(node.folder / "cgroup/cpu/t/node/kubepods/besteffort" / f"pod{uid}")
+    assert ("Killing", "Stopping container c") in node.events("web")
+
+
+async def test_a_crashing_container_is_restarted_with_back_off(node: Node) -> None:
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+        await node.until(lambda: node.is_ready("web"))
+        node.runtime.exit_container("c", 1)
+        await node.until(lambda: node.container("web")["restartCount"] == 1 and node.is_ready("web"))
+        node.runtime.exit_container("c", 1)
+        await node.until(lambda: "waiting" in node.container("web")["state"])
+        waiting = node.container("web")["state"]["waiting"]
+        assert waiting["reason"] == "CrashLoopBackOff"
+        assert waiting["message"].startswith("back-off 10s restarting failed container=c pod=web_default(")
+        await node.clock.advance(9)
+        assert node.runtime.running() == []
+        await node.until(lambda: node.is_ready("web"), seconds=2)
+        assert node.container("web")["restartCount"] == 2
+        assert node.container("web")["lastState"]["terminated"]["exitCode"] == 1
+    assert any(reason == "BackOff" for reason, _ in node.events("web"))
+
+
+async def test_a_pod_that_is_done_succeeds_and_keeps_its_logs(node: Node) -> None:
+    async with node.running():
+        await node.client.create(PODS, pod(C, restartPolicy="Never"))
+        await node.until(lambda: node.runtime.running())
+        node.runtime.exit_container("c", 0)
+        await node.until(lambda: node.status("web").get("phase") == "Succeeded")
+        await node.until(lambda: all(s.state == cri.SANDBOX_NOTREADY for s in node.runtime.sandboxes.values()))
+        assert node.runtime.containers
+        assert os.listdir(node.folder / "logs")
+
+
+async def test_sidecars_end_last_and_in_reverse_order(node: Node) -> None:
+    node.runtime.ignores_sigterm = {"c"}
+    async with node.running():
+        of = pod(C, init=(sidecar("s1"), sidecar("s2")), terminationGracePeriodSeconds=5)
+        await node.client.create(PODS, of)
+        await node.until(lambda: node.is_ready("web"))
+        await node.client.delete(PODS, "web", "default")
+        await node.until(lambda: node.get("web") is None, seconds=10)
+    stops = [name for method, name in node.runtime.log if method == "stop_container"]
+    assert stops == ["c", "s2", "s1"]
+
+
+async def test_a_failing_liveness_probe_restarts_the_container(node: Node) -> None:
+    probe = {"exec": {"command": ["check"]}, "periodSeconds": 1, "failureThreshold": 2}
+    async with node.running():
+        await node.client.create(PODS, pod(container("c", livenessProbe=probe)))
+        await node.until(lambda: node.is_ready("web"))
+        node.runtime.on_exec = lambda name, command: cri.ExecSyncResponse(exit_code=1, stderr=b"sick")
+        await node.until(lambda: node.container("web")["restartCount"] == 1, seconds=10)
+        node.runtime.on_exec = lambda name, command: cri.ExecSyncResponse(exit_code=0)
+    assert ("Unhealthy", "Liveness probe failed: sick") in node.events("web")
+    assert ("Killing", "Container c failed liveness probe, will be restarted") in node.events("web")
+
+
+async def test_readiness_comes_and_goes(node: Node) -> None:
+    node.runtime.on_exec = lambda name, command: cri.ExecSyncResponse(exit_code=1)
+    probe = {"exec": {"command": ["check"]}, "periodSeconds": 2, "failureThreshold": 1}
+    async with node.running():
+        await node.client.create(PODS, pod(container("c", readinessProbe=probe)))
+        await node.until(lambda: node.status("web").get("phase") == "Running")
+        await node.clock.advance(10)
+        assert not node.is_ready("web")
+        node.runtime.on_exec = lambda name, command: cri.ExecSyncResponse(exit_code=0)
+        await node.until(lambda: node.is_ready("web"), seconds=3)
+        node.runtime.on_exec = lambda name, command: cri.ExecSyncResponse(exit_code=1)
+        await node.until(lambda: not node.is_ready("web"), seconds=3)
+        assert node.container("web")["restartCount"] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [("create_container", "CreateContainerError"), ("start_container", "RunContainerError")],
+)
+async def test_failures_of_the_runtime_have_names(node: Node, method: str, reason: str) -> None:
+    seen = set()
+    node.runtime.failures[method] = RuntimeFailure("Unknown", "no such command")
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+
+        def said() -> bool:
+            for write in node.client.writes:
+                for status in (write.object.get("status") or {}).get("containerStatuses") or ():
+                    seen.add((status["state"].get("waiting") or {}).get("reason"))
+            return reason in seen
+
+        await node.until(said, seconds=3)
+    assert ("Failed", "Error: rpc error: code = Unknown desc = no such command") in node.events("web")
+
+
+async def test_an_image_that_is_not_there(node: Node) -> None:
+    async with node.running():
+        await node.client.create(PODS, pod(container("c", image="nope:1")))
+        await node.until(lambda: _waiting(node) == "ErrImagePull")
+        await node.until(lambda: _waiting(node) == "ImagePullBackOff", seconds=3)
+        node.runtime.pullable.add("nope:1")
+        await node.until(lambda: node.is_ready("web"), seconds=12)
+    reasons = [reason for reason, _ in node.events("web")]
+    assert reasons[:3] == ["Pulling", "Failed", "Failed"]
+    assert "BackOff" in reasons
+
+
+def _waiting(node: Node) -> str:
+    statuses = node.status("web").get("containerStatuses") or [{}]
+    return str(((statuses[0].get("state") or {}).get("waiting") or {}).get("reason"))
+
+
+async def test_a_pod_waits_for_its_config_map(node: Node) -> None:
+    volumes = [{"name": "v", "configMap": {"name": "later"}}]
+    async with node.running():
+        await node.client.create(PODS, pod(C, volumes=volumes))
+        await node.until(lambda: node.events("web"))
+        assert node.events("web")[0] == (
+            "FailedMount",
+            'MountVolume.SetUp failed for volume "v" : configmap "later" not found',
+        )
+        assert _waiting(node) == "ContainerCreating"
+        node.client.add(config_map("later", a="1"))
+        await node.until(lambda: node.is_ready("web"))
+        uid = node.get("web")["metadata"]["uid"]  # type: ignore[index]
+        file = node.folder / "kubelet/pods" / uid / "volumes/kubernetes.io~configmap/v/a"
+        assert file.read_text() == "1"
+        node.client.change(CONFIGMAPS, "later", "default", lambda obj: obj["data"].update(a="2"))
+        await node.until(lambda: file.read_text() == "2")
+
+
+async def test_a_volume_source_that_is_not_built_is_named(node: Node) -> None:
+    async with node.running():
+        await node.client.create(PODS, pod(C, volumes=[{"name": "v", "nfs": {"server": "x", "path": "/"}}]))
+        await node.until(lambda: node.events("web"))
+    assert "volume source nfs is not built" in node.events("web")[0][1]
+
+
+async def test_a_new_agent_touches_nothing_that_runs(node: Node) -> None:
+    probe = {"exec": {"command": ["check"]}}
+    async with node.running():
+        await node.client.create(PODS, pod(container("c", readinessProbe=probe), init=(sidecar("s"),)))
+        await node.until(lambda: node.is_ready("web"))
+    done, written = len(node.runtime.log), len(node.client.written())
+    async with node.running():
+        await node.until(lambda: node.runtime.calls["list_containers"] > 4)
+        await node.clock.advance(1)
+        assert [call for call in node.runtime.log[done:] if call[0] != "exec_sync"] == []
+        assert [write for write in node.client.written()[written:] if write.ref == PODS] == []
+
+
+async def test_a_new_agent_ends_what_was_deleted_meanwhile(node: Node) -> None:
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+        await node.until(lambda: node.is_ready("web"))
+    node.client.remove(PODS, "web", "default")
+    async with node.running():
+        await node.until(lambda: not node.runtime.sandboxes)
+        await node.until(lambda: not os.listdir(node.folder / "kubelet/pods"))
+    assert not node.runtime.containers
+
+
+async def test_a_container_made_but_not_started_is_made_again(node: Node) -> None:
+    node.runtime.delays["start_container"] = 1000
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+        await node.until(lambda: node.runtime.containers)
+    node.runtime.delays.clear()
+    async with node.running():
+        await node.until(lambda: node.is_ready("web"))
+    assert len(node.runtime.containers) == 1
+    assert node.container("web")["restartCount"] == 0
+
+
+async def test_the_runtime_may_go_away(node: Node) -> None:
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+        await node.until(lambda: node.is_ready("web"))
+        for method in ("list_pod_sandboxes", "list_containers", "status", "version", "stop_container"):
+            node.runtime.failures[method] = RuntimeUnavailable("Unavailable", "connection refused")
+        await node.client.delete(PODS, "web", "default")
+        await node.clock.advance(50)
+        assert node.get("web") is not None
+        ready = node_ready(node)
+        assert (ready["status"], ready["reason"]) == ("False", "KubeletNotReady")
+        assert "container runtime is down" in ready["message"]
+        node.runtime.failures.clear()
+        await node.until(lambda: node.get("web") is None, seconds=20)
+
+
+async def test_the_api_may_go_away(node: Node) -> None:
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+        await node.until(lambda: node.is_ready("web"))
+        node.client.fail(ServiceUnavailable("away"), verb="patch", times=5)
+        node.runtime.exit_container("c", 1)
+        await node.until(lambda: node.runtime.running() == ["c"])
+        await node.until(lambda: node.container("web")["restartCount"] == 1, seconds=30)
+
+
+async def test_a_lost_sandbox_is_replaced(node: Node) -> None:
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+        await node.until(lambda: node.is_ready("web"))
+        before = node.status("web")["podIP"]
+        first = next(iter(node.runtime.sandboxes))
+        await node.runtime.stop_pod_sandbox(first)
+        await node.until(lambda: node.is_ready("web") and node.status("web")["podIP"] != before, seconds=15)
+    assert ("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.") in node.events("web")
+
+
+async def test_a_deadline_ends_the_pod(node: Node) -> None:
+    async with node.running():
+        await node.client.create(PODS, pod(C, activeDeadlineSeconds=5))
+        await node.until(lambda: node.is_ready("web"))
+        await node.until(lambda: node.status("web").get("phase") == "Failed", seconds=7)
+    assert node.status("web")["reason"] == "DeadlineExceeded"
+    assert node.runtime.running() == []
+
+
+async def test_grace_is_kept_and_can_be_shortened(node: Node) -> None:
+    node.runtime.ignores_sigterm = {"c"}
+    async with node.running():
+        await node.client.create(PODS, pod(C, terminationGracePeriodSeconds=600))
+        await node.until(lambda: node.is_ready("web"))
+        await node.client.delete(PODS, "web", "default")
+        await node.clock.advance(30)
+        assert node.runtime.running() == ["c"]
+
+        def shorten(obj: Object) -> None:
+            obj["metadata"]["deletionGracePeriodSeconds"] = 1
+
+        node.client.change(PODS, "web", "default", shorten)
+        await node.until(lambda: node.get("web") is None, seconds=5)

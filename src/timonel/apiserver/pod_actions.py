@@ -13,7 +13,7 @@ from timonel.api.errors import BadRequest, conflict, invalid, not_found
 from timonel.api.field_errors import Path, required
 from timonel.api.kinds.reviews import validate_binding
 from timonel.api.objects import Object, copy_object, find_by
-from timonel.api.refs import BINDINGS, PODS
+from timonel.api.refs import BINDINGS, PODS, ResourceRef
 from timonel.apiserver.admission.chain import AdmissionRequest
 from timonel.apiserver.registry.bodies import decode_object
 from timonel.apiserver.registry.calls import Call
@@ -22,6 +22,9 @@ from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.responses import success_status
 from timonel.apiserver.subresources import HANDLERS
 from timonel.apiserver.verbs import answer_content, call_of
+
+_POD_BINDINGS = ResourceRef("", "v1", "pods/binding", "Binding")
+"""How upstream names it in conflicts."""
 
 
 async def bind_pod(context: RequestContext) -> web.StreamResponse:
@@ -70,12 +73,12 @@ def bound(pod: Object, binding: Object, node: str, now: str) -> Object:
             raise conflict(PODS, name, f"Precondition failed: {what} in precondition: {given[part]}, "
                            f"{what} in object meta: {metadata.get(part, '')}")  # fmt: skip
     if metadata.get("deletionTimestamp"):
-        raise conflict(PODS, name, f"pod {name} is being deleted, cannot be assigned to a host")
+        raise conflict(_POD_BINDINGS, name, f"pod {name} is being deleted, cannot be assigned to a host")
     spec = pod["spec"]
     if spec.get("nodeName"):
-        raise conflict(PODS, name, f'pod {name} is already assigned to node "{spec["nodeName"]}"')
+        raise conflict(_POD_BINDINGS, name, f'pod {name} is already assigned to node "{spec["nodeName"]}"')
     if spec.get("schedulingGates"):
-        raise conflict(PODS, name, f"pod {name} has non-empty .spec.schedulingGates")
+        raise conflict(_POD_BINDINGS, name, f"pod {name} has non-empty .spec.schedulingGates")
     changed = copy_object(pod)
     changed["spec"]["nodeName"] = node
     if annotations := given.get("annotations"):

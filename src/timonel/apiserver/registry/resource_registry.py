@@ -150,7 +150,7 @@ class ResourceRegistry:
 
     # Create
 
-    async def create(self, obj: Object, namespace: str, call: Call, *, name: str = "") -> Written:
+    async def create(self, obj: Object, namespace: str, call: Call, *, name: str = "", tracked: bool = True) -> Written:
         """`obj` is checked against the schema and private. Raises AlreadyExists, Invalid, Forbidden, …"""
         metadata = metadata_of(obj)
         if self.ref.namespaced:
@@ -166,7 +166,8 @@ class ResourceRegistry:
         if self.resource.has_status and not self._strategy.status_on_create:
             obj.pop("status", None)
         self._strategy.default(obj)
-        self._track(None, obj, call, now)
+        if tracked:
+            self._track(None, obj, call, now)
         request = AdmissionRequest(
             call.attributes, self.resource, "CREATE", obj, None, call.options, call.dry_run, call.warnings,
             audit=call.audit,
@@ -239,7 +240,7 @@ class ResourceRegistry:
                 if new_if_missing is None:
                     raise not_found(self.ref, name)
                 try:
-                    return await self.create(new_if_missing(), namespace, call, name=name)
+                    return await self.create(new_if_missing(), namespace, call, name=name, tracked=tracked)
                 except AlreadyExists:
                     if self.cache.get(key) is None:
                         raise

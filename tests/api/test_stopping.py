@@ -1,0 +1,57 @@
+"""How a server stops: not ready, watches ended, requests in flight answered, nothing left."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.api.objects import config_map
+from timonel.testing.server import start_api_server
+
+
+async def test_watches_end_and_nothing_is_left_running(tmp_path):
+    before = asyncio.all_tasks()
+    server = await start_api_server(tmp_path)
+    path = "/api/v1/namespaces/default/configmaps"
+    watching = asyncio.create_task(server.watch(f"{path}?watch=true&resourceVersion=1", 100))
+    while not server.api.watches:
+        await asyncio.sleep(0)
+    await server.request("POST", path, config_map("last"))
+    server.task.cancel()
+    events = await watching
+    assert events[-1]["object"]["metadata"]["name"] == "last"
+    await server.stop()
+    assert server.api.health.answer("/readyz", verbose=False, exclude=frozenset())[0] == 500
+    assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
+
+
+async def test_what_was_written_is_there_after_a_restart(tmp_path):
+    store = str(tmp_path / "store.db")
+    path = "/api/v1/namespaces/default/configmaps"
+    first = await start_api_server(tmp_path, store_path=store)
+    for name in ("a", "b", "c"):
+        await first.request("POST", path, config_map(name))
+    _, made = await first.request("GET", f"{path}/a")
+    _, page = await first.request("GET", f"{path}?limit=1")
+    await first.stop()
+    second = await start_api_server(tmp_path, store_path=store)
+    assert await second.request("GET", f"{path}/a") == (200, made)
+    _, rest = await second.request("GET", f"{path}?continue={page['metadata']['continue']}")
+    assert [item["metadata"]["name"] for item in rest["items"]] == ["b", "c"]
+    revision = page["metadata"]["resourceVersion"]
+    await second.request("POST", path, config_map("d"))
+    (event,) = await second.watch(f"{path}?watch=true&resourceVersion={revision}&fieldSelector=metadata.name%3Dd", 1)
+    assert event["type"] == "ADDED"
+    await second.stop()
+
+
+async def test_a_unix_socket_serves_the_same(tmp_path):
+    server = await start_api_server(tmp_path, unix_socket=tmp_path / "api.sock")
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "api.sock"))
+    head = f"GET /version HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\nConnection: close\r\n\r\n"
+    writer.write(head.encode())
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    writer.close()
+    await writer.wait_closed()
+    await server.stop()
+    assert not (tmp_path / "api.sock").exists()

@@ -124,3 +124,23 @@ async def test_streams_need_a_node_and_an_upgrade(server: Server) -> None:
     assert (code, status["message"]) == (400, "pod p does not have a host assigned")
     code, status = await server.ask("GET", "/api/v1/nodes/none/proxy/healthz")
     assert (code, status["message"]) == (404, 'nodes "none" not found')
+
+
+async def test_a_websocket_is_a_get_but_needs_the_right_to_create(server: Server) -> None:
+    await make_pod(server)
+    group = "/apis/rbac.authorization.k8s.io/v1"
+    rule = {"verbs": ["get"], "apiGroups": [""], "resources": ["pods/exec"]}
+    code, made = await server.ask("POST", f"{group}/clusterroles", {"metadata": {"name": "look"}, "rules": [rule]})
+    assert code == 201, made
+    binding = {
+        "metadata": {"name": "look"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "look"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "ann"}],
+    }
+    code, made = await server.ask("POST", f"{group}/clusterrolebindings", binding)
+    assert code == 201, made
+    code, status = await server.ask("GET", f"{PODS}/p/exec?command=ls", token="ann")
+    assert code == 403
+    assert 'User "ann" cannot create resource "pods/exec"' in status["message"]
+    code, status = await server.ask("GET", f"{PODS}/p/exec?command=ls")
+    assert code == 400

@@ -116,7 +116,7 @@ class Cluster:
         return found
 
     def apply(self, *documents: Mapping[str, Any] | str) -> None:
-        text = "\n---\n".join(item if isinstance(item, str) else json.dumps(item) for item in documents)
+        text = "\n---\n".join(item if isinstance(item, str) else yaml.safe_dump(dict(item)) for item in documents)
         self.kubectl("apply", "-f", "-", stdin=text)
 
     def wait_ready(self, *pods: str, namespace: str = "default", timeout: float = 60) -> None:

@@ -30,7 +30,7 @@ class ClientConfig:
     cert_file: str = ""
     """PEM client certificate (chain); with `key_file`."""
     key_file: str = ""
-    token: str = ""
+    token: str = field(default="", repr=False)
     """Bearer token; `token_file` wins when both are set."""
     token_file: str = ""
     """Read again when it changes: bound tokens are rotated in place."""

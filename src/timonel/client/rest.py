@@ -1,32 +1,27 @@
 """The REST client that every component and the command line use: one pool of kept-alive connections to one server.
 
 Errors of the API arrive as the classes the server raised (timonel.api.errors); what goes wrong below HTTP becomes
-`ConnectionFailed` or `RequestTimedOut` by the table at the end. Answers with Retry-After are tried again.
+`ConnectionFailed` or `RequestTimedOut` (transport.py). Answers with Retry-After are tried again.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 import aiohttp
 import orjson
-from aiohttp.client_exceptions import UnixClientConnectorError
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ClientRequest
-from aiohttp.tracing import Trace
 
 from timonel.api.clock import Clock, SystemClock
-from timonel.api.errors import ApiError, InternalError, ServiceUnavailable, Timeout, error_from_status
+from timonel.api.errors import ApiError, InternalError, error_from_status
 from timonel.api.objects import Object, name_of, namespace_of
 from timonel.api.refs import ResourceRef
 from timonel.client.config import ClientConfig
+from timonel.client.transport import ConnectionFailed, RequestTimedOut, connector_for, transport_errors
 from timonel.client.watching import WatchDecoder, WatchEvent
 
 __all__ = ["Client", "ClientConfig", "ConnectionFailed", "PatchType", "RequestTimedOut", "WatchEvent"]
@@ -44,14 +39,6 @@ _RETRIES = 10
 """How often an answer with Retry-After is tried again, as client-go does."""
 _WATCH_SLACK_SECONDS = 30.0
 _TOKEN_CHECK_SECONDS = 10.0
-
-
-class ConnectionFailed(ServiceUnavailable):
-    """No answer: refused, reset, unresolvable, or TLS failed. The request may or may not have been carried out."""
-
-
-class RequestTimedOut(Timeout):
-    """No answer in time. The request may or may not have been carried out."""
 
 
 class Client:
@@ -210,7 +197,7 @@ class Client:
             sock_read=timeout_seconds + _WATCH_SLACK_SECONDS if timeout_seconds else None,
         )
         decoder = WatchDecoder()
-        with _edge():
+        with transport_errors():
             async with self._open("GET", ref.path(namespace), params, None, headers, timeout) as response:
                 if response.status >= 400:
                     raise _error(response, await response.read())
@@ -228,7 +215,7 @@ class Client:
         params: Mapping[str, str] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body as they came; nothing but transport errors is raised."""
-        with _edge():
+        with transport_errors():
             async with self._open(method, path, params, body, headers, self._timeout()) as response:
                 return response.status, response.headers, await response.read()
 
@@ -244,7 +231,7 @@ class Client:
         data = None if body is None else orjson.dumps(body)
         refreshed = False
         for attempt in range(_RETRIES + 1):
-            with _edge():
+            with transport_errors():
                 async with self._open(method, path, params, data, headers, self._timeout()) as response:
                     content = await response.read()
             if response.status < 400:
@@ -291,14 +278,8 @@ class Client:
     def _start_session(self) -> aiohttp.ClientSession:
         if self._tls is None:
             self._tls = self.config.ssl_context()
-        limit = self.config.max_connections
-        connector: aiohttp.BaseConnector
-        if self.config.unix_socket:
-            connector = _TlsUnixConnector(self.config.unix_socket, limit=limit, keepalive_timeout=60.0)
-        else:
-            connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=60.0, socket_factory=_keepalive_socket)
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=connector_for(self.config),
             auto_decompress=True,
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -334,39 +315,6 @@ class Client:
         return self._token
 
 
-class _TlsUnixConnector(aiohttp.UnixConnector):
-    """aiohttp's connector for Unix sockets speaks plain HTTP only; this one adds TLS when the scheme asks for it."""
-
-    async def _create_connection(
-        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> ResponseHandler:
-        if not req.is_ssl():
-            return await super()._create_connection(req, traces, timeout)
-        factory = cast(Callable[[], ResponseHandler], self._factory)
-        try:
-            async with asyncio.timeout(timeout.sock_connect):
-                _, protocol = await self._loop.create_unix_connection(
-                    factory,
-                    self.path,
-                    ssl=req.ssl if isinstance(req.ssl, ssl.SSLContext) else ssl.create_default_context(),
-                    server_hostname=req.server_hostname or req.url.raw_host or "",
-                )
-        except OSError as exc:
-            raise UnixClientConnectorError(self.path, req.connection_key, exc) from exc
-        return protocol
-
-
-def _keepalive_socket(address: Any) -> socket.socket:
-    """A socket on which the kernel notices a silent peer after about a minute instead of two hours."""
-    family, kind, protocol, _, _ = address
-    sock = socket.socket(family, kind, protocol)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return sock
-
-
 def _params(**values: str | int | None) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value}
 
@@ -400,46 +348,3 @@ def _error(response: aiohttp.ClientResponse, content: bytes) -> ApiError:
         text = content.decode("utf-8", "replace").strip()[:500]
         status = {"message": text or f"the server answered {response.status} {response.reason or ''}".strip()}
     return error_from_status(status, response.status)
-
-
-_TRANSPORT_ERRORS: tuple[tuple[type[BaseException], type[ApiError], str], ...] = (
-    (TimeoutError, RequestTimedOut, "the server did not answer in time"),
-    (aiohttp.ClientConnectorCertificateError, ConnectionFailed, "the server's certificate was not accepted"),
-    (aiohttp.ClientConnectorError, ConnectionFailed, "unable to connect to the server"),
-    (aiohttp.ServerDisconnectedError, ConnectionFailed, "the server closed the connection"),
-    (aiohttp.ClientPayloadError, ConnectionFailed, "the connection broke in the middle of an answer"),
-    (aiohttp.ClientError, ConnectionFailed, "the request failed"),
-    (OSError, ConnectionFailed, "the connection failed"),
-)
-
-
-def _detail(error: BaseException) -> str:
-    """What went wrong, in a person's words: aiohttp's own text names Python objects."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return str(error.certificate_error)
-    if isinstance(error, UnixClientConnectorError):
-        return f"{error.path}: {_reason(error.os_error)}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"{error.host}:{error.port}: {_reason(error.os_error)}"
-    return str(error)
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError) or not error.errno or error.errno < 0:
-        return str(error)
-    return os.strerror(error.errno)
-
-
-class _edge:
-    """Turns aiohttp's and the system's errors into ours, first matching row of the table."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, ApiError):
-            return
-        for source, target, text in _TRANSPORT_ERRORS:
-            if isinstance(error, source):
-                detail = _detail(error)
-                raise target(f"{text}: {detail}" if detail else text) from error

@@ -6,6 +6,7 @@ need not agree. Timers are set for when the next heartbeat would be overdue; not
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -96,9 +97,9 @@ class NodeLifecycleController(Controller):
         if remaining <= 0:
             node = await self._declare_unknown(key, node)
         self._judge_all(node)
-        wait = await self._taint(key, node)
         if ready_status(node) == "Unknown":
-            await self._unready_pods(node)
+            await self._unready_pods(node)  # before the taints: requests still go there
+        wait = await self._taint(key, node)
         waits = [seconds for seconds in (wait, remaining) if seconds is not None and seconds > 0]
         return Result(requeue_after=min(waits, default=None))
 
@@ -171,18 +172,19 @@ class NodeLifecycleController(Controller):
 
     async def _unready_pods(self, node: Object) -> None:
         """Pods of a silent node leave their endpoints now, whatever becomes of them later."""
-        for pod in self.lister(PODS).by_index(NODE_INDEX, name_of(node)):
-            if not is_ready(pod) or is_terminal(pod):
-                continue
-            condition = {"type": "Ready", "status": "False", "lastTransitionTime": format_time(self.clock.now())}
-            patch = {"metadata": {"uid": uid_of(pod)}, "status": {"conditions": [condition]}}
-            try:
-                await self.client.patch(
-                    PODS, name_of(pod), patch, namespace_of(pod), type="strategic", subresource="status"
-                )
-            except NotFound:
-                continue
-            self.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+        pods = self.lister(PODS).by_index(NODE_INDEX, name_of(node))
+        await asyncio.gather(*(self._unready(pod) for pod in pods if is_ready(pod) and not is_terminal(pod)))
+
+    async def _unready(self, pod: Object) -> None:
+        condition = {"type": "Ready", "status": "False", "lastTransitionTime": format_time(self.clock.now())}
+        patch = {"metadata": {"uid": uid_of(pod)}, "status": {"conditions": [condition]}}
+        try:
+            await self.client.patch(
+                PODS, name_of(pod), patch, namespace_of(pod), type="strategic", subresource="status"
+            )
+        except NotFound:
+            return
+        self.event(pod, "Warning", "NodeNotReady", "Node is not ready")
 
     def _node_event(self, node: Object, reason: str, message: str) -> None:
         self.event(node, "Normal", reason, f"Node {name_of(node)} event: {message}")

@@ -14,7 +14,7 @@ class ApiServerConfig:
     port: int = 6443
     """0 takes any free one; `ApiServer.url` then says which."""
     unix_socket: Path | None = None
-    """A second listener for components on this host, without TLS; who may open the file may send requests."""
+    """A second listener for components on this host, with the same TLS: certificates say who they are."""
 
     cert_file: Path | None = None
     """Serving certificate, PEM. Without it the server speaks plain HTTP, which only tests do."""

@@ -122,7 +122,8 @@ class ApiServer:
         if path is not None:
             with suppress(FileNotFoundError):
                 os.unlink(path)
-            servers.append(await loop.create_unix_server(listener, str(path), backlog=1024))
+            # With TLS as well: the client's certificate says who it is.
+            servers.append(await loop.create_unix_server(listener, str(path), backlog=1024, ssl=self._tls()))
             os.chmod(path, 0o600)
         system = SystemObjects(
             registry=self.registry,

@@ -41,8 +41,8 @@ class AdmissionRequest:
 
     @property
     def name(self) -> str:
-        """The name in the URL, else in the object, else its generateName."""
-        metadata = (self.obj or {}).get("metadata") or {}
+        """The name in the URL, else in the object (the old one, when it is deleted), else its generateName."""
+        metadata = (self.obj or self.old or {}).get("metadata") or {}
         return self.attributes.name or metadata.get("name") or metadata.get("generateName") or ""
 
     def is_for(self, group: str, plural: str, subresource: str = "") -> bool:
@@ -87,7 +87,7 @@ class Admission:
         key = (request.operation, ref.group, ref.plural)
         plugins = self._mutating.get(key)
         if plugins is None:
-            plugins = self._mutating[key] = self._select(key, overriding=Plugin.mutate.__name__)
+            plugins = self._mutating[key] = self._select(key, overriding="mutate")
         for plugin in plugins:
             await plugin.mutate(request)
 
@@ -96,7 +96,7 @@ class Admission:
         key = (request.operation, ref.group, ref.plural)
         plugins = self._validating.get(key)
         if plugins is None:
-            plugins = self._validating[key] = self._select(key, overriding=Plugin.validate.__name__)
+            plugins = self._validating[key] = self._select(key, overriding="validate")
         for plugin in plugins:
             await plugin.validate(request)
 

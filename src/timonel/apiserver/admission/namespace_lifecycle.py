@@ -23,8 +23,8 @@ class NamespaceLifecycle(Plugin):
     async def mutate(self, request: AdmissionRequest) -> None:
         ref = request.resource.ref
         if ref.plural == "namespaces" and not ref.group:
-            if request.operation == "DELETE" and request.attributes.name in IMMORTAL:
-                raise forbidden(ref, request.attributes.name, "this namespace may not be deleted")
+            if request.operation == "DELETE" and request.name in IMMORTAL:
+                raise forbidden(ref, request.name, "this namespace may not be deleted")
             return
         # An answer about the namespace would tell who asks for a review which namespaces exist.
         if not request.namespace or request.operation == "DELETE" or ref.plural == "localsubjectaccessreviews":

@@ -62,7 +62,7 @@ class NodeRestriction(Plugin):
 
     def _check_pod(self, node: str, request: AdmissionRequest) -> None:
         if request.operation == "DELETE":
-            if self._pod(request, request.attributes.name)["spec"].get("nodeName") != node:
+            if self._pod(request, request.name)["spec"].get("nodeName") != node:
                 raise request.forbidden(f'node "{node}" can only delete pods with spec.nodeName set to itself')
             return
         if request.operation != "CREATE" or request.obj is None:

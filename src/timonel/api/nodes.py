@@ -15,254 +15,63 @@ Anything without a schema (RawExtension, FieldsV1, unknown-field-preserving) is 
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Iterable
-from typing import Any, ClassVar, Final
+from typing import Any
 
-from timonel.api.field_errors import quote
+from timonel.api.findings import Findings
 from timonel.api.named_types import named_type
-from timonel.api.quantity import InvalidQuantity, canonical_quantity
-from timonel.api.times import TimeError, settle_micro_time, settle_time
+from timonel.api.scalars import (
+    ANY,
+    BAD,
+    BOOL,
+    BYTES,
+    INT32,
+    INT64,
+    INT_OR_STRING,
+    MICRO_TIME,
+    NUMBER,
+    QUANTITY,
+    STRING,
+    TIME,
+    AnyNode,
+    BytesNode,
+    IntNode,
+    IntOrStringNode,
+    Node,
+    NumberNode,
+    QuantityNode,
+    StringNode,
+    TimeNode,
+)  # fmt: skip
 
-
-class _Bad:
-    """The type of BAD; no value ever is or equals it."""
-
-    __slots__ = ()
-
-    def __bool__(self) -> bool:
-        return True
-
-
-BAD: Final = _Bad()
-
-_MAX_FINDINGS = 100
-"""Upstream stops collecting unknown fields here."""
-
-
-class Findings:
-    """What `explain` collects on its way down; `path` and `context` say where it is."""
-
-    __slots__ = ("context", "error", "path", "struct", "unknown")
-
-    def __init__(self) -> None:
-        self.unknown: list[str] = []
-        self.error: str | None = None
-        self.path: list[str] = []
-        """For unknown fields: "spec", "containers", "[0]"."""
-        self.context: list[str] = []
-        """For type errors: names of struct fields only."""
-        self.struct = ""
-
-    def add_unknown(self, name: str) -> None:
-        where = ""
-        for step in (*self.path, name):
-            where += step if not where or (step[0:1] == "[" and step[-1:] == "]") else f".{step}"
-        message = f"unknown field {quote(where)}"
-        if message not in self.unknown and len(self.unknown) < _MAX_FINDINGS:
-            self.unknown.append(message)
-
-    def add_mismatch(self, value: Any, expected: str) -> None:
-        shown = _describe(value)
-        if expected in ("int32", "int64") and shown == "number":
-            shown = f"number {value!r}"
-        target = f"value of type {expected}"
-        if self.context:
-            target = f"struct field {self.struct}.{'.'.join(self.context)} of type {expected}"
-        self.add_error(f"json: cannot unmarshal {shown} into Go {target}")
-
-    def add_error(self, message: str) -> None:
-        if self.error is None:
-            self.error = message
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, (int, float)):
-        return "number"
-    if isinstance(value, str):
-        return "string"
-    return "array" if isinstance(value, list) else "object"
-
-
-class Node:
-    """Base of all. `go_type` is how type errors call it; `zero` is what null means in a list or map."""
-
-    __slots__ = ()
-    go_type: str = "interface {}"
-    zero: Any = None
-    is_struct: ClassVar[bool] = False
-
-    def settle(self, value: Any) -> Any:
-        raise NotImplementedError
-
-    def explain(self, value: Any, findings: Findings) -> None:
-        if value is not None and self.settle(value) is BAD:
-            findings.add_mismatch(value, self.go_type)
-
-
-class StringNode(Node):
-    """Strings and booleans where no type can stand in: items of lists, values of maps."""
-
-    __slots__ = ("go_type", "kind", "zero")
-
-    def __init__(self, kind: type, go_type: str) -> None:
-        self.kind, self.go_type, self.zero = kind, go_type, kind()
-
-    def settle(self, value: Any) -> Any:
-        return value if type(value) is self.kind else BAD
-
-
-class IntNode(Node):
-    __slots__ = ("go_type", "high", "low", "zero")
-
-    def __init__(self, bits: int) -> None:
-        self.go_type, self.zero = f"int{bits}", 0
-        self.low, self.high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-
-    def settle(self, value: Any) -> Any:
-        return value if type(value) is int and self.low <= value <= self.high else BAD
-
-
-class NumberNode(Node):
-    __slots__ = ()
-    go_type = "float64"
-    zero = 0
-
-    def settle(self, value: Any) -> Any:
-        return value if type(value) is float or type(value) is int else BAD
-
-
-class AnyNode(Node):
-    """Any JSON, kept as it is."""
-
-    __slots__ = ()
-
-    def settle(self, value: Any) -> Any:
-        return value
-
-    def explain(self, value: Any, findings: Findings) -> None:
-        pass
-
-
-class QuantityNode(Node):
-    __slots__ = ()
-    go_type = "resource.Quantity"
-    zero = "0"
-
-    def settle(self, value: Any) -> Any:
-        try:
-            return canonical_quantity(_quantity_text(value))
-        except InvalidQuantity:
-            return BAD
-
-    def explain(self, value: Any, findings: Findings) -> None:
-        if value is not None:
-            try:
-                canonical_quantity(_quantity_text(value))
-            except InvalidQuantity as exc:
-                findings.add_error(str(exc))
-
-
-def _quantity_text(value: Any) -> str:
-    if type(value) is str:
-        return value if value.isalnum() else value.strip()
-    if type(value) is int:
-        return str(value)
-    if type(value) is float:
-        return repr(value).removesuffix(".0")
-    return "!"  # no quantity begins like this
-
-
-class IntOrStringNode(Node):
-    __slots__ = ()
-    go_type = "int32"
-    zero = 0
-
-    def settle(self, value: Any) -> Any:
-        if type(value) is str or (type(value) is int and -(2**31) <= value < 2**31):
-            return value
-        return BAD
-
-    def explain(self, value: Any, findings: Findings) -> None:
-        if value is not None and self.settle(value) is BAD:
-            shown = _describe(value)
-            shown = f"number {value!r}" if shown == "number" else shown
-            findings.add_error(f"json: cannot unmarshal {shown} into Go value of type int32")
-
-
-class TimeNode(Node):
-    __slots__ = ("settle_text",)
-    go_type = "v1.Time"
-
-    def __init__(self, *, micro: bool) -> None:
-        self.settle_text = settle_micro_time if micro else settle_time
-
-    def settle(self, value: Any) -> Any:
-        if type(value) is not str:
-            return BAD
-        try:
-            return self.settle_text(value)
-        except TimeError:
-            return BAD
-
-    def explain(self, value: Any, findings: Findings) -> None:
-        if value is None:
-            return
-        if type(value) is not str:
-            findings.add_error(f"json: cannot unmarshal {_describe(value)} into Go value of type string")
-            return
-        try:
-            self.settle_text(value)
-        except TimeError as exc:
-            findings.add_error(str(exc))
-
-
-class BytesNode(Node):
-    """Base64 in a string; line breaks inside are dropped."""
-
-    __slots__ = ()
-    go_type = "[]uint8"
-    zero = ""
-
-    def settle(self, value: Any) -> Any:
-        if type(value) is not str:
-            return BAD
-        if "\n" in value or "\r" in value:
-            value = value.replace("\r", "").replace("\n", "")
-        try:
-            binascii.a2b_base64(value, strict_mode=True)
-        except ValueError:  # binascii.Error is one, and so is what a character beyond ASCII raises
-            return BAD
-        return value
-
-    def explain(self, value: Any, findings: Findings) -> None:
-        if value is None or self.settle(value) is not BAD:
-            return
-        if type(value) is not str:
-            findings.add_mismatch(value, self.go_type)
-        else:
-            findings.add_error(f"illegal base64 data at input byte {_first_illegal(value)}")
-
-
-def _first_illegal(text: str) -> int:
-    """Where a decoder gives up: at the first character out of place, else at the end of an unfinished group."""
-    seen = 0
-    for offset, char in enumerate(text):
-        if char in "\r\n":
-            continue
-        if (
-            char == "="
-            and seen % 4 >= 2
-            and set(text[offset:].strip("\r\n")) == {"="}
-            and (seen % 4 == 3) == (text[offset:].count("=") == 1)
-        ):
-            return len(text)
-        if not (char.isascii() and (char.isalnum() or char in "+/")):
-            return offset
-        seen += 1
-    return len(text) - seen % 4
+__all__ = [
+    "ANY",
+    "BAD",
+    "BOOL",
+    "BYTES",
+    "INT32",
+    "INT64",
+    "INT_OR_STRING",
+    "MICRO_TIME",
+    "NUMBER",
+    "QUANTITY",
+    "STRING",
+    "TIME",
+    "AnyNode",
+    "BytesNode",
+    "Findings",
+    "IntNode",
+    "IntOrStringNode",
+    "ListNode",
+    "MapNode",
+    "Node",
+    "NumberNode",
+    "QuantityNode",
+    "StringNode",
+    "StructNode",
+    "TimeNode",
+    "empty_of",
+]  # fmt: skip
 
 
 class ListNode(Node):
@@ -489,16 +298,3 @@ def empty_of(node: Node) -> Any:
     if isinstance(node, (ListNode, MapNode)):
         return type(node.zero)()
     return node.zero
-
-
-STRING: Final = StringNode(str, "string")
-BOOL: Final = StringNode(bool, "bool")
-INT32: Final = IntNode(32)
-INT64: Final = IntNode(64)
-NUMBER: Final = NumberNode()
-ANY: Final = AnyNode()
-QUANTITY: Final = QuantityNode()
-INT_OR_STRING: Final = IntOrStringNode()
-TIME: Final = TimeNode(micro=False)
-MICRO_TIME: Final = TimeNode(micro=True)
-BYTES: Final = BytesNode()

@@ -67,7 +67,8 @@ class _Builder:
 
     def _value(self, event: yaml.Event) -> Any:
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event.anchor)
+            return self._alias(event.anchor or "")
+        assert isinstance(event, (yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent))
         before = self._values
         self._count(1)
         value: Any
@@ -110,7 +111,8 @@ class _Builder:
                 continue
             key = _key_text(self._value(event))
             if key in made:
-                self.repeated.append(f"  line {event.start_mark.line + 1}: key {quote(key)} already set in map")
+                line = event.start_mark.line + 1 if event.start_mark else 0
+                self.repeated.append(f"  line {line}: key {quote(key)} already set in map")
             made[key] = self._value(next(self._events))
         return {**merged, **made} if merged else made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 from tests.api.objects import config_map
 from timonel.testing.server import start_api_server
@@ -46,7 +47,10 @@ async def test_what_was_written_is_there_after_a_restart(tmp_path):
 
 async def test_a_unix_socket_serves_the_same(tmp_path):
     server = await start_api_server(tmp_path, unix_socket=tmp_path / "api.sock")
-    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "api.sock"))
+    context = ssl.create_default_context(cafile=str(server.ca))
+    reader, writer = await asyncio.open_unix_connection(
+        str(tmp_path / "api.sock"), ssl=context, server_hostname="localhost"
+    )
     head = f"GET /version HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\nConnection: close\r\n\r\n"
     writer.write(head.encode())
     answer = await reader.read()

@@ -152,6 +152,16 @@ async def test_a_backup_is_complete_while_writing_goes_on(tmp_path: Path) -> Non
     await store.close()
 
 
+async def test_the_store_and_its_backups_are_for_their_owner_only(tmp_path: Path) -> None:
+    store = await open_sqlite(str(tmp_path / "state.db"), clock=VirtualClock())
+    await store.create("/a", b"1")
+    await store.backup(str(tmp_path / "copy.db"))
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert set(modes) >= {"state.db", "state.db-wal", "copy.db"}
+    assert set(modes.values()) == {0o600}
+    await store.close()
+
+
 async def test_the_file_shrinks_again_when_history_goes(tmp_path: Path) -> None:
     store = await open_sqlite(str(tmp_path / "state.db"), clock=VirtualClock())
     revisions = await asyncio.gather(*(store.create(f"/{n}", b"x" * 2000) for n in range(100)))

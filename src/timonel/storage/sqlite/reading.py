@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 
 from timonel.storage.protocol import Entry, Event, Range
+from timonel.storage.sqlite.schema import make_private
 
 _END = "\U0010ffff"
 _NEWEST = 1 << 62
@@ -73,6 +74,7 @@ def backup(source: apsw.Connection, path: str) -> None:
     partial = f"{path}.partial"
     if os.path.exists(partial):
         os.unlink(partial)
+    make_private(partial)
     target = apsw.Connection(partial)
     try:
         # All pages in one step: one read transaction, so that writers going on do not make it start again.

@@ -42,6 +42,7 @@ def open_connection(path: str) -> apsw.Connection:
     """The connection that writes; creates the file when it is not there. Raises StoreError with what to do."""
     is_new = path == MEMORY or not os.path.exists(path) or os.path.getsize(path) == 0
     try:
+        make_private(path)
         connection = apsw.Connection(path)
         connection.set_busy_timeout(BUSY_MILLISECONDS)
         if not is_new:
@@ -61,7 +62,15 @@ def open_connection(path: str) -> apsw.Connection:
             _check_integrity(connection, path)
     except apsw.Error as exc:
         raise store_error(exc, path) from exc
+    except OSError as exc:
+        raise StoreError(f"cannot write {path}: {exc.strerror}; check the data directory") from exc
     return connection
+
+
+def make_private(path: str) -> None:
+    """Makes the file, if it is not there, readable by its owner only; SQLite gives its log files the same mode."""
+    if path != MEMORY:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def open_reader(path: str) -> apsw.Connection:

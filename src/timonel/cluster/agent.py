@@ -14,7 +14,7 @@ from timonel.client.rest import Client
 from timonel.cluster.process import notify_when
 from timonel.cluster.settings import AgentSettings
 from timonel.kubelet.config import KubeletConfig
-from timonel.kubelet.cri.events import ContainerdEvents
+from timonel.kubelet.cri.events import SocketEvents
 from timonel.kubelet.cri.grpc_runtime import GrpcRuntime
 from timonel.kubelet.kubelet import Kubelet
 from timonel.kubelet.streaming.server import KubeletServer, KubeletServerConfig
@@ -40,7 +40,7 @@ async def run_agent(settings: AgentSettings) -> None:
             client=client,
             informers=informers,
             runtime=runtime,
-            events=ContainerdEvents(endpoint=endpoint),
+            events=SocketEvents(endpoint=endpoint),
             recorder=recorder,
             clock=clock,
         )

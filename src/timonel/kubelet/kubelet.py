@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterator
 
 from timonel.api.clock import Clock
-from timonel.api.objects import Object
-from timonel.api.refs import PODS, SERVICES
+from timonel.api.objects import Object, uid_of
+from timonel.api.refs import NODES, PODS, SERVICES
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
@@ -30,11 +30,13 @@ from timonel.kubelet.pods.services import PodServices
 from timonel.kubelet.pods.spec import field_path
 from timonel.kubelet.pods.statuses import Statuses
 from timonel.kubelet.pods.view import RUNNING
+from timonel.kubelet.pods.worker import Stage
 from timonel.kubelet.pods.workers import PodWorkers
 from timonel.kubelet.probes.actions import Actions
 from timonel.kubelet.probes.manager import Probes
 from timonel.kubelet.volumes.manager import Volumes
 from timonel.kubelet.volumes.tokens import TokenSource
+from timonel.kubelet.volumes.usage import EmptyDirLimits
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Kubelet:
         self._shares = cpu_shares(machine.cores * 1000 - config.reserved_cpu_milli)
         self._pods = informers.of(PODS, field_selector=f"spec.nodeName={config.node_name}")
         self._services = informers.of(SERVICES)
+        self._own_node = informers.of(NODES, field_selector=f"metadata.name={config.node_name}")
         self._objects = ReferencedObjects(client=client, clock=clock)
         self._reader = ViewReader(runtime=runtime)
         self._statuses = Statuses(client=client, clock=clock)
@@ -123,6 +126,20 @@ class Kubelet:
             check_seconds=config.log_check_seconds,
         )
 
+        self._recorder = recorder
+        self._limits = EmptyDirLimits(
+            clock=clock,
+            pods=lambda: [worker.pod for worker in self._workers if worker.stage is Stage.RUNNING],
+            path=lambda pod, volume: self._volumes.paths(uid_of(pod)).volume(volume),
+            evict=self._evict,
+        )
+
+    def _evict(self, pod: Object, message: str) -> None:
+        worker = self._workers.get(uid_of(pod))
+        if worker is not None:
+            self._recorder.event(pod, "Warning", "Evicted", message)
+            worker.fail("Evicted", message)
+
     @property
     def workers(self) -> PodWorkers:
         return self._workers
@@ -153,11 +170,17 @@ class Kubelet:
         await self.node.wait_ready()
 
     async def run(self) -> None:
+        self._own_node.add_handler(
+            on_add=self.node.observe,
+            on_update=lambda _, node: self.node.observe(node),
+            on_delete=lambda _: self.node.observe(None),
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.node.run(), name="node")
                 group.create_task(self._volumes.run(), name="volumes")
                 group.create_task(self._rotation.run(), name="log rotation")
+                group.create_task(self._limits.run(), name="emptyDir limits")
                 await self._work_on_pods()
         finally:
             await self._statuses.close()

@@ -298,3 +298,28 @@ async def test_grace_is_kept_and_can_be_shortened(node: Node) -> None:
 
         node.client.change(PODS, "web", "default", shorten)
         await node.until(lambda: node.get("web") is None, seconds=5)
+
+
+async def test_an_empty_dir_that_outgrows_its_limit_ends_the_pod(node: Node) -> None:
+    async with node.running():
+        volume = {"name": "e", "emptyDir": {"sizeLimit": "8Ki"}}
+        await node.client.create(PODS, pod(C, volumes=[volume]))
+        await node.until(lambda: node.is_ready("web"))
+        uid = node.get("web")["metadata"]["uid"]  # type: ignore[index]
+        (node.folder / "kubelet/pods" / uid / "volumes/kubernetes.io~empty-dir/e/big").write_bytes(b"x" * 100_000)
+        await node.until(lambda: node.status("web").get("phase") == "Failed", seconds=60)
+    assert node.status("web")["reason"] == "Evicted"
+    assert node.status("web")["message"] == 'Usage of EmptyDir volume "e" exceeds the limit "8Ki". '
+
+
+async def test_a_large_log_is_rotated(node: Node) -> None:
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+        await node.until(lambda: node.is_ready("web"))
+        log = node.folder / "logs" / os.listdir(node.folder / "logs")[0] / "c/0.log"
+        for expected in range(1, 4):
+            log.write_bytes(b"x" * (10 * 1024 * 1024 + 1))
+            await node.until(lambda: node.runtime.calls["reopen_container_log"] == expected, seconds=15)  # noqa: B023
+        names = sorted(os.listdir(log.parent))
+    assert len(names) == 3
+    assert [name.endswith(".gz") for name in names] == [True, True, False]

@@ -1,5 +1,5 @@
-"""Event streams of the runtime: CRI's GetContainerEvents where it exists (containerd 1.7 and later), else containerd's
-own stream. Both only say which container changed; what it is now is always asked for.
+"""Event streams of the runtime: containerd's own, which every version has, else CRI's GetContainerEvents, which other
+runtimes have. Both only say which container changed; what it is now is always asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import grpc.aio
 from timonel.kubelet.cri import containerd_events_pb2 as containerd
 from timonel.kubelet.cri import runtime_pb2 as cri
 from timonel.kubelet.cri.grpc_runtime import failure_from, open_channel
-from timonel.kubelet.cri.runtime import RuntimeEvent
+from timonel.kubelet.cri.runtime import RuntimeEvent, RuntimeEvents, RuntimeFailure
 
 _SUBSCRIBE = "/containerd.services.events.v1.Events/Subscribe"
 # CRI containers live in containerd's namespace k8s.io. Filters of one stream are alternatives.
@@ -72,3 +72,19 @@ class ContainerdEvents:
                     yield RuntimeEvent(task.container_id, "exit" if envelope.topic == "/tasks/exit" else "oom")
             except grpc.aio.AioRpcError as exc:
                 raise failure_from(exc) from exc
+
+
+class SocketEvents:
+    """Implements `RuntimeEvents` by whichever stream the runtime behind the socket has."""
+
+    def __init__(self, *, endpoint: str) -> None:
+        self._streams: list[RuntimeEvents] = [ContainerdEvents(endpoint=endpoint), CriEvents(endpoint=endpoint)]
+
+    async def subscribe(self) -> AsyncIterator[RuntimeEvent | None]:
+        try:
+            async for event in self._streams[0].subscribe():
+                yield event
+        except RuntimeFailure as failure:
+            if failure.code == "Unimplemented":
+                self._streams.reverse()
+            raise

@@ -10,7 +10,7 @@ from typing import Any
 
 from timonel.api.clock import Clock, format_micro_time
 from timonel.api.errors import AlreadyExists, ApiError, NotFound
-from timonel.api.objects import Object, copy_object, find_by, uid_of
+from timonel.api.objects import Object, copy_object, find_by, resource_version_of, uid_of
 from timonel.api.refs import LEASES, NODES
 from timonel.client.backoff import Backoff
 from timonel.client.events import EventRecorder
@@ -82,6 +82,19 @@ class NodeReporter:
 
     def poke(self) -> None:
         """Something changed: look now."""
+        self._wake.set()
+
+    def observe(self, node: Object | None) -> None:
+        """The API's Node as a watch tells it; None: deleted. What others wrote into the status is corrected at once:
+
+        a node that was silent for a while is called Unknown by the control plane, and nothing here has changed since.
+        """
+        if node is None:
+            self._node = None
+        elif self._node is None or _is_newer(node, self._node):
+            self._node = node
+        else:
+            return
         self._wake.set()
 
     async def wait_looked(self) -> None:
@@ -271,6 +284,10 @@ class NodeReporter:
             "leaseDurationSeconds": self._config.lease_seconds,
             "renewTime": format_micro_time(self._clock.now()),
         }
+
+
+def _is_newer(node: Object, known: Object) -> bool:
+    return int(resource_version_of(node) or 0) > int(resource_version_of(known) or 0)
 
 
 def _patch(status: Object, previous: Object) -> Object:

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.kubelet.node import Node
 from tests.unit.kubelet.pods import container, pod, sidecar
 from timonel.api.errors import ServiceUnavailable
-from timonel.api.objects import Object
+from timonel.api.objects import Object, copy_object, find_by
 from timonel.api.refs import CONFIGMAPS, NODES, PODS
 from timonel.kubelet.cri import runtime_pb2 as cri
 from timonel.kubelet.cri.runtime import RuntimeFailure, RuntimeUnavailable
@@ -50,6 +50,29 @@ async def test_the_node_registers_and_becomes_ready(node: Node) -> None:
     assert status["nodeInfo"]["containerRuntimeVersion"] == "fake://0.0.0"
     assert {"type": "InternalIP", "address": "192.0.2.1"} in status["addresses"]
     assert status["daemonEndpoints"] == {"kubeletEndpoint": {"Port": 10250}}
+
+
+async def test_a_node_called_unknown_while_silent_says_at_once_that_it_is_not(node: Node) -> None:
+    async with node.running():
+        await node.until(lambda: node_condition(node, "Ready") == "True")
+        known = copy_object(node.client.objects(NODES)[0])
+        for condition in known["status"]["conditions"]:
+            condition["status"] = "Unknown"
+        await node.client.update(NODES, known, subresource="status")
+        await node.until(lambda: node_condition(node, "Ready") == "True")
+
+
+async def test_a_deleted_node_registers_again(node: Node) -> None:
+    async with node.running():
+        await node.until(lambda: node_condition(node, "Ready") == "True")
+        await node.client.delete(NODES, "n1")
+        await node.until(lambda: node_condition(node, "Ready") == "True")
+
+
+def node_condition(node: Node, type: str) -> str:
+    found = node.client.objects(NODES)
+    conditions = (found[0].get("status") or {}).get("conditions") if found else ()
+    return str((find_by(conditions, "type", type) or {}).get("status"))
 
 
 async def test_a_pod_runs_and_is_removed_without_trace(node: Node) -> None:

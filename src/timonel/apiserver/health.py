@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from timonel.apiserver.server import ApiServer
 
 Check = Callable[[], str]
 """Returns "" when all is well, else why not."""
@@ -51,3 +55,28 @@ class Health:
             lines.append(f"{parts[0]} check passed")
             return 200, "\n".join(lines) + "\n"
         return 200, "ok"
+
+
+def server_checks(server: ApiServer) -> dict[str, dict[str, Check]]:
+    """The checks of one API server; names are upstream's, where people and monitoring know them.
+
+    The store counts as "etcd" whichever it is.
+    """
+
+    def ping() -> str:
+        return ""
+
+    def storage() -> str:
+        behind = [prefix for prefix, cache in server.registry.caches if not cache.is_synced]
+        return f"not read yet: {', '.join(behind)}" if behind else ""
+
+    def shutdown() -> str:
+        return "process is shutting down" if server.is_stopping else ""
+
+    def started() -> str:
+        return "" if server.is_serving else "not started"
+
+    live = {"ping": ping, "log": ping, "etcd": storage, "poststarthook/start-apiserver": started}
+    ready = {"ping": ping, "log": ping, "etcd": storage, "etcd-readiness": storage,
+             "informer-sync": storage, "poststarthook/start-apiserver": started, "shutdown": shutdown}  # fmt: skip
+    return {"livez": live, "readyz": ready, "healthz": live}

@@ -17,6 +17,7 @@ from timonel.api.refs import BINDINGS, PODS, ResourceRef
 from timonel.apiserver.admission.chain import AdmissionRequest
 from timonel.apiserver.registry.bodies import decode_object
 from timonel.apiserver.registry.calls import Call
+from timonel.apiserver.registry.deleting import delete_object
 from timonel.apiserver.registry.deletion import check_options
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.responses import success_status
@@ -117,7 +118,7 @@ async def evict_pod(context: RequestContext) -> web.StreamResponse:
     if options.get("dryRun"):
         call.dry_run = True
     await _admit(context, call, "CREATE", eviction)
-    await registry.delete(context.namespace, context.name, options, call)
+    await delete_object(registry, context.namespace, context.name, options, call)
     status = success_status({})
     del status["details"]
     return answer_content(context, status | {"code": 201}, status=201)

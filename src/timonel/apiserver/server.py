@@ -9,11 +9,8 @@ Everything that fails becomes a Status. Which resources, verbs and subresources 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import os
-import socket
-import ssl
 import time
 import uuid
 from collections.abc import Callable
@@ -36,13 +33,14 @@ from timonel.apiserver.bootstrap.reconcile import reconcile_bootstrap
 from timonel.apiserver.config import ApiServerConfig
 from timonel.apiserver.connections import Listener, cancel_when_lost
 from timonel.apiserver.discovery import Discovery
-from timonel.apiserver.health import Health
+from timonel.apiserver.health import Health, server_checks
+from timonel.apiserver.listening import listen, own_address, remove_socket
 from timonel.apiserver.metrics import Metrics
 from timonel.apiserver.negotiation import Answer, negotiate
 from timonel.apiserver.openapi.documents import OpenApi
 from timonel.apiserver.paths import answer_path
 from timonel.apiserver.registry.registry import Registry
-from timonel.apiserver.registry.resource_registry import Allocation
+from timonel.apiserver.registry.written import Allocation
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.responses import error_reply, text_reply, warning_headers
 from timonel.apiserver.routing import Route, parse_route
@@ -95,12 +93,13 @@ class ApiServer:
         self.discovery = Discovery(table)
         self.openapi = OpenApi(table)
         self.metrics = Metrics(self)
-        self.health = Health(self._checks())
+        self.health = Health(server_checks(self))
         self.watches: set[WatchStream] = set()
         self.is_stopping = False
-        self._serving = False
+        self.is_serving = False
         self._ready = asyncio.Event()
-        self._addresses: list[tuple[str, int]] = []
+        self.port = 0
+        """The one really bound, once it is."""
         self.in_flight = 0
         self._request_done = asyncio.Event()
 
@@ -111,20 +110,7 @@ class ApiServer:
         await self.registry.start()
         await reconcile_bootstrap(self.registry, **published_authorities(self.config.security))
         listener = Listener(self.handle)
-        loop = asyncio.get_running_loop()
-        servers = [
-            await loop.create_server(
-                listener, self.config.bind_address, self.config.port, ssl=self._tls(), backlog=1024, reuse_address=True
-            )
-        ]
-        self._addresses = [sock.getsockname()[:2] for sock in servers[0].sockets]
-        path = self.config.unix_socket
-        if path is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-            # With TLS as well: the client's certificate says who it is.
-            servers.append(await loop.create_unix_server(listener, str(path), backlog=1024, ssl=self._tls()))
-            os.chmod(path, 0o600)
+        servers, self.port = await listen(listener, self.config)
         system = SystemObjects(
             registry=self.registry,
             clock=self.clock,
@@ -132,10 +118,10 @@ class ApiServer:
             endpoint=lambda: (self.config.advertise_address or own_address(self.config.bind_address), self.port),
         )
         await system.reconcile()
-        log.info("server is listening address=%s port=%d", *self._addresses[0])
+        log.info("server is listening address=%s port=%d", self.config.bind_address, self.port)
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._serving = True
+                self.is_serving = True
                 tasks.create_task(self._send_bookmarks(), name="apiserver-bookmarks")
                 tasks.create_task(self.security.audit.run(), name="apiserver-audit")
                 tasks.create_task(system.run(), name="apiserver-own-objects")
@@ -154,18 +140,13 @@ class ApiServer:
         await self._ready.wait()
 
     @property
-    def port(self) -> int:
-        """The one really bound; 0 before `wait_ready`."""
-        return self._addresses[0][1] if self._addresses else 0
-
-    @property
     def public_address(self) -> str:
         """Host and port that clients are told: `advertise_address`, or this host's own."""
         return f"{self.config.advertise_address or own_address(self.config.bind_address)}:{self.port}"
 
     async def _stop(self, listener: Listener, servers: list[asyncio.Server]) -> None:
         self.is_stopping = True
-        self._serving = False
+        self.is_serving = False
         for server in servers:
             server.close()
         self.registry.close()  # ends every watch after what is queued
@@ -174,9 +155,7 @@ class ApiServer:
                 await self._idle()
         await listener.shutdown(1.0)
         await self.security.audit.flush()
-        if self.config.unix_socket is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(self.config.unix_socket)
+        remove_socket(self.config)
         log.info("server stopped unfinished=%d", self.in_flight)
 
     async def _idle(self) -> None:
@@ -191,38 +170,6 @@ class ApiServer:
             for stream in list(self.watches):
                 with suppress(ConnectionError):
                     stream.bookmark()
-
-    def _tls(self) -> ssl.SSLContext | None:
-        config = self.config
-        if config.cert_file is None or config.key_file is None:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(config.cert_file, config.key_file)
-        context.set_alpn_protocols(["http/1.1"])
-        if config.client_ca_file is not None:
-            context.load_verify_locations(config.client_ca_file)
-            context.verify_mode = ssl.CERT_OPTIONAL
-        return context
-
-    def _checks(self) -> dict[str, dict[str, Callable[[], str]]]:
-        def ping() -> str:
-            return ""
-
-        def storage() -> str:
-            behind = [prefix for prefix, cache in self.registry.caches if not cache.is_synced]
-            return f"not read yet: {', '.join(behind)}" if behind else ""
-
-        def shutdown() -> str:
-            return "process is shutting down" if self.is_stopping else ""
-
-        def started() -> str:
-            return "" if self._serving else "not started"
-
-        live = {"ping": ping, "log": ping, "etcd": storage, "poststarthook/start-apiserver": started}
-        ready = {"ping": ping, "log": ping, "etcd": storage, "etcd-readiness": storage,
-                 "informer-sync": storage, "poststarthook/start-apiserver": started, "shutdown": shutdown}  # fmt: skip
-        return {"livez": live, "readyz": ready, "healthz": live}
 
     # One request
 
@@ -328,20 +275,6 @@ class ApiServer:
             return await handler(context)
         finally:
             cancel_when_lost(request, on=False)
-
-
-def own_address(bind_address: str) -> str:
-    """The address others reach this host at: what is bound, or for a wildcard or loopback that of the default route."""
-    bound = ipaddress.ip_address(bind_address)
-    if not bound.is_unspecified and not bound.is_loopback:
-        return bind_address
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # TEST-NET-1; connecting a datagram socket sends nothing
-        except OSError:
-            return "127.0.0.1"
-        address: str = probe.getsockname()[0]
-        return address
 
 
 def _attributes(route: Route, user: UserInfo) -> Attributes:

@@ -16,6 +16,8 @@ from timonel.api.objects import Object
 from timonel.apiserver.negotiation import JSON, is_pretty
 from timonel.apiserver.registry.bodies import decode_object, decode_options, parse_validation
 from timonel.apiserver.registry.calls import Call
+from timonel.apiserver.registry.deleting import delete_object as delete_one
+from timonel.apiserver.registry.deleting import delete_objects
 from timonel.apiserver.registry.deletion import check_options
 from timonel.apiserver.registry.listing import ListOptions, Page, list_page
 from timonel.apiserver.registry.patching import (
@@ -27,8 +29,9 @@ from timonel.apiserver.registry.patching import (
     patch_transform,
     patch_type,
 )
-from timonel.apiserver.registry.resource_registry import ResourceRegistry, Written
+from timonel.apiserver.registry.resource_registry import ResourceRegistry
 from timonel.apiserver.registry.selection import select
+from timonel.apiserver.registry.written import Written
 from timonel.apiserver.requests import Handler, RequestContext
 from timonel.apiserver.responses import Reply, compress, render, success_status, warning_headers
 from timonel.apiserver.tables import column_definitions, include_option, partial_metadata, row, table
@@ -140,7 +143,7 @@ async def delete_object(context: RequestContext) -> web.StreamResponse:
     registry, route = registry_of(context), context.route
     options = await read_delete_options(context)
     call = call_of(context, "DeleteOptions", options)
-    written = await registry.delete(route.namespace, route.name, options, call)
+    written = await delete_one(registry, route.namespace, route.name, options, call)
     if written.deleted and not registry.returns_deleted:
         ref = registry.ref
         details: Object = {"name": route.name, "kind": ref.plural, "uid": written.obj["metadata"].get("uid", "")}
@@ -158,7 +161,7 @@ async def delete_collection(context: RequestContext) -> web.StreamResponse:
     call = call_of(context, "DeleteOptions", options)
     selection = select(registry.resource, route.namespace, route.text("labelSelector"), route.text("fieldSelector"))
     page = await list_page(registry, selection, ListOptions(route.integer("limit") or 0, route.text("continue")))
-    deleted = await registry.delete_all(page.items, options, call)
+    deleted = await delete_objects(registry, page.items, options, call)
     ref = registry.ref
     head = _LIST_HEAD % (f"{ref.kind}List".encode(), ref.api_version.encode(), orjson.dumps(_list_metadata(page)))
     body = b"".join((head, b",".join(deleted), b"]}\n"))

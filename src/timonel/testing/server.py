@@ -73,7 +73,7 @@ class RunningServer:
     async def watch(self, path: str, count: int, *, accept: str = "application/json") -> list[Any]:
         """The first `count` events of a watch; `path` includes its query. Fails after ten seconds."""
         headers = {"Authorization": f"Bearer {self.token}", "Accept": accept}
-        events = []
+        events: list[Any] = []
         async with asyncio.timeout(10), self.http.get(self.url + path, headers=headers) as response:
             if response.status != 200:
                 raise AssertionError(f"{response.status}: {await response.text()}")

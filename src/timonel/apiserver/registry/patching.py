@@ -21,7 +21,8 @@ from timonel.api.patch.merge import apply_merge_patch
 from timonel.api.patch.strategic import apply_strategic_patch
 from timonel.api.refs import ResourceRef
 from timonel.apiserver.registry.bodies import check_kind, check_patched, go_map
-from timonel.apiserver.registry.resource_registry import ResourceRegistry, Transform
+from timonel.apiserver.registry.resource_registry import ResourceRegistry
+from timonel.apiserver.registry.written import Transform
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"

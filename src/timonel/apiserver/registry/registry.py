@@ -13,7 +13,9 @@ from timonel.api.resource import Resource, ResourceTable
 from timonel.apiserver.admission.chain import Admission
 from timonel.apiserver.registry.calls import own_call
 from timonel.apiserver.registry.conversion import CONVERSIONS
-from timonel.apiserver.registry.resource_registry import Allocation, ResourceRegistry, Transform, Written
+from timonel.apiserver.registry.deleting import delete_object
+from timonel.apiserver.registry.resource_registry import ResourceRegistry
+from timonel.apiserver.registry.written import Allocation, Transform, Written
 from timonel.storage.cache import WatchCache
 from timonel.storage.cached_object import CachedObject
 from timonel.storage.codec import Codec
@@ -113,7 +115,9 @@ class Registry:
 
     async def delete(self, ref: ResourceRef, namespace: str, name: str) -> Written:
         registry = self._registries[ref]
-        return await registry.delete(namespace, name, {}, own_call(registry.resource, "delete", namespace, name))
+        return await delete_object(
+            registry, namespace, name, {}, own_call(registry.resource, "delete", namespace, name)
+        )
 
 
 @dataclass(frozen=True, slots=True)

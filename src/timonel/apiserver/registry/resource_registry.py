@@ -7,12 +7,10 @@ race is made again on the newer state, unless the client said which state it mea
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -22,7 +20,6 @@ from timonel.api.errors import (
     ApiError,
     BadRequest,
     FieldError,
-    NotFound,
     already_exists,
     conflict,
     invalid,
@@ -36,11 +33,7 @@ from timonel.api.resource import Resource
 from timonel.apiserver.admission.chain import Admission, AdmissionRequest
 from timonel.apiserver.registry.calls import Call
 from timonel.apiserver.registry.conversion import Conversion
-from timonel.apiserver.registry.deletion import (
-    check_preconditions,
-    is_released,
-    plan_deletion,
-)
+from timonel.apiserver.registry.deletion import is_released
 from timonel.apiserver.registry.metadata import (
     dedupe_owners,
     fill_created,
@@ -52,6 +45,7 @@ from timonel.apiserver.registry.metadata import (
     validate_metadata,
     validate_metadata_update,
 )
+from timonel.apiserver.registry.written import Allocation, Transform, Written
 from timonel.storage.cached_object import CachedObject
 from timonel.storage.codec import encode, splice
 from timonel.storage.protocol import KeyExists, RevisionMismatch
@@ -63,43 +57,10 @@ log = logging.getLogger(__name__)
 
 _GENERATE_TRIES = 8
 _RACE_TRIES = 100
-_DELETE_WORKERS = 16
 _NOT_IN_SPEC = ("metadata", "status", "kind", "apiVersion")
 
 _OWN_RULES = ("binding", "finalize")
 """Subresources whose handler alone knows what may change: a Pod's spec is immutable but to its binding."""
-
-Transform = Callable[[Object], Object]
-"""Gets the live object, shared and read-only, and returns the wanted one, private."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The state after a write. `value` are wire bytes; `deleted`: the object is gone, this was its last state."""
-
-    value: bytes
-    created: bool = False
-    deleted: bool = False
-
-    @property
-    def obj(self) -> Object:
-        """Decoded anew, private."""
-        decoded: Object = orjson.loads(self.value)
-        return decoded
-
-
-class Reservation(Protocol):
-    """What a write holds outside the object, such as an IP address, until it is known whether it happened."""
-
-    def end(self) -> None:
-        """The write is over: what it stored counts by itself now, what it did not is free again."""
-        ...
-
-
-class Allocation(Protocol):
-    """Fills fields that must be unique in the cluster. `new` may be changed; raises an ApiError."""
-
-    def reserve(self, new: Object, old: Object | None) -> Reservation: ...
 
 
 class ResourceRegistry:
@@ -123,9 +84,9 @@ class ResourceRegistry:
         self.cache = cache
         self.conversion = conversion
         self._strategy = resource.strategy
-        self._clock = clock
+        self.clock = clock
         self.admission = admission
-        self._ttl_seconds = ttl_seconds
+        self.ttl_seconds = ttl_seconds
         self._allocation = allocation
         self.returns_deleted = returns_deleted
         """A delete answers with the object, not with a Status."""
@@ -160,7 +121,7 @@ class ResourceRegistry:
         metadata.pop("resourceVersion", None)
         if name and metadata.setdefault("name", name) != name:
             raise BadRequest(f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
-        now = self._clock.now()
+        now = self.clock.now()
         dedupe_owners(metadata, call.warnings)
         fill_created(metadata, now, tracks_generation=self._strategy.tracks_generation)
         if self.resource.has_status and not self._strategy.status_on_create:
@@ -207,9 +168,9 @@ class ResourceRegistry:
             raise already_exists(self.ref, metadata["name"])
         plain = encode(obj)
         if dry_run:
-            return Written(self._serve(plain), created=True)
+            return Written(self.as_served(plain), created=True)
         try:
-            cached = await self.cache.create(key, plain, ttl_seconds=self._ttl_seconds)
+            cached = await self.cache.create(key, plain, ttl_seconds=self.ttl_seconds)
         except KeyExists as exc:
             raise already_exists(self.ref, metadata["name"]) from exc
         return Written(self.wire(cached), created=True)
@@ -273,7 +234,7 @@ class ResourceRegistry:
             )
         pinned = self._check_revision(live, metadata) and not patching
         self._check_uid(live, metadata)
-        now = self._clock.now()
+        now = self.clock.now()
         dedupe_owners(metadata, call.warnings)
         self._strategy.default(new)
         if subresource == "status":
@@ -336,15 +297,15 @@ class ResourceRegistry:
         metadata["resourceVersion"] = str(live.revision)
         if is_released(new):
             if call.dry_run:
-                return Written(self._serve(splice(encode(new), live.revision)), deleted=True)
-            return await self._remove(live, new, pinned=pinned)
+                return Written(self.as_served(splice(encode(new), live.revision)), deleted=True)
+            return await self.remove(live, new, pinned=pinned)
         if new == live.obj:
             return Written(self.wire(live))  # nothing changes: no write, no event, the same resourceVersion
         plain = encode(new)
         if call.dry_run:
-            return Written(self._serve(splice(plain, live.revision)))
+            return Written(self.as_served(splice(plain, live.revision)))
         try:
-            cached = await self.cache.update(live.key, plain, live.revision, ttl_seconds=self._ttl_seconds)
+            cached = await self.cache.update(live.key, plain, live.revision, ttl_seconds=self.ttl_seconds)
         except RevisionMismatch as exc:
             if exc.current is None:
                 raise not_found(self.ref, live.name) from exc
@@ -382,88 +343,20 @@ class ResourceRegistry:
                 f"Precondition failed: UID in precondition: {uid}, UID in object meta: {present}",
             )
 
-    # Delete
+    # Delete: what is kept and what goes is decided in `deleting`
 
-    async def delete(self, namespace: str, name: str, options: Object, call: Call) -> Written:
-        """`options` is a checked DeleteOptions. `deleted` of the result says whether the object is gone."""
-        key = self.resource.storage_key(namespace, name)
-        admitted: CachedObject | None = None
-        for _ in range(_RACE_TRIES):
-            live = self.cache.get(key)
-            if live is None:
-                raise not_found(self.ref, name)
-            check_preconditions(live.obj, self.ref, options)
-            if admitted is None:
-                await self._admit_delete(live, call)
-                admitted = live
-            copy = orjson.loads(live.value)
-            plan = plan_deletion(copy, self.resource, options, self._clock.now())
-            try:
-                return await self._apply_deletion(live, plan.marked, remove=plan.remove, dry_run=call.dry_run)
-            except RevisionMismatch as exc:
-                if exc.current is None:
-                    raise not_found(self.ref, name) from exc
-        raise conflict(self.ref, name)
-
-    async def delete_all(self, objects: Sequence[CachedObject], options: Object, call: Call) -> list[bytes]:
-        """Deletes those of `objects` that are still there; what was deleted, as wire bytes. The first error is raised.
-
-        Deleting many at once lets their commits share transactions.
-        """
-        limit = asyncio.Semaphore(_DELETE_WORKERS)
-
-        async def one(cached: CachedObject) -> bytes | None:
-            attributes = replace(call.attributes, name=cached.name, namespace=cached.namespace)
-            async with limit:
-                try:
-                    written = await self.delete(
-                        cached.namespace, cached.name, options, replace(call, attributes=attributes)
-                    )
-                except NotFound:
-                    return None
-            return written.value
-
-        results = await asyncio.gather(*map(one, objects), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return [result for result in results if isinstance(result, bytes)]
-
-    async def _admit_delete(self, live: CachedObject, call: Call) -> None:
-        request = AdmissionRequest(
-            call.attributes, self.resource, "DELETE", None, live.obj, call.options, call.dry_run, call.warnings,
-            audit=call.audit,
-        )  # fmt: skip
-        await self.admission.mutate(request)
-        await self.admission.validate(request)
-
-    async def _apply_deletion(
-        self, live: CachedObject, marked: Object | None, *, remove: bool, dry_run: bool
-    ) -> Written:
-        last = marked if marked is not None else live.obj
-        if remove:
-            if dry_run:
-                return Written(self._serve(live.value), deleted=True)
-            return await self._remove(live, last, pinned=False)
-        if marked is None:
-            return Written(self.wire(live))
-        if dry_run:
-            return Written(self._serve(splice(encode(marked), live.revision)))
-        cached = await self.cache.update(live.key, encode(marked), live.revision, ttl_seconds=self._ttl_seconds)
-        return Written(self.wire(cached))
-
-    async def _remove(self, live: CachedObject, last: Object, *, pinned: bool) -> Written:
+    async def remove(self, live: CachedObject, last: Object, *, pinned: bool) -> Written:
         try:
             revision = await self.cache.delete(live.key, live.revision)
         except RevisionMismatch as exc:
             if pinned and exc.current is not None:
                 raise conflict(self.ref, live.name) from exc
             raise
-        return Written(self._serve(splice(encode(last), revision)), deleted=True)
+        return Written(self.as_served(splice(encode(last), revision)), deleted=True)
 
     # Answers
 
-    def _serve(self, wire: bytes) -> bytes:
+    def as_served(self, wire: bytes) -> bytes:
         return wire if self.conversion is None else orjson.dumps(self.conversion.to_served(orjson.loads(wire)))
 
 

@@ -5,6 +5,8 @@ A failure a person can mend is one line on standard error and exit code 1; wrong
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -102,9 +104,17 @@ def _next_steps(layout: Layout, result: object) -> str:
         "Try:",
         f"  {kubectl} get nodes -o wide",
         f"  {kubectl} apply -f examples/web/",
-        f"  timonel status{f' --name {layout.name}' if layout.name else ''}",
+        f"  {_own_command()} status{f' --name {layout.name}' if layout.name else ''}",
     ]
     return "\n".join(lines)
+
+
+def _own_command() -> str:
+    """What to type to get here again: "timonel" when the shell finds it, else its path, short from where we are."""
+    if shutil.which("timonel"):
+        return "timonel"
+    program = Path(sys.argv[0])
+    return os.path.relpath(program) if program.is_relative_to(Path.cwd()) else str(program)
 
 
 @app.command()

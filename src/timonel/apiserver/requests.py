@@ -103,6 +103,8 @@ async def read_body(request: web.BaseRequest, limit: int, timeout_seconds: float
     length = request.headers.get("Content-Length")
     if length is not None and length.isdigit() and int(length) > limit:
         raise _too_large(limit)
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     content = request.content
     try:
         if content.is_eof() and content.total_bytes <= limit:

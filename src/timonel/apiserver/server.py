@@ -256,8 +256,10 @@ class ApiServer:
             request, self, route, attributes.user, attributes, resource, subresource, answer, audit_id, warnings,
             trail.annotations,
         )  # fmt: skip
-        if ref.namespaced is False:
+        if not ref.namespaced:
             route.namespace = ""
+        if resource.deprecation:
+            warnings.append(resource.deprecation)
         if subresource is not None and subresource.name not in _REGISTRY_SUBRESOURCES:
             handler = HANDLERS.get((ref.group, ref.plural, subresource.name)) or HANDLERS.get(
                 ("*", "*", subresource.name)

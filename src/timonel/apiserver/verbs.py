@@ -11,8 +11,11 @@ from collections.abc import Sequence
 import orjson
 from aiohttp import web
 
-from timonel.api.errors import BadRequest, MethodNotAllowed
+from timonel.api.errors import BadRequest, FieldError, MethodNotAllowed, invalid
+from timonel.api.field_errors import Path, not_supported, too_long
+from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.objects import Object
+from timonel.api.refs import ResourceRef
 from timonel.apiserver.negotiation import JSON, is_pretty
 from timonel.apiserver.registry.bodies import decode_object, decode_options, parse_validation
 from timonel.apiserver.registry.calls import Call
@@ -37,6 +40,7 @@ from timonel.apiserver.responses import Reply, compress, render, success_status,
 from timonel.apiserver.tables import column_definitions, include_option, partial_metadata, row, table
 from timonel.apiserver.watch import serve_watch
 
+_MAX_MANAGER_BYTES = 128
 _DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 _LIST_HEAD = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":['
 
@@ -188,14 +192,19 @@ def registry_of(context: RequestContext) -> ResourceRegistry:
 
 
 def call_of(context: RequestContext, options_kind: str, options: Object | None = None) -> Call:
-    """The options of a write. Raises Invalid for fieldValidation and BadRequest for dryRun that are none."""
+    """The options of a write. Raises Invalid."""
     route = context.route
     dry_run = route.query.get("dryRun") or (options or {}).get("dryRun") or []
-    if dry_run and dry_run != ["All"]:
-        raise BadRequest(f'dryRun: Unsupported value: {orjson.dumps(dry_run).decode()}: supported values: "All"')
     manager = route.text("fieldManager")
-    if len(manager) > 128:
-        raise BadRequest("fieldManager: Too long: may not be more than 128 bytes")
+    found: list[FieldError] = []
+    if dry_run and dry_run != ["All"]:
+        found.append(not_supported(Path("dryRun"), dry_run, ("All",)))
+    if len(manager.encode()) > _MAX_MANAGER_BYTES:
+        found.append(too_long(Path("fieldManager"), _MAX_MANAGER_BYTES))
+    if not manager.isprintable():
+        found.append(invalid_field(Path("fieldManager"), manager, "should only contain printable characters"))
+    if found:
+        raise invalid(ResourceRef("meta.k8s.io", "", options_kind.lower(), options_kind), "", found)
     given: Object = dict(options or {})
     given.update({"kind": options_kind, "apiVersion": "meta.k8s.io/v1"})
     if dry_run:

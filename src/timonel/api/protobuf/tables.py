@@ -89,7 +89,7 @@ def find_message(api_version: str, kind: str) -> Message | None:
 
 @cache
 def message_of(definition: str) -> Message:
-    """The message of a definition, with those of all it contains. Raises UnknownDefinition. A Pod's take some 20 ms, once."""
+    """The message of a definition, with those of all it contains; a Pod's take 20 ms. Raises UnknownDefinition."""
     package, _, name = definition.rpartition(".")
     if name not in read_table(package):
         raise UnknownDefinition(definition)

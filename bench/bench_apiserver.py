@@ -38,7 +38,9 @@ BUDGETS = {
 async def serve(directory: Path) -> None:
     from timonel.testing.server import start_api_server
 
-    server = await start_api_server(directory, store_path=str(directory / "store.db"))
+    server = await start_api_server(
+        directory, store_path=str(directory / "store.db"), audit_log=directory / "audit.log"
+    )
     print(orjson.dumps({"port": server.api.port, "ca": str(server.ca), "token": server.token}).decode(), flush=True)
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, sys.stdin.read)  # until the parent closes our input
@@ -179,23 +181,24 @@ async def measure(load: Load, name: str, seconds: float) -> float:
 async def watch_rate(load: Load, seconds: float, watchers: int = 200) -> float:
     received = 0
 
+    # One writing client with several requests on their way, so that commits share an fsync.
     async def follow(connection: Connection) -> None:
         nonlocal received
         connection.writer.write(load.request("GET", "/api/v1/namespaces/pods/pods?watch=true&resourceVersion=0"))
         while chunk := await connection.reader.read(1 << 20):
             received += chunk.count(b'{"type":"MODIFIED"')
 
+    def change(number: int) -> bytes:
+        labels = {"metadata": {"labels": {"watched": str(number)}}}
+        path = f"/api/v1/namespaces/pods/pods/pod-{number % 500:03}"
+        return load.request("PATCH", path, labels, "application/merge-patch+json")
+
     opened = [await load.connect() for _ in range(watchers)]
     tasks = [asyncio.create_task(follow(connection)) for connection in opened]
     await asyncio.sleep(2)
-    writer = await load.connect()
-    received, started, number = 0, time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        change = {"metadata": {"labels": {"watched": str(number)}}}
-        await writer.send(
-            load.request("PATCH", "/api/v1/namespaces/pods/pods/pod-001", change, "application/merge-patch+json")
-        )
-        number += 1
+    received = 0
+    started = time.perf_counter()
+    await load.rate(change, seconds, connections=4)
     elapsed = time.perf_counter() - started
     total = received
     for task in tasks:

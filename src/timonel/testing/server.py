@@ -91,14 +91,21 @@ class RunningServer:
 
 
 async def start_api_server(
-    directory: Path, *, clock: Clock | None = None, store_path: str = ":memory:", **settings: Any
+    directory: Path,
+    *,
+    clock: Clock | None = None,
+    store_path: str = ":memory:",
+    audit_log: Path | None = None,
+    **settings: Any,
 ) -> RunningServer:
     """Starts one on a free port of 127.0.0.1. `settings` are fields of ApiServerConfig."""
     clock = clock or SystemClock()
     pki = ensure_pki(directory / "pki", service_address="10.96.0.1")
     tokens = directory / "tokens.csv"
     tokens.write_text(_TOKENS)
-    security = SecurityConfig(service_account_key_file=pki.service_account_key, token_file=tokens)
+    security = SecurityConfig(
+        service_account_key_file=pki.service_account_key, token_file=tokens, audit_log_file=audit_log
+    )
     config = ApiServerConfig(**{
         "bind_address": "127.0.0.1",
         "port": 0,

@@ -12,7 +12,8 @@ FIELDS = {
     "Any": [("yaml", 2, STRING, "")],
     "NamedAny": [("name", 1, STRING, ""), ("value", 2, MESSAGE, "Any")],
     "Schema": [
-        ("ref", 1, STRING, ""), ("format", 2, STRING, ""), ("description", 4, STRING, ""), ("required", 19, STRING, "*"),
+        ("ref", 1, STRING, ""), ("format", 2, STRING, ""), ("description", 4, STRING, ""),
+        ("required", 19, STRING, "*"),
         ("type", 22, MESSAGE, "Strings"), ("items", 23, MESSAGE, "Schemas"), ("properties", 25, MESSAGE, "Properties"),
         ("vendor_extension", 31, MESSAGE, "*NamedAny"),
     ],

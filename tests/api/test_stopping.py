@@ -59,3 +59,25 @@ async def test_a_unix_socket_serves_the_same(tmp_path):
     await writer.wait_closed()
     await server.stop()
     assert not (tmp_path / "api.sock").exists()
+
+
+async def test_a_watcher_that_does_not_read_is_cut_off(tmp_path):
+    """It would otherwise hold every event it is owed in the server's memory."""
+    server = await start_api_server(tmp_path, watch_buffer_bytes=256 * 1024)
+    context = ssl.create_default_context(cafile=str(server.ca))
+    path = "/api/v1/namespaces/default/configmaps"
+    _, writer = await asyncio.open_connection("127.0.0.1", server.api.port, ssl=context, limit=1024)
+    writer.transport.pause_reading()
+    head = f"GET {path}?watch=true HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\n\r\n"
+    writer.write(head.encode())
+    while not server.api.watches:
+        await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await server.request("POST", path, config_map("a", x="0"))
+        for number in range(1000):
+            await server.request("PUT", f"{path}/a", config_map("a", x=str(number) * 100_000))
+            if not server.api.watches:
+                break
+    assert not server.api.watches
+    writer.transport.abort()
+    await server.stop()

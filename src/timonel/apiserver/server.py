@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import random
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -178,7 +177,7 @@ class ApiServer:
         started = time.perf_counter()
         audit_id = request.headers.get("Audit-Id") or ""
         if not audit_id or len(audit_id) > 64 or not audit_id.replace("-", "").isalnum():
-            audit_id = str(uuid.UUID(bytes=os.urandom(16), version=4))
+            audit_id = new_audit_id()
         route = parse_route(request.method, request.raw_path)
         self.in_flight += 1
         warnings: list[str] = []
@@ -277,6 +276,12 @@ class ApiServer:
             return await handler(context)
         finally:
             cancel_when_lost(request, on=False)
+
+
+def new_audit_id() -> str:
+    """A version 4 UUID. It only has to be unique, and asking the kernel for randomness costs more than the rest."""
+    text = f"{random.getrandbits(128):032x}"
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
 
 def _attributes(route: Route, user: UserInfo) -> Attributes:

@@ -5,7 +5,7 @@ Source: kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-me
 
 from __future__ import annotations
 
-import secrets
+import random
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -69,7 +69,7 @@ def fill_created(metadata: Object, now: datetime, *, tracks_generation: bool) ->
 
 
 def generate_name(prefix: str) -> str:
-    suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(_SUFFIX_LENGTH))
+    suffix = "".join(random.choices(_SUFFIX_ALPHABET, k=_SUFFIX_LENGTH))
     return prefix[:_MAX_GENERATED_PREFIX] + suffix
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from timonel.api.decode import Decoded, cannot_be_handled, decode, strict_decoding_error
-from timonel.api.errors import BadRequest, FieldError, Invalid, UnsupportedMediaType, invalid
+from timonel.api.errors import BadRequest, FieldError, Invalid, invalid
 from timonel.api.field_errors import Path, not_supported, quote
 from timonel.api.objects import Object
+from timonel.api.protobuf import PROTOBUF, decode_protobuf
 from timonel.api.refs import ResourceRef
 from timonel.api.resource import split_api_version
 from timonel.api.schema import schemas
-from timonel.apiserver.negotiation import PROTOBUF
-from timonel.apiserver.protobuf.wire import Malformed, UnknownMessage, decode_message, open_envelope
 
 FIELD_VALIDATIONS = ("Ignore", "Warn", "Strict")
 
@@ -32,7 +31,7 @@ def decode_object(
     warnings: list[str],
 ) -> Object:
     """One object of `kind`. Raises BadRequest for anything that is not one."""
-    decoded = _decode(body, content_type, definition=definition, kind=kind, api_version=api_version)
+    decoded = _decode(body, content_type, kind=kind, api_version=api_version)
     obj = decoded.obj
     if not isinstance(obj, dict):
         raise unrecognized(body, kind, f"json: cannot unmarshal {_json_type(obj)} into Go value of type struct")
@@ -49,7 +48,7 @@ def decode_options(body: bytes, content_type: str, *, kind: str, definition: str
     """DeleteOptions and the like, which come with or without kind and under any group's version."""
     if not body.strip():
         return {}
-    obj = _decode(body, content_type, definition=definition, kind=kind, api_version="").obj
+    obj = _decode(body, content_type, kind=kind, api_version="").obj
     if not isinstance(obj, dict):
         raise unrecognized(body, kind, f"json: cannot unmarshal {_json_type(obj)} into Go value of type struct")
     given = obj.get("kind")
@@ -61,22 +60,12 @@ def decode_options(body: bytes, content_type: str, *, kind: str, definition: str
     return obj
 
 
-def _decode(body: bytes, content_type: str, *, definition: str, kind: str, api_version: str) -> Decoded:
-    """JSON, YAML or protobuf; of protobuf, kind and apiVersion are checked first, for they say what the bytes mean."""
-    if content_type != PROTOBUF:
-        return decode(body, content_type, kind)
-    try:
-        envelope = open_envelope(body)
-        head: Object = {"kind": envelope.kind, "apiVersion": envelope.api_version}
-        if api_version:
-            check_kind(head, kind=kind, api_version=api_version)
-        return Decoded({**decode_message(envelope.raw, definition), **head}, [])
-    except Malformed as exc:
-        raise unrecognized(body, kind, str(exc)) from exc
-    except UnknownMessage as exc:
-        raise UnsupportedMediaType(
-            f"{kind} is not understood in protobuf - accepted media types include: application/json, application/yaml"
-        ) from exc
+def _decode(body: bytes, content_type: str, *, kind: str, api_version: str) -> Decoded:
+    """JSON, YAML or protobuf."""
+    if content_type == PROTOBUF:
+        # Numbers that nobody knows are passed over: field validation is about names.
+        return Decoded(decode_protobuf(body, kind=kind, api_version=api_version or "v1"), [])
+    return decode(body, content_type, kind)
 
 
 def check_kind(obj: Object, *, kind: str, api_version: str, body: bytes = b"") -> None:

@@ -1,1 +1,0 @@
-"""Request bodies in protobuf, which kubectl and client-go send for built-in kinds. Answers are always JSON."""

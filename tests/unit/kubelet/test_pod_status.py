@@ -34,6 +34,7 @@ def test_a_pod_being_made() -> None:
     assert made["containerStatuses"][0]["state"] == {"waiting": {"reason": "ContainerCreating"}}
     assert conditions(made) == {
         "PodReadyToStartContainers": "False", "Initialized": "True", "Ready": "False", "ContainersReady": "False",
+        "PodScheduled": "True",
     }  # fmt: skip
     ready = find_by(made["conditions"], "type", "Ready")
     assert ready is not None

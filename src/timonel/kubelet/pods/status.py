@@ -60,6 +60,8 @@ def build_status(pod: Object, previous: Object, inputs: StatusInput) -> Object:
         make.initialized(pod, init, phase, main_started=started),
         make.pod_ready(pod, ready, kept),
         ready,
+        # Whoever wrote spec.nodeName instead of the scheduler did not say so; a pod seen here is scheduled.
+        make.condition("PodScheduled", True),
     ]
     status["conditions"] = make.merge_conditions(kept, fresh, format_time(inputs.now), generation)
     for key, value in (

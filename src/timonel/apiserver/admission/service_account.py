@@ -5,7 +5,7 @@ Source: kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#
 
 from __future__ import annotations
 
-import secrets
+import random
 
 from timonel.api.clock import Clock
 from timonel.api.errors import Forbidden
@@ -95,7 +95,7 @@ def mount_token(spec: Object) -> None:
     """Adds the token volume, and its mount to every container that has nothing at that path yet."""
     volumes = spec.get("volumes") or []
     existing = next((item["name"] for item in volumes if str(item.get("name")).startswith(VOLUME_PREFIX)), None)
-    volume_name = existing or VOLUME_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(5))
+    volume_name = existing or VOLUME_PREFIX + "".join(random.choices(_ALPHABET, k=5))
     needed = False
     for field in ("initContainers", "containers"):
         for container in spec.get(field) or ():

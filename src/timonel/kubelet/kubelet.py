@@ -17,6 +17,7 @@ from timonel.kubelet.cgroups.manager import Cgroups
 from timonel.kubelet.config import KubeletConfig
 from timonel.kubelet.containers.names import Resolver, parse_resolv_conf
 from timonel.kubelet.containers.resources import cpu_shares
+from timonel.kubelet.cri.lost_shims import LostShims
 from timonel.kubelet.cri.runtime import Runtime, RuntimeEvents
 from timonel.kubelet.images.puller import ImagePuller
 from timonel.kubelet.log_rotation import LogRotation
@@ -126,6 +127,7 @@ class Kubelet:
             check_seconds=config.log_check_seconds,
         )
 
+        self._lost_shims = LostShims(runtime=runtime, endpoint=config.runtime_endpoint, clock=clock)
         self._recorder = recorder
         self._limits = EmptyDirLimits(
             clock=clock,
@@ -181,6 +183,7 @@ class Kubelet:
                 group.create_task(self._volumes.run(), name="volumes")
                 group.create_task(self._rotation.run(), name="log rotation")
                 group.create_task(self._limits.run(), name="emptyDir limits")
+                group.create_task(self._lost_shims.run(), name="lost shims")
                 await self._work_on_pods()
         finally:
             await self._statuses.close()

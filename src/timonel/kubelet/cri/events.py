@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import grpc
 import grpc.aio
 
-from timonel.kubelet.cri import containerd_events_pb2 as containerd
+from timonel.kubelet.cri import containerd_pb2 as containerd
 from timonel.kubelet.cri import runtime_pb2 as cri
 from timonel.kubelet.cri.grpc_runtime import failure_from, open_channel
 from timonel.kubelet.cri.runtime import RuntimeEvent, RuntimeEvents, RuntimeFailure

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import grpc
 import grpc.aio
 
+from timonel.kubelet.cri import containerd_pb2 as containerd
 from timonel.kubelet.cri import runtime_pb2 as cri
 from timonel.kubelet.cri.runtime import RuntimeFailure, RuntimeNotFound, RuntimeUnavailable
+
+log = logging.getLogger(__name__)
 
 _RUNTIME = "/runtime.v1.RuntimeService/"
 _IMAGES = "/runtime.v1.ImageService/"
@@ -31,6 +37,10 @@ CHANNEL_OPTIONS = [
     ("grpc.default_authority", "localhost"),
     ("grpc.use_local_subchannel_pool", 1),
 ]
+
+_TASKS = "/containerd.services.tasks.v1.Tasks/"
+_LOST_TASK = re.compile(r"cannot delete running task ([0-9a-f]{64})")
+_KILL_SECONDS = 0.1
 
 _CODE_NAMES = {
     "OK": "OK", "CANCELLED": "Canceled", "UNKNOWN": "Unknown", "INVALID_ARGUMENT": "InvalidArgument",
@@ -79,6 +89,51 @@ class GrpcRuntime:
         except grpc.aio.AioRpcError as exc:
             raise failure_from(exc) from exc
 
+    async def _whole(self, method: str, request: Any, answer: Any, seconds: float = CALL_SECONDS) -> Any:
+        """A call that is not cut off when its caller is cancelled: containerd 1.6 leaves half-made things behind then.
+
+        The cancellation goes on once the call has ended.
+        """
+        call = asyncio.ensure_future(self._call(method, request, answer, seconds))
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            await asyncio.wait((call,))
+            if not call.cancelled():
+                call.exception()  # read, so that nobody complains that it was not
+            raise
+
+    async def _remove(self, method: str, request: Any, answer: Any) -> None:
+        """No error when it is gone. A task that a cut-off start left behind, unknown to CRI, is ended first."""
+        try:
+            await self._whole(method, request, answer, SANDBOX_SECONDS)
+        except RuntimeNotFound:
+            pass
+        except RuntimeFailure as failure:
+            lost = _LOST_TASK.search(failure.description)
+            if lost is None:
+                raise
+            await self._end_task(lost.group(1))
+            await self._whole(method, request, answer, SANDBOX_SECONDS)
+
+    async def _end_task(self, container_id: str) -> None:
+        log.warning("lost task ended container_id=%s", container_id)
+        kill = containerd.KillTaskRequest(container_id=container_id, signal=9, all=True)
+        for method, request in (
+            ("Kill", kill),
+            ("Delete", containerd.DeleteTaskRequest(container_id=container_id)),
+        ):
+            call = self._channel.unary_unary(
+                _TASKS + method,
+                request_serializer=type(request).SerializeToString,
+                response_deserializer=containerd.Ignored.FromString,
+            )
+            try:
+                await call(request, timeout=STATUS_SECONDS, metadata=(("containerd-namespace", "k8s.io"),))
+            except grpc.aio.AioRpcError as exc:
+                log.info("lost task not ended method=%s error=%s", method, failure_from(exc))
+            await asyncio.sleep(_KILL_SECONDS)
+
     async def version(self) -> cri.VersionResponse:
         request = cri.VersionRequest(version="v1")
         answer: cri.VersionResponse = await self._call(
@@ -93,7 +148,7 @@ class GrpcRuntime:
 
     async def run_pod_sandbox(self, config: cri.PodSandboxConfig, runtime_handler: str = "") -> str:
         request = cri.RunPodSandboxRequest(config=config, runtime_handler=runtime_handler)
-        answer = await self._call(_RUNTIME + "RunPodSandbox", request, cri.RunPodSandboxResponse, SANDBOX_SECONDS)
+        answer = await self._whole(_RUNTIME + "RunPodSandbox", request, cri.RunPodSandboxResponse, SANDBOX_SECONDS)
         return str(answer.pod_sandbox_id)
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
@@ -105,10 +160,7 @@ class GrpcRuntime:
 
     async def remove_pod_sandbox(self, sandbox_id: str) -> None:
         request = cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id)
-        try:
-            await self._call(_RUNTIME + "RemovePodSandbox", request, cri.RemovePodSandboxResponse, SANDBOX_SECONDS)
-        except RuntimeNotFound:
-            pass
+        await self._remove(_RUNTIME + "RemovePodSandbox", request, cri.RemovePodSandboxResponse)
 
     async def pod_sandbox_status(self, sandbox_id: str) -> cri.PodSandboxStatus:
         request = cri.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id)
@@ -127,12 +179,12 @@ class GrpcRuntime:
         self, sandbox_id: str, config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig
     ) -> str:
         request = cri.CreateContainerRequest(pod_sandbox_id=sandbox_id, config=config, sandbox_config=sandbox_config)
-        answer = await self._call(_RUNTIME + "CreateContainer", request, cri.CreateContainerResponse)
+        answer = await self._whole(_RUNTIME + "CreateContainer", request, cri.CreateContainerResponse)
         return str(answer.container_id)
 
     async def start_container(self, container_id: str) -> None:
         request = cri.StartContainerRequest(container_id=container_id)
-        await self._call(_RUNTIME + "StartContainer", request, cri.StartContainerResponse)
+        await self._whole(_RUNTIME + "StartContainer", request, cri.StartContainerResponse)
 
     async def stop_container(self, container_id: str, timeout_seconds: int) -> None:
         request = cri.StopContainerRequest(container_id=container_id, timeout=timeout_seconds)
@@ -145,10 +197,7 @@ class GrpcRuntime:
 
     async def remove_container(self, container_id: str) -> None:
         request = cri.RemoveContainerRequest(container_id=container_id)
-        try:
-            await self._call(_RUNTIME + "RemoveContainer", request, cri.RemoveContainerResponse)
-        except RuntimeNotFound:
-            pass
+        await self._remove(_RUNTIME + "RemoveContainer", request, cri.RemoveContainerResponse)
 
     async def list_containers(self, pod_uid: str = "") -> Sequence[cri.Container]:
         selector = cri.ContainerFilter(label_selector={"io.kubernetes.pod.uid": pod_uid} if pod_uid else {})

@@ -105,3 +105,27 @@ async def test_force_is_for_apply_only(server, namespace):
     status, answer = await server.request("PATCH", f"{path}?force=true", {}, headers=MERGE)
     assert status == 422
     assert "force: Forbidden: may not be specified for non-apply patch" in answer["message"]
+
+
+async def test_who_may_patch_may_not_therefore_create(server, namespace):
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    rules = [{"apiGroups": ["", "coordination.k8s.io"], "resources": ["configmaps", "leases"],
+              "verbs": ["get", "patch", "update"]}]  # fmt: skip
+    await server.request("POST", f"{path}/roles", {"metadata": {"name": "patcher"}, "rules": rules})
+    binding = {
+        "metadata": {"name": "patcher"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "patcher"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice"}],
+    }
+    assert (await server.request("POST", f"{path}/rolebindings", binding))[0] == 201
+    target = f"/api/v1/namespaces/{namespace}/configmaps/a?fieldManager=m"
+    status, answer = await server.request("PATCH", target, config_map("a"), headers=APPLY, token=server.alice_token)
+    assert status == 403
+    assert 'User "alice" cannot create resource "configmaps"' in answer["message"]
+    lease = {"metadata": {"name": "l"}, "spec": {}}
+    lease_path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/l"
+    assert (await server.request("PUT", lease_path, lease, token=server.alice_token))[0] == 403
+    assert (await server.request("PUT", lease_path, lease))[0] == 201
+    assert (await server.request("PATCH", target, config_map("a"), headers=APPLY))[0] == 201
+    status, _ = await server.request("PATCH", target, config_map("a", x="1"), headers=APPLY, token=server.alice_token)
+    assert status == 200

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 from aiohttp import web
@@ -16,6 +17,7 @@ from timonel.api.field_errors import Path, not_supported, too_long
 from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.objects import Object
 from timonel.api.refs import ResourceRef
+from timonel.apiserver.authz.attributes import denied
 from timonel.apiserver.negotiation import JSON, is_pretty
 from timonel.apiserver.registry.bodies import decode_object, decode_options, parse_validation
 from timonel.apiserver.registry.calls import Call
@@ -219,7 +221,16 @@ def call_of(context: RequestContext, options_kind: str, options: Object | None =
         given,
         context.warnings,
         context.audit,
+        lambda: _check_may_create(context),
     )
+
+
+async def _check_may_create(context: RequestContext) -> None:
+    """Who may update or patch may not therefore create. Raises Forbidden."""
+    creating = replace(context.attributes, verb="create")
+    decision = await context.server.authorizer.authorize(creating)
+    if not decision.allowed:
+        raise denied(creating, decision.reason)
 
 
 async def read_object(context: RequestContext, registry: ResourceRegistry, call: Call) -> Object:

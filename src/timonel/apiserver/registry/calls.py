@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from timonel.api.objects import Object
@@ -22,6 +23,8 @@ class Call:
     options: Object = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     audit: dict[str, str] = field(default_factory=dict)
+    may_create: Callable[[], Awaitable[None]] | None = None
+    """Asked before an update or an apply creates what is not there; raises Forbidden. None: the caller may."""
 
     @property
     def user(self) -> UserInfo:

@@ -200,6 +200,8 @@ class ResourceRegistry:
             if live is None:
                 if new_if_missing is None:
                     raise not_found(self.ref, name)
+                if call.may_create is not None:
+                    await call.may_create()
                 try:
                     return await self.create(new_if_missing(), namespace, call, name=name, tracked=tracked)
                 except AlreadyExists:

@@ -41,7 +41,8 @@ async def serve(directory: Path) -> None:
     server = await start_api_server(
         directory, store_path=str(directory / "store.db"), audit_log=directory / "audit.log"
     )
-    print(orjson.dumps({"port": server.api.port, "ca": str(server.ca), "token": server.token}).decode(), flush=True)
+    print(orjson.dumps({"port": server.api.port, "ca": str(server.ca), "token": server.token,
+                        "alice": server.alice_token}).decode(), flush=True)  # fmt: skip
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, sys.stdin.read)  # until the parent closes our input
     await server.stop()
@@ -131,6 +132,12 @@ async def prepare(load: Load) -> None:
             ns = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
             await connection.send(load.request("POST", "/api/v1/namespaces", ns))
         await connection.send(load.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", account))
+    binding = {
+        "metadata": {"name": "bench"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice"}],
+    }
+    await connection.send(load.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding))
     for index in range(500):
         status, body = await connection.send(
             load.request("POST", "/api/v1/namespaces/pods/pods", pod(f"pod-{index:03}", index))
@@ -218,6 +225,7 @@ async def main(names: list[str], seconds: float) -> None:
             told = orjson.loads(server.stdout.readline())
             load = Load(told["port"], told["ca"], told["token"])
             await prepare(load)
+            load.token = told["alice"]  # no member of system:masters, so that RBAC is asked
             for name in names:
                 what, budget = BUDGETS[name]
                 figure = await measure(load, name, seconds)

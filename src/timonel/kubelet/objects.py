@@ -146,6 +146,11 @@ class ReferencedObjects:
         watched = self._watched.get(ObjectName(kind, namespace, name))
         return watched.informer.lister.get(namespace, name) if watched else None
 
+    def is_known(self, kind: str, namespace: str, name: str) -> bool:
+        """Whether the API has told if the object exists: only then does None from `get` mean that it does not."""
+        watched = self._watched.get(ObjectName(kind, namespace, name))
+        return watched is not None and watched.informer.has_synced
+
     async def close(self) -> None:
         tasks = [watched.task for watched in self._watched.values()]
         self._watched.clear()

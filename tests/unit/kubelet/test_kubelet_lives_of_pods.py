@@ -218,6 +218,23 @@ async def test_a_pod_waits_for_its_config_map(node: Node) -> None:
         await node.until(lambda: file.read_text() == "2")
 
 
+async def test_a_new_agent_keeps_files_up_to_date(node: Node) -> None:
+    node.client.add(config_map("cm", a="1"))
+    volumes = [{"name": "v", "configMap": {"name": "cm", "optional": True}}]
+    async with node.running():
+        await node.client.create(PODS, pod(C, volumes=volumes))
+        await node.until(lambda: node.is_ready("web"))
+    uid = node.get("web")["metadata"]["uid"]  # type: ignore[index]
+    folder = node.folder / "kubelet/pods" / uid / "volumes/kubernetes.io~configmap/v"
+    before = os.readlink(folder / "..data")
+    async with node.running():
+        await node.until(lambda: node.runtime.calls["list_containers"] > 4)
+        await node.clock.advance(1)
+        assert os.readlink(folder / "..data") == before
+        node.client.change(CONFIGMAPS, "cm", "default", lambda obj: obj["data"].update(a="2"))
+        await node.until(lambda: (folder / "a").read_text() == "2")
+
+
 async def test_a_volume_source_that_is_not_built_is_named(node: Node) -> None:
     async with node.running():
         await node.client.create(PODS, pod(C, volumes=[{"name": "v", "nfs": {"server": "x", "path": "/"}}]))

@@ -96,6 +96,8 @@ class PodWorker:
         """The runtime did not answer the last time: worth another try as soon as it is back."""
         self._early_hinted: set[str] = set()
         self._hold_seconds = 0.0
+        self._prepared = False
+        """Volumes and cgroup are there."""
         self._ending_since: float | None = None
         status = pod.get("status") or {}
         if orphan or is_deleting(pod) or is_terminal(status.get("phase") or ""):
@@ -235,6 +237,8 @@ class PodWorker:
         if not self._admit():
             return 0
         view = await services.reader.read(self.uid)
+        if view.running:
+            services.volumes.adopt(self.pod)
         self._sync_probes(view)
         deadline = self._deadline()
         if deadline is not None and deadline <= self._now():
@@ -344,7 +348,7 @@ class PodWorker:
         due = [start for start in plan.starts if self._retry_at.get(start.name, 0) <= now]
         if not due or self._retry_at.get("", 0) > now:
             return False
-        if not await self._prepare():
+        if not self._prepared and not await self._prepare():
             return False
         for start in due:
             await self._start(start, view)
@@ -367,6 +371,7 @@ class PodWorker:
             self._hold_all(exc)
             return False
         self._retry_at.pop("", None)
+        self._prepared = True
         return True
 
     def _hold_all(self, why: object) -> None:

@@ -140,7 +140,7 @@ class Volumes:
             pod,
             volume,
             PayloadSource(
-                lookup=lambda kind, name: self._objects.get(kind, namespace, name),
+                lookup=lambda kind, name: self._lookup(kind, namespace, name),
                 token=lambda projection: self._tokens.get(pod, projection),
                 allocatable=self.allocatable,
             ),
@@ -151,6 +151,22 @@ class Volumes:
             now=self._clock.now(),
             group=(pod["spec"].get("securityContext") or {}).get("fsGroup"),
         )
+
+    def _lookup(self, kind: str, namespace: str, name: str) -> Object | None:
+        if not self._objects.is_known(kind, namespace, name):
+            # Not the same as absent: an optional object must not vanish while the API is away.
+            raise PayloadError(f'{kind} "{name}" is not known yet')
+        return self._objects.get(kind, namespace, name)
+
+    def adopt(self, pod: Object) -> None:
+        """Of a pod whose volumes an earlier agent made: keeps them up to date from now on."""
+        uid = uid_of(pod)
+        if uid in self._pods:
+            return
+        self._pods[uid] = pod
+        for volume in pod["spec"].get("volumes") or ():
+            if source_of(volume) in WRITTEN:
+                self._mark(uid, volume["name"])
 
     # Into containers
 

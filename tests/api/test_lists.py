@@ -145,3 +145,10 @@ async def test_events_are_one_collection_in_two_shapes(server, namespace):
         "GET", f"/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.name%3Dq"
     )
     assert listed["items"] == []
+
+
+async def test_a_long_selector_is_read(server, namespace):
+    values = ",".join(f"value-{number}" for number in range(3000))
+    path = f"/api/v1/namespaces/{namespace}/configmaps?labelSelector=app%20in%20({values})"
+    status, answer = await server.request("GET", path)
+    assert (status, answer["items"]) == (200, [])

@@ -17,6 +17,11 @@ from timonel.apiserver.proxy.takeover import UpgradeConnection
 
 log = logging.getLogger(__name__)
 
+_IDLE_SECONDS = 190.0
+"""Longer than clients keep idle connections (Go: 90), so that it is they who close and no request meets the end."""
+_MAX_LINE_BYTES = 256 * 1024
+"""Of the request line and of each header: selectors and tokens are long. Go allows 1 MiB for all together."""
+
 
 class Connection(UpgradeConnection):
     """One client connection. `cancel_when_lost`: set by long-running handlers."""
@@ -42,7 +47,15 @@ class Listener(web.Server):
     """Makes `Connection`s. No access log: the audit log and the metrics say more."""
 
     def __call__(self) -> RequestHandler:
-        return Connection(self, loop=self._loop, access_log=None, keepalive_timeout=75.0, lingering_time=2.0)
+        return Connection(
+            self,
+            loop=self._loop,
+            access_log=None,
+            keepalive_timeout=_IDLE_SECONDS,
+            lingering_time=2.0,
+            max_line_size=_MAX_LINE_BYTES,
+            max_field_size=_MAX_LINE_BYTES,
+        )
 
 
 def cancel_when_lost(request: web.BaseRequest, on: bool = True) -> None:

@@ -6,6 +6,7 @@ head by hand is what makes a GET cost 40 µs less (bench/bench_apiserver.py).
 
 from __future__ import annotations
 
+import asyncio
 import time
 import zlib
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _HEADS: dict[tuple[int, str], bytes] = {}
 _LARGE = 256 * 1024
 """From here on, the writer waits until the client has taken what is buffered."""
+_DRAIN_SECONDS = 60.0
 
 
 class _Date:
@@ -109,8 +111,15 @@ class Reply(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         request = self._sent_to
-        if request is not None and len(self._body_bytes) > _LARGE:
-            await request.protocol._drain_helper()
+        if request is None or len(self._body_bytes) <= _LARGE:
+            return
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await request.protocol._drain_helper()
+        except TimeoutError as exc:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the client does not read its answer") from exc
 
 
 def json_reply(

@@ -118,6 +118,8 @@ async def test_a_revision_of_the_future_tells_clients_to_try_again(server):
     _, answer = await server.request("GET", "/api/v1/configmaps?resourceVersion=99999999")
     assert answer["message"].startswith("Too large resource version: 99999999, current: ")
     assert answer["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+    assert (await server.request("GET", "/api/v1/namespaces/default?resourceVersion=99999999"))[0] == 504
+    assert (await server.request("GET", "/api/v1/namespaces/default?resourceVersion=0"))[0] == 200
 
 
 async def test_who_may_not_is_told_so(server):

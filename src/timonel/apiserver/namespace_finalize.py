@@ -13,9 +13,10 @@ from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.names import validate_qualified_name
 from timonel.api.objects import Object, copy_object
 from timonel.api.refs import NAMESPACES
+from timonel.apiserver.answers import answer_written
+from timonel.apiserver.options import call_of, read_object, registry_of
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.subresources import HANDLERS
-from timonel.apiserver.verbs import answer_written, call_of, read_object, registry_of
 
 _STANDARD = "kubernetes"
 

@@ -15,6 +15,8 @@ from timonel.api.kinds.reviews import validate_binding
 from timonel.api.objects import Object, copy_object, find_by
 from timonel.api.refs import BINDINGS, PODS, ResourceRef
 from timonel.apiserver.admission.chain import AdmissionRequest
+from timonel.apiserver.answers import answer_content
+from timonel.apiserver.options import call_of
 from timonel.apiserver.registry.bodies import decode_object
 from timonel.apiserver.registry.calls import Call
 from timonel.apiserver.registry.deleting import delete_object
@@ -22,7 +24,6 @@ from timonel.apiserver.registry.deletion import check_options
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.responses import success_status
 from timonel.apiserver.subresources import HANDLERS
-from timonel.apiserver.verbs import answer_content, call_of
 
 _POD_BINDINGS = ResourceRef("", "v1", "pods/binding", "Binding")
 """How upstream names it in conflicts."""

@@ -16,11 +16,12 @@ from timonel.api.labels import selector_from_object
 from timonel.api.objects import Object, copy_object, get_path
 from timonel.api.patch.json_patch import apply_json_patch
 from timonel.api.patch.merge import apply_merge_patch
+from timonel.apiserver.answers import answer_content
+from timonel.apiserver.options import call_of, registry_of
 from timonel.apiserver.registry.bodies import check_kind, decode_object
 from timonel.apiserver.registry.patching import APPLY_PATCH, JSON_PATCH, PATCH_TYPES, patch_type
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.subresources import HANDLERS
-from timonel.apiserver.verbs import answer_content, call_of, registry_of
 
 API_VERSION = "autoscaling/v1"
 _DEFINITION = "io.k8s.api.autoscaling.v1.Scale"

@@ -37,6 +37,7 @@ from timonel.apiserver.listening import listen, own_address, remove_socket
 from timonel.apiserver.metrics import Metrics
 from timonel.apiserver.negotiation import Answer, negotiate
 from timonel.apiserver.openapi.documents import OpenApi
+from timonel.apiserver.options import not_allowed
 from timonel.apiserver.paths import answer_path
 from timonel.apiserver.registry.registry import Registry
 from timonel.apiserver.registry.written import Allocation
@@ -46,7 +47,7 @@ from timonel.apiserver.routing import Route, parse_route
 from timonel.apiserver.security import build_security, published_authorities
 from timonel.apiserver.subresources import HANDLERS
 from timonel.apiserver.system_objects import SystemObjects
-from timonel.apiserver.verbs import VERBS, not_allowed
+from timonel.apiserver.verbs import VERBS
 from timonel.apiserver.watch import WatchStream
 from timonel.storage.cache import WatchCache
 from timonel.storage.codec import Codec

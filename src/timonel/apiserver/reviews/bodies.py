@@ -5,9 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from timonel.api.objects import Object
+from timonel.apiserver.answers import answer_content
 from timonel.apiserver.registry.bodies import decode_object, parse_validation
 from timonel.apiserver.requests import RequestContext
-from timonel.apiserver.verbs import answer_content
 
 
 async def read_review(

@@ -1,0 +1,105 @@
+"""What a request says beside its object: options of writes, bodies, DeleteOptions in body or query."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from timonel.api.errors import FieldError, MethodNotAllowed, invalid
+from timonel.api.field_errors import Path, not_supported, too_long
+from timonel.api.field_errors import invalid as invalid_field
+from timonel.api.objects import Object
+from timonel.api.refs import ResourceRef
+from timonel.apiserver.authz.attributes import denied
+from timonel.apiserver.registry.bodies import decode_object, decode_options, parse_validation
+from timonel.apiserver.registry.calls import Call
+from timonel.apiserver.registry.deletion import check_options
+from timonel.apiserver.registry.resource_registry import ResourceRegistry
+from timonel.apiserver.requests import RequestContext
+
+_MAX_MANAGER_BYTES = 128
+_DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
+
+
+def registry_of(context: RequestContext) -> ResourceRegistry:
+    return context.server.registry.of(context.resource.ref)
+
+
+def call_of(context: RequestContext, options_kind: str, options: Object | None = None) -> Call:
+    """The options of a write. Raises Invalid."""
+    route = context.route
+    dry_run = route.query.get("dryRun") or (options or {}).get("dryRun") or []
+    manager = route.text("fieldManager")
+    found: list[FieldError] = []
+    if dry_run and dry_run != ["All"]:
+        found.append(not_supported(Path("dryRun"), dry_run, ("All",)))
+    if len(manager.encode()) > _MAX_MANAGER_BYTES:
+        found.append(too_long(Path("fieldManager"), _MAX_MANAGER_BYTES))
+    if not manager.isprintable():
+        found.append(invalid_field(Path("fieldManager"), manager, "should only contain printable characters"))
+    if found:
+        raise invalid(ResourceRef("meta.k8s.io", "", options_kind.lower(), options_kind), "", found)
+    given: Object = dict(options or {})
+    given.update({"kind": options_kind, "apiVersion": "meta.k8s.io/v1"})
+    if dry_run:
+        given["dryRun"] = dry_run
+    if manager:
+        given["fieldManager"] = manager
+    return Call(
+        context.attributes,
+        bool(dry_run),
+        manager or context.field_manager,
+        parse_validation(route.text("fieldValidation")),
+        given,
+        context.warnings,
+        context.audit,
+        lambda: _check_may_create(context),
+    )
+
+
+async def _check_may_create(context: RequestContext) -> None:
+    """Who may update or patch may not therefore create. Raises Forbidden."""
+    creating = replace(context.attributes, verb="create")
+    decision = await context.server.authorizer.authorize(creating)
+    if not decision.allowed:
+        raise denied(creating, decision.reason)
+
+
+async def read_object(context: RequestContext, registry: ResourceRegistry, call: Call) -> Object:
+    """The object in the body, checked, in the stored shape."""
+    ref = registry.ref
+    obj = decode_object(
+        await context.read_body(),
+        context.body_type(),
+        definition=registry.resource.definition,
+        kind=ref.kind,
+        api_version=ref.api_version,
+        validation=call.field_validation,
+        warnings=call.warnings,
+    )
+    return obj if registry.conversion is None else registry.conversion.to_stored(obj)
+
+
+async def read_delete_options(context: RequestContext) -> Object:
+    """DeleteOptions of the body, or else of the query; both are legal, the body wins. Raises Invalid."""
+    route = context.route
+    options: Object = {}
+    if context.request.can_read_body:
+        body = await context.read_body()
+        if body.strip():
+            options = decode_options(body, context.body_type(), kind="DeleteOptions", definition=_DELETE_OPTIONS)
+    if not options and route.query:
+        grace = route.integer("gracePeriodSeconds")
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        if policy := route.text("propagationPolicy"):
+            options["propagationPolicy"] = policy
+        if "orphanDependents" in route.query:
+            options["orphanDependents"] = route.flag("orphanDependents")
+    if route.query.get("dryRun") and not options.get("dryRun"):
+        options["dryRun"] = route.query["dryRun"]
+    check_options(options)
+    return options
+
+
+def not_allowed() -> MethodNotAllowed:
+    return MethodNotAllowed("the server does not allow this method on the requested resource")

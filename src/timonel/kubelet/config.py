@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from timonel import GIT_VERSION
+
 
 @dataclass(frozen=True, slots=True)
 class KubeletConfig:
@@ -54,5 +56,5 @@ class KubeletConfig:
     default_seccomp: bool = False
     """RuntimeDefault for containers that name no seccomp profile."""
     allowed_unsafe_sysctls: tuple[str, ...] = ()
-    version: str = "v1.36.0"
+    version: str = GIT_VERSION
     """What nodeInfo.kubeletVersion says."""

@@ -363,3 +363,83 @@ async def test_a_large_log_is_rotated(node: Node) -> None:
         names = sorted(os.listdir(log.parent))
     assert len(names) == 3
     assert [name.endswith(".gz") for name in names] == [True, True, False]
+
+
+async def test_what_somebody_else_says_of_readiness_is_corrected(node: Node) -> None:
+    """The node controller marks pods of a node that fell silent; the node is back and knows better."""
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+        await node.until(lambda: node.is_ready("web"))
+
+        def doubt(obj: Object) -> None:
+            for entry in obj["status"]["conditions"]:
+                if entry["type"] == "Ready":
+                    entry["status"] = "False"
+
+        node.client.change(PODS, "web", "default", doubt)
+        assert not node.is_ready("web")
+        await node.until(lambda: node.is_ready("web"))
+
+
+async def test_hooks_run_at_both_ends(node: Node) -> None:
+    asked: list[str] = []
+
+    def answer(name: str, command: object) -> cri.ExecSyncResponse:
+        asked.append(command[0])  # type: ignore[index]
+        return cri.ExecSyncResponse(exit_code=0)
+
+    node.runtime.on_exec = answer
+    hooks = {"postStart": {"exec": {"command": ["hello"]}}, "preStop": {"exec": {"command": ["bye"]}}}
+    async with node.running():
+        await node.client.create(PODS, pod(container("c", lifecycle=hooks), terminationGracePeriodSeconds=9))
+        await node.until(lambda: node.is_ready("web"))
+        assert asked == ["hello"]
+        await node.client.delete(PODS, "web", "default")
+        await node.until(lambda: node.get("web") is None)
+    assert asked == ["hello", "bye"]
+
+
+async def test_a_failed_post_start_hook_kills_the_container(node: Node) -> None:
+    node.runtime.on_exec = lambda name, command: cri.ExecSyncResponse(exit_code=1)
+    hooks = {"postStart": {"exec": {"command": ["hello"]}}}
+    async with node.running():
+        await node.client.create(PODS, pod(container("c", lifecycle=hooks)))
+        await node.until(lambda: _waiting(node) == "CrashLoopBackOff", seconds=3)
+    assert ("FailedPostStartHook", "PostStartHook failed") in node.events("web")
+
+
+async def test_an_orphan_is_ended_as_it_asked_to_be(node: Node) -> None:
+    """Its pod was deleted while the agent was away: hooks and grace are known from what the runtime keeps."""
+    asked: list[object] = []
+
+    def answer(name: str, command: object) -> cri.ExecSyncResponse:
+        asked.append(command)
+        return cri.ExecSyncResponse(exit_code=0)
+
+    node.runtime.on_exec = answer
+    hooks = {"preStop": {"exec": {"command": ["bye"]}}}
+    async with node.running():
+        await node.client.create(PODS, pod(container("c", lifecycle=hooks), terminationGracePeriodSeconds=9))
+        await node.until(lambda: node.is_ready("web"))
+    node.client.remove(PODS, "web", "default")
+    async with node.running():
+        await node.until(lambda: not node.runtime.sandboxes)
+    assert asked == [["bye"]]
+
+
+async def test_a_host_network_pod_has_the_addresses_of_the_node(node: Node) -> None:
+    node.runtime.conditions["NetworkReady"] = False
+    async with node.running():
+        await node.client.create(PODS, pod(C, hostNetwork=True))
+        await node.until(lambda: node.is_ready("web"))
+    assert node.status("web")["podIP"] == "192.0.2.1"
+
+
+async def test_a_pod_without_network_says_so(node: Node) -> None:
+    node.runtime.conditions["NetworkReady"] = False
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+        await node.until(lambda: node.events("web"))
+        assert node.events("web")[0][0] == "NetworkNotReady"
+        node.runtime.conditions["NetworkReady"] = True
+        await node.until(lambda: node.is_ready("web"), seconds=10)

@@ -443,3 +443,15 @@ async def test_a_pod_without_network_says_so(node: Node) -> None:
         assert node.events("web")[0][0] == "NetworkNotReady"
         node.runtime.conditions["NetworkReady"] = True
         await node.until(lambda: node.is_ready("web"), seconds=10)
+
+
+async def test_labels_in_files_follow_the_pod(node: Node) -> None:
+    items = [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]
+    async with node.running():
+        await node.client.create(PODS, pod(C, volumes=[{"name": "v", "downwardAPI": {"items": items}}]))
+        await node.until(lambda: node.is_ready("web"))
+        uid = node.get("web")["metadata"]["uid"]  # type: ignore[index]
+        file = node.folder / "kubelet/pods" / uid / "volumes/kubernetes.io~downward-api/v/labels"
+        assert file.read_text() == ""
+        node.client.change(PODS, "web", "default", lambda obj: obj["metadata"].update(labels={"a": "b"}))
+        await node.until(lambda: file.read_text() == 'a="b"')

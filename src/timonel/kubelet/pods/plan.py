@@ -213,10 +213,14 @@ class _Planner:
                     self._keep_sidecar(container)
             return True
         # The newest init container that exists is where initialisation stands; sidecars before it are kept running.
+        # One of which nothing is left any more must have ended well, or those after it would not exist.
         reached = -1
         for index, container in enumerate(self.init):
-            if self._current(container) is not None:
+            status = self._current(container)
+            if status is not None:
                 reached = index
+                if not is_sidecar(container) and (status.state, status.exit_code) != (EXITED, 0):
+                    break
         for container in self.init[: max(reached, 0)]:
             if is_sidecar(container):
                 self._keep_sidecar(container)

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from timonel.api.clock import parse_time
 from timonel.api.errors import ApiError, Conflict, NotFound
-from timonel.api.objects import Object, is_deleting, name_of, namespace_of, uid_of
+from timonel.api.objects import Object, annotations_of, is_deleting, labels_of, name_of, namespace_of, uid_of
 from timonel.api.refs import PODS
 from timonel.client.backoff import Backoff
 from timonel.kubelet.containers.config import pod_log_dir
@@ -110,10 +110,11 @@ class PodWorker:
     # Told from outside; plain functions, only one task does the work
 
     def update(self, pod: Object) -> None:
-        self.pod = pod
+        before, self.pod = self.pod, pod
         self._services.statuses.observe(pod)
-        self._services.volumes.update_pod(pod)
-        if self.stage is Stage.RUNNING:
+        if (labels_of(before), annotations_of(before)) != (labels_of(pod), annotations_of(pod)):
+            self._services.volumes.update_pod(pod)
+        if self.stage is Stage.RUNNING and before["spec"] != pod["spec"]:
             self._services.objects.add(pod)
         if is_deleting(pod):
             self._ending.set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
@@ -97,6 +97,8 @@ class LeaderElector:
         spec["holderIdentity"] = config.identity
         spec["leaseDurationSeconds"] = int(config.lease_seconds)
         spec["renewTime"] = format_micro_time(now)
+        # Others count from when they see the write, which is before we hear of it.
+        asked = self._clock.monotonic()
         try:
             if self._lease is None:
                 self._lease = await self._client.create(LEASES, lease)
@@ -107,7 +109,7 @@ class LeaderElector:
         except ApiError as exc:
             log.info("lease not written lease=%s error=%s", config.name, exc)
             return False
-        self._observed = self._clock.monotonic()
+        self._observed = asked
         return True
 
     def _observe(self, lease: Object) -> None:
@@ -124,14 +126,22 @@ class LeaderElector:
             await self._clock.sleep(1.0)
             return
         remaining = max(0.05, self._expiry(self._lease.get("spec") or {}) - self._clock.monotonic())
-        watching = asyncio.create_task(self._watch_lease(), name="watch of the leader's lease")
-        timer = asyncio.create_task(self._clock.sleep(remaining), name="expiry of the leader's lease")
+        await self._within(remaining, self._watch_lease(), "watch of the leader's lease")
+
+    async def _within(self, seconds: float, work: Coroutine[Any, Any, None], name: str) -> bool:
+        """Whether `work` ended in time; it is cancelled otherwise. What it raises is raised."""
+        working = asyncio.create_task(work, name=name)
+        timer = asyncio.create_task(self._clock.sleep(seconds), name=f"time limit of {name}")
         try:
-            await asyncio.wait((watching, timer), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((working, timer), return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                working.result()
+                return True
+            return False
         finally:
-            for task in (watching, timer):
+            for task in (working, timer):
                 task.cancel()
-            await asyncio.gather(watching, timer, return_exceptions=True)
+            await asyncio.gather(working, timer, return_exceptions=True)
 
     async def _watch_lease(self) -> None:
         """Returns when the Lease is given up or gone; a renewal only moves the time of expiry."""
@@ -156,11 +166,15 @@ class LeaderElector:
         config = self._config
         while True:
             await self._clock.sleep(config.renew_seconds)
-            deadline = self._observed + config.renew_deadline_seconds
-            while not await self._try_acquire():
-                if self._clock.monotonic() >= deadline:
-                    raise LeadershipLost(f"lease {config.namespace}/{config.name} was not renewed in time")
-                await self._clock.sleep(1.0)
+            # The limit holds for a request under way too: a server that takes it and never answers must not leave us
+            # believing that we lead while another has taken over.
+            left = self._observed + config.renew_deadline_seconds - self._clock.monotonic()
+            if not await self._within(left, self._renew_once(), "renewal of the lease"):
+                raise LeadershipLost(f"lease {config.namespace}/{config.name} was not renewed in time")
+
+    async def _renew_once(self) -> None:
+        while not await self._try_acquire():
+            await self._clock.sleep(1.0)
 
     async def _release(self) -> None:
         """Lets the next one in at once. Best effort: the Lease expires anyhow."""

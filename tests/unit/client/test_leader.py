@@ -76,3 +76,24 @@ async def test_leader_that_cannot_renew_gives_up_before_others_may_take_over():
     with pytest.raises(ExceptionGroup) as caught:
         await leading
     assert caught.group_contains(LeadershipLost)
+
+
+class SilentServer(FakeClient):
+    """Takes renewals and never answers them."""
+
+    async def update(self, ref, obj, **options):
+        if ref == LEASES and obj["spec"]["holderIdentity"]:
+            await forever()
+        return await super().update(ref, obj, **options)
+
+
+async def test_leader_whose_renewal_is_never_answered_gives_up_before_others_may_take_over():
+    clock = VirtualClock()
+    client = SilentServer(clock=clock)
+    leading = asyncio.create_task(elector(client, clock, "a").run(forever))
+    await settle()
+    await clock.advance(14)
+    assert leading.done()
+    with pytest.raises(ExceptionGroup) as caught:
+        await leading
+    assert caught.group_contains(LeadershipLost)

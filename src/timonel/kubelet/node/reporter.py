@@ -27,6 +27,7 @@ from timonel.kubelet.node.status import (
     well_known_labels,
     without_heartbeat,
 )
+from timonel.kubelet.waiting import wait_event
 
 log = logging.getLogger(__name__)
 
@@ -124,16 +125,7 @@ class NodeReporter:
                 pause = backoff.next_delay()
             if self._health.runtime_error or self._health.network_error:
                 pause = min(pause, 0.5 if self._was_ready is None or not self._ready.is_set() else 2.0)
-            await self._sleep(pause)
-
-    async def _sleep(self, seconds: float) -> None:
-        waiter = asyncio.ensure_future(self._wake.wait())
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        try:
-            await asyncio.wait((waiter, timer), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiter.cancel()
-            timer.cancel()
+            await wait_event(self._wake, pause, self._clock)
 
     async def _look(self) -> None:
         runtime_error = network_error = ""

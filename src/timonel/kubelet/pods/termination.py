@@ -17,6 +17,7 @@ from timonel.kubelet.cri.runtime import Runtime
 from timonel.kubelet.pods.lifecycle import Hooks
 from timonel.kubelet.pods.spec import MINIMUM_GRACE_SECONDS, Kind, find_container, is_sidecar
 from timonel.kubelet.pods.view import ContainerView
+from timonel.kubelet.waiting import wait_event
 
 log = logging.getLogger(__name__)
 
@@ -82,20 +83,10 @@ class Terminator:
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 break
-            await _wait(event, left, self._clock)
+            await wait_event(event, left, self._clock)
         left = max(MINIMUM_GRACE_SECONDS if grace else 1, math.ceil(deadline - self._clock.monotonic()))
         await self._runtime.stop_container(container.id, left)
 
 
 def _unknown(name: str) -> Object:
     return {"name": name}
-
-
-async def _wait(event: asyncio.Event, seconds: float, clock: Clock) -> None:
-    waiter = asyncio.ensure_future(event.wait())
-    timer = asyncio.ensure_future(clock.sleep(seconds))
-    try:
-        await asyncio.wait((waiter, timer), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiter.cancel()
-        timer.cancel()

@@ -11,20 +11,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 from collections.abc import Coroutine
 from enum import Enum
 from typing import Any, TypeVar
 
 from timonel.api.clock import parse_time
-from timonel.api.errors import ApiError, Conflict, NotFound
-from timonel.api.objects import Object, annotations_of, is_deleting, labels_of, name_of, namespace_of, uid_of
-from timonel.api.refs import PODS
+from timonel.api.errors import ApiError
+from timonel.api.objects import Object, annotations_of, is_deleting, labels_of, uid_of
 from timonel.client.backoff import Backoff
-from timonel.kubelet.containers.config import pod_log_dir
 from timonel.kubelet.containers.security import forbidden_sysctls
 from timonel.kubelet.cri.runtime import RuntimeFailure, RuntimeUnavailable
 from timonel.kubelet.pods.backoff import format_delay
+from timonel.kubelet.pods.ending import PodEnding
 from timonel.kubelet.pods.phase import is_terminal
 from timonel.kubelet.pods.plan import Kill, PodPlan, Start, plan_pod
 from timonel.kubelet.pods.services import PodServices
@@ -43,6 +41,7 @@ from timonel.kubelet.pods.status import StatusInput, build_status
 from timonel.kubelet.pods.termination import Terminator
 from timonel.kubelet.pods.view import EXITED, RUNNING, ContainerView, PodView, Waiting
 from timonel.kubelet.volumes.manager import MountFailure
+from timonel.kubelet.waiting import wait_event
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +49,9 @@ T = TypeVar("T")
 
 _EXIT_HINT_SECONDS = (0.02, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0)
 """When to look again for an end that the event stream told of and CRI does not show yet."""
+
+
+_LOOK_AGAIN_SECONDS = 0.05
 
 
 class Stage(Enum):
@@ -81,9 +83,9 @@ class PodWorker:
                 self.pod, kind, container, event, reason, message
             ),
         )
-        self._wake = asyncio.Event()
+        self.wake = asyncio.Event()
         self._ending = asyncio.Event()
-        self._deleted = orphan
+        self.is_deleted = orphan
         """The API has no such pod (any more)."""
         self.orphan = orphan
         self._reason = self._message = ""
@@ -98,7 +100,7 @@ class PodWorker:
         self._hold_seconds = 0.0
         self._prepared = False
         """Volumes and cgroup are there."""
-        self._ending_since: float | None = None
+        self._ending_of = PodEnding(self, services, self._terminator)
         status = pod.get("status") or {}
         if orphan or is_deleting(pod) or is_terminal(status.get("phase") or ""):
             self._ending.set()
@@ -118,33 +120,33 @@ class PodWorker:
             self._services.objects.add(pod)
         if is_deleting(pod):
             self._ending.set()
-        self._wake.set()
+        self.wake.set()
 
     def deleted(self, pod: Object) -> None:
         """The API object is gone: what runs of it must go, at once if it was deleted with force."""
         self.pod = pod
-        self._deleted = True
+        self.is_deleted = True
         self._ending.set()
-        self._wake.set()
+        self.wake.set()
 
     def notify(self) -> None:
-        self._wake.set()
+        self.wake.set()
 
     def inputs_changed(self) -> None:
         """Something that was missing may be there now: what waits for a retry is tried at once."""
         self._retry_at.clear()
         self._hold_seconds = 0.0
-        self._wake.set()
+        self.wake.set()
 
     def container_ended(self, container_id: str) -> None:
         self._exit_hints[container_id] = 0
-        self._wake.set()
+        self.wake.set()
 
     def fail(self, reason: str, message: str) -> None:
         """Ends the pod for good: DeadlineExceeded, Evicted, …"""
         self._reason, self._message = reason, message
         self._ending.set()
-        self._wake.set()
+        self.wake.set()
 
     # The loop
 
@@ -153,7 +155,7 @@ class PodWorker:
         if not self.orphan:
             self._services.objects.add(self.pod)
         while not self.gone:
-            self._wake.clear()
+            self.wake.clear()
             try:
                 pause = await self._step()
                 backoff.reset()
@@ -173,7 +175,7 @@ class PodWorker:
                 log.exception("pod step broke pod=%s stage=%s", full_name(self.pod), self.stage.value)
                 pause = backoff.next_delay()
             if not self.gone:
-                await self._sleep(pause)
+                await wait_event(self.wake, pause, self._services.clock)
         self._forget()
 
     async def _step(self) -> float | None:
@@ -186,22 +188,16 @@ class PodWorker:
             except _Interrupted:
                 return 0
         if self.stage is Stage.ENDING:
-            return await self._end()
-        return await self._clear_away()
-
-    async def _sleep(self, seconds: float | None) -> None:
-        if seconds is not None and seconds <= 0:
-            return
-        if seconds is None:
-            await self._wake.wait()
-            return
-        waiter = asyncio.ensure_future(self._wake.wait())
-        timer = asyncio.ensure_future(self._services.clock.sleep(seconds))
-        try:
-            await asyncio.wait((waiter, timer), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiter.cancel()
-            timer.cancel()
+            if not await self._ending_of.end():
+                return _LOOK_AGAIN_SECONDS
+            self.stage = Stage.ENDED
+            log.info("pod ended pod=%s", full_name(self.pod))
+            return 0
+        if not (self.is_deleted or is_deleting(self.pod)):
+            return None
+        await self._ending_of.clear_away()
+        self.stage = Stage.GONE
+        return None
 
     async def _unless_ending(self, work: Coroutine[Any, Any, T]) -> T:
         """Gives up waiting when the pod is to end: for pulls and hooks, which may take long and can be cut off."""
@@ -226,7 +222,7 @@ class PodWorker:
         status: Object = self._services.statuses.get(self.uid) or self.pod.get("status") or {}
         return status
 
-    def _pod_ip(self, view: PodView) -> str:
+    def pod_ip(self, view: PodView) -> str:
         if is_host_network(self.pod):
             return self._services.config.node_ips[0] if self._services.config.node_ips else ""
         return view.sandbox.ips[0] if view.sandbox is not None and view.sandbox.ips else ""
@@ -240,7 +236,7 @@ class PodWorker:
         view = await services.reader.read(self.uid)
         if view.running:
             services.volumes.adopt(self.pod)
-        self._sync_probes(view)
+        self.sync_probes(view)
         deadline = self._deadline()
         if deadline is not None and deadline <= self._now():
             message = "Pod was active on the node longer than the specified deadline"
@@ -251,7 +247,7 @@ class PodWorker:
             self.pod, view, services.probes.results(self.uid), now=self._now(), back_off_until=self._back_off_until
         )
         self._explain_held(plan, view)
-        self._publish(view)
+        self.publish(view)
         if plan.done:
             self._ending.set()
             return 0
@@ -282,7 +278,7 @@ class PodWorker:
             return None
         return parse_time(started).timestamp() + float(seconds)
 
-    def _sync_probes(self, view: PodView, *, stopping: bool = False) -> None:
+    def sync_probes(self, view: PodView, *, stopping: bool = False) -> None:
         """A container that the status calls ready or started stays so for a new agent until a probe says otherwise."""
         status = self._status()
         ready, started = set(), set()
@@ -296,7 +292,7 @@ class PodWorker:
         self._services.probes.sync(
             self.pod,
             view,
-            self._pod_ip(view),
+            self.pod_ip(view),
             ready_before=frozenset(ready),
             started_before=frozenset(started),
             stopping=stopping,
@@ -384,7 +380,7 @@ class PodWorker:
             else:
                 default = "PodInitializing"
             self._waiting[container["name"]] = Waiting(default, str(why))
-        self._publish(self._services.reader.known(self.uid))
+        self.publish(self._services.reader.known(self.uid))
 
     async def _make_sandbox(self, plan: PodPlan, view: PodView) -> bool:
         services = self._services
@@ -394,7 +390,7 @@ class PodWorker:
             if view.sandbox is not None and view.sandbox.attempt == plan.attempt - 1 and view.containers:
                 message = "Pod sandbox changed, it will be killed and re-created."
                 services.tell_pod(self.pod, "Normal", "SandboxChanged", message)
-            await self._terminator.stop_all(self.pod, view.running, self._pod_ip(view), grace_seconds(self.pod))
+            await self._terminator.stop_all(self.pod, view.running, self.pod_ip(view), grace_seconds(self.pod))
             for sandbox in view.sandboxes:
                 await services.runtime.stop_pod_sandbox(sandbox.id)
         error = "" if is_host_network(self.pod) else services.network_error()
@@ -420,7 +416,7 @@ class PodWorker:
 
     async def _kill(self, kills: list[Kill], view: PodView) -> None:
         """Also on its way when the pod is to end: ending goes on where this was."""
-        ip = self._pod_ip(view)
+        ip = self.pod_ip(view)
         by_id = {container.id: container for container in view.containers}
         graces = grace_seconds(self.pod)
         await asyncio.gather(
@@ -476,7 +472,7 @@ class PodWorker:
             if sandbox.id not in kept and not sandbox.ready:
                 await services.runtime.remove_pod_sandbox(sandbox.id)
 
-    def _publish(self, view: PodView, *, ended: bool = False) -> None:
+    def publish(self, view: PodView, *, ended: bool = False) -> None:
         if self.orphan:
             return
         services = self._services
@@ -494,89 +490,6 @@ class PodWorker:
             message=self._message,
         )
         services.statuses.set(self.pod, build_status(self.pod, previous, inputs))
-
-    # Ending
-
-    async def _end(self) -> float | None:
-        """Stops everything, settles the status, gives back volumes and cgroup."""
-        services = self._services
-        view = await services.reader.read(self.uid)
-        self._sync_probes(view, stopping=True)
-        if view.running:
-            self._publish(view)
-            await self._stop(view)
-            view = await services.reader.read(self.uid)
-            self._publish(view)
-            if view.running:
-                return 0.05
-        services.probes.forget(self.uid)
-        for sandbox in view.sandboxes:
-            if sandbox.ready:
-                await services.runtime.stop_pod_sandbox(sandbox.id)
-        view = await services.reader.read(self.uid)
-        self._publish(view, ended=True)
-        await services.volumes.unmount(self.uid)
-        services.objects.remove(self.uid)
-        if not services.cgroups.remove_pod(self.uid):
-            return 0.05
-        self.stage = Stage.ENDED
-        log.info("pod ended pod=%s", full_name(self.pod))
-        return 0
-
-    def _grace(self) -> int:
-        if self._deleted and not self.orphan and not is_deleting(self.pod):
-            return 1  # deleted with force: the object did not stay to say how long
-        return grace_seconds(self.pod)
-
-    async def _stop(self, view: PodView) -> None:
-        """Ends containers within the grace period; begins again when that is made shorter meanwhile."""
-        clock = self._services.clock
-        if self._ending_since is None:
-            self._ending_since = clock.monotonic()
-        while True:
-            grace = self._grace()
-            left = max(0, grace - int(clock.monotonic() - self._ending_since)) if grace else 0
-            stop = asyncio.ensure_future(self._terminator.stop_all(self.pod, view.running, self._pod_ip(view), left))
-            try:
-                while not stop.done():
-                    self._wake.clear()
-                    woken = asyncio.ensure_future(self._wake.wait())
-                    try:
-                        await asyncio.wait((stop, woken), return_when=asyncio.FIRST_COMPLETED)
-                    finally:
-                        woken.cancel()
-                    if not stop.done() and self._grace() < grace:
-                        break
-                else:
-                    stop.result()
-                    return
-            finally:
-                if not stop.done():
-                    stop.cancel()
-                    await asyncio.wait((stop,))
-
-    # Ended: waits for its deletion, then leaves nothing behind
-
-    async def _clear_away(self) -> float | None:
-        if not (self._deleted or is_deleting(self.pod)):
-            return None
-        services = self._services
-        view = await services.reader.read(self.uid)
-        for sandbox in view.sandboxes:
-            await services.runtime.remove_pod_sandbox(sandbox.id)
-        for container in view.containers:
-            await services.runtime.remove_container(container.id)
-        await asyncio.to_thread(shutil.rmtree, pod_log_dir(services.config, self.pod), ignore_errors=True)
-        if not self._deleted:
-            await services.statuses.flush(self.uid)
-            try:
-                await services.client.delete(
-                    PODS, name_of(self.pod), namespace_of(self.pod), grace_period_seconds=0, uid=self.uid
-                )
-            except (NotFound, Conflict):
-                pass  # it is gone already, or another pod has its name
-        self.stage = Stage.GONE
-        return None
 
     def _forget(self) -> None:
         services = self._services

@@ -27,6 +27,7 @@ from timonel.kubelet.volumes.layout import BUILT, WRITTEN, PodPaths, source_of
 from timonel.kubelet.volumes.payload import PayloadError, PayloadSource, reads_object, render_volume, token_projections
 from timonel.kubelet.volumes.subpath import SubPathError, bind_subpath
 from timonel.kubelet.volumes.tokens import TokenSource
+from timonel.kubelet.waiting import wait_event
 
 log = logging.getLogger(__name__)
 
@@ -230,20 +231,13 @@ class Volumes:
             while self._stale:
                 await self._refresh(*self._stale.pop())
             await self._renew_tokens()
-            await self._sleep()
+            await wait_event(self._wake, self._pause(), self._clock)
 
-    async def _sleep(self) -> None:
+    def _pause(self) -> float:
         renewal = self._tokens.next_renewal()
-        seconds = _IDLE_SECONDS
-        if renewal is not None:
-            seconds = min(seconds, max(1.0, (renewal - self._clock.now()).total_seconds()))
-        waiter = asyncio.create_task(self._wake.wait(), name="volume change")
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        try:
-            await asyncio.wait((waiter, timer), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiter.cancel()
-            timer.cancel()
+        if renewal is None:
+            return _IDLE_SECONDS
+        return min(_IDLE_SECONDS, max(1.0, (renewal - self._clock.now()).total_seconds()))
 
     async def _refresh(self, uid: str, name: str) -> None:
         pod = self._pods.get(uid)

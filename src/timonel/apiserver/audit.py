@@ -151,7 +151,9 @@ class AuditLog:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._unreported = 0
+        """Dropped, and the log does not say so yet."""
         self.dropped = 0
         """Events lost since the start, because the disk was slower than the requests or refused to take them."""
 
@@ -199,28 +201,30 @@ class AuditLog:
 
     async def flush(self) -> None:
         """Writes what waits; the server calls it last, for requests that ended while it stopped."""
-        self._wake.clear()
-        lines, self._pending, self._pending_bytes = self._pending, [], 0
-        path = self._path
-        if not lines or path is None:
-            return
-        if self._unreported:
-            lines.append(self._report())
-        try:
-            await asyncio.to_thread(self._write, path, b"".join(lines))
-        except OSError as exc:
-            self._drop(len(lines))
-            log.error("audit log could not be written path=%s events=%d error=%s", path, len(lines), exc)
+        async with self._writing:
+            self._wake.clear()
+            lines, self._pending, self._pending_bytes = self._pending, [], 0
+            path = self._path
+            if not lines or path is None:
+                return
+            events, lost = len(lines), self._unreported
+            if lost:
+                lines.append(self._report(lost))
+            try:
+                await asyncio.to_thread(self._write, path, b"".join(lines))
+            except OSError as exc:
+                self._drop(events, why=exc)
+            else:
+                self._unreported -= lost
 
-    def _drop(self, count: int) -> None:
-        if not self._unreported:
-            log.error("audit events are being dropped path=%s", self._path)
+    def _drop(self, count: int, why: object = "the disk is slower than the requests") -> None:
+        if not self._unreported:  # one line for as long as it lasts, not one for each request
+            log.error("audit events are being dropped path=%s why=%s", self._path, why)
         self.dropped += count
         self._unreported += count
 
-    def _report(self) -> bytes:
+    def _report(self, lost: int) -> bytes:
         """A line that is no Event, so that no reader takes it for one."""
-        lost, self._unreported = self._unreported, 0
         report = {"kind": "DroppedEvents", "apiVersion": "audit.timonel.io/v1", "count": lost,
                   "timestamp": format_micro_time(self._clock.now())}  # fmt: skip
         return orjson.dumps(report, option=orjson.OPT_APPEND_NEWLINE)
@@ -230,8 +234,14 @@ class AuditLog:
         try:
             size = os.fstat(descriptor).st_size
             view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            try:
+                while view:
+                    view = view[os.write(descriptor, view) :]
+            except OSError:
+                # Half a line would spoil the next one too.
+                with suppress(OSError):
+                    os.ftruncate(descriptor, size)
+                raise
         finally:
             os.close(descriptor)
         if size + len(data) >= self._max_bytes:

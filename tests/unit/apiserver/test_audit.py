@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -155,7 +157,44 @@ async def test_a_disk_that_refuses(tmp_path: Path, caplog: pytest.LogCaptureFixt
     log.record(record())
     await log.flush()
     assert log.dropped == 1
-    assert "audit log could not be written" in caplog.text
+    assert "No such file or directory" in caplog.text
+
+
+async def test_a_disk_that_refuses_for_a_while_is_told_of_once_and_every_loss_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "missing" / "audit.log"
+    log = log_in(path)
+    for _ in range(3):
+        log.record(record())
+        await log.flush()
+    path.parent.mkdir()
+    log.record(record(audit_id="id-4"))
+    await log.flush()
+    written = lines(path)
+    assert (written[0]["auditID"], written[1]["kind"], written[1]["count"]) == ("id-4", "DroppedEvents", 3)
+    assert log.dropped == 3
+    assert len([entry for entry in caplog.records if entry.levelname == "ERROR"]) == 1
+
+
+async def test_a_disk_that_fills_up_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "audit.log"
+    log = log_in(path)
+    real, calls = os.write, 0
+
+    def fill(descriptor: int, data: bytes) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor, data[:20] if calls == 1 else data)
+
+    monkeypatch.setattr(os, "write", fill)
+    log.record(record(audit_id="lost"))
+    await log.flush()
+    log.record(record(audit_id="kept"))
+    await log.flush()
+    assert [event.get("auditID", event["kind"]) for event in lines(path)] == ["kept", "DroppedEvents"]
 
 
 async def test_off() -> None:

@@ -94,17 +94,21 @@ async def reconcile_bootstrap(objects: Objects, *, client_ca: str = "", front_pr
 async def aggregate_cluster_roles(objects: Objects) -> None:
     """Gives every ClusterRole with an aggregationRule the rules of those its selectors choose.
 
-    Runs until nothing changes, since aggregated roles feed each other: view goes into edit, edit into admin.
+    Runs until nothing changes, since aggregated roles feed each other: view goes into edit, edit into admin. Roles
+    that choose each other in a circle never settle: they are left after as many rounds as the longest chain needs.
     """
     reader = objects.reader(CLUSTER_ROLES)
-    changed = True
-    while changed:
+    rounds = sum(1 for role in reader.list() if role.get("aggregationRule")) + 1
+    for _ in range(rounds):
         changed = False
         for role in list(reader.list()):
             rules = aggregated_rules(role, reader.list())
             if rules is not None and rules != (role.get("rules") or []):
                 await _replace(objects, CLUSTER_ROLES, role, rules=rules)
                 changed = True
+        if not changed:
+            return
+    log.warning("aggregated cluster roles choose each other in a circle and were left as they are")
 
 
 def aggregated_rules(role: Object, roles: Iterable[Object]) -> list[Object] | None:

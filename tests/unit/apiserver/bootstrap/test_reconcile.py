@@ -21,7 +21,7 @@ from timonel.apiserver.authn.user import ANONYMOUS, UserInfo
 from timonel.apiserver.authz.attributes import Attributes
 from timonel.apiserver.authz.rbac import RbacAuthorizer
 from timonel.apiserver.bootstrap.policy import default_cluster_roles, parse_cluster_roles
-from timonel.apiserver.bootstrap.reconcile import aggregated_rules, reconcile_bootstrap
+from timonel.apiserver.bootstrap.reconcile import aggregate_cluster_roles, aggregated_rules, reconcile_bootstrap
 from timonel.testing.readers import FakeReaders
 
 AUTHENTICATED = ("system:authenticated",)
@@ -227,3 +227,20 @@ def test_the_notation() -> None:
 
 def test_aggregation_ignores_roles_that_do_not_aggregate() -> None:
     assert aggregated_rules({"metadata": {"name": "a"}}, []) is None
+
+
+async def test_cluster_roles_that_aggregate_in_a_circle_do_not_keep_the_server_from_starting() -> None:
+    made = FakeObjects()
+    for name, feeds in (("a", "c"), ("b", "a"), ("c", "b")):
+        rule = {"verbs": [name], "apiGroups": [""], "resources": ["pods"]}
+        made.put(
+            CLUSTER_ROLES,
+            {
+                "kind": "ClusterRole",
+                "metadata": {"name": name, "labels": {f"feeds-{feeds}": "true"}},
+                "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {f"feeds-{name}": "true"}}]},
+                "rules": [rule],
+            },
+        )
+    await aggregate_cluster_roles(made)
+    assert 0 < len(made.writes) <= 12

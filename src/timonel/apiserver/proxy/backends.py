@@ -10,7 +10,6 @@ import random
 import ssl
 from collections.abc import Sequence
 from functools import lru_cache
-from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
@@ -104,42 +103,45 @@ def endpoints_of(service: Object, slices: Sequence[Object], port: str) -> list[t
 
 def backend_path(context: RequestContext) -> str:
     """What follows …/proxy in the URL as the client sent it, escapes, trailing slash and query included."""
-    raw = context.request.raw_path
-    path, question, query = raw.partition("?")
-    marker = "/proxy"
-    # The name of the object cannot hold a slash, so the first "/proxy" after it is the subresource.
-    start = path.find(f"/{quote(context.name, safe=':')}{marker}")
-    if start < 0:
-        rest = "/" + quote(context.route.rest)
-    else:
-        rest = path[start + 1 + len(quote(context.name, safe=":")) + len(marker) :]
-    return (rest or "/") + (f"?{query}" if question else "")
+    _, question, query = context.request.raw_path.partition("?")
+    return (_split_path(context)[1] or "/") + (f"?{query}" if question else "")
+
+
+def _split_path(context: RequestContext) -> tuple[str, str]:
+    """The path as the client sent it, up to and including …/proxy, and what follows."""
+    path = context.request.raw_path.partition("?")[0]
+    parts = path.split("/")
+    # By position, since namespaces and pods may be called "proxy" too: /api/v1/namespaces/NAMESPACE/KIND/NAME/proxy,
+    # /api/v1/nodes/NAME/proxy, and the old form of either below /api/v1/watch.
+    end = (8 if context.route.namespace else 6) + (parts[3] == "watch")
+    prefix = "/".join(parts[:end])
+    return prefix, path[len(prefix) :]
 
 
 async def _proxy(context: RequestContext, target: Target) -> web.StreamResponse:
     await admit_connect(context)
     request = context.request
-    raw_path = request.raw_path.partition("?")[0]
+    prefix, rest = _split_path(context)
     if wants_upgrade(request):
         cancel_when_lost(request, on=False)
         return await tunnel(request, target, [*forwarded_headers(request), *origin_headers(request)])
-    if raw_path.endswith("/proxy") and request.method in ("GET", "HEAD"):
+    if not rest and request.method in ("GET", "HEAD"):
         # Relative links of the application only work below a path that ends in a slash.
-        query = request.raw_path[len(raw_path) :]
-        return web.Response(status=301, headers={"Location": f"{raw_path}/{query}"})
+        query = request.raw_path[len(prefix) :]
+        return web.Response(status=301, headers={"Location": f"{prefix}/{query}"})
     headers = [*forwarded_headers(request), *origin_headers(request), ("Host", request.host)]
     async with new_session() as session:
         body = request.content if request.can_read_body else None
         backend = await open_forward(session, target, method=request.method, headers=headers, body=body)
         response = returned(backend)
-        _relocate(response, target, raw_path)
+        _relocate(response, target, prefix)
         try:
             return await stream_back(request, backend, response)
         except aiohttp.ClientError as exc:
             raise ConnectionResetError("the backend broke off") from exc
 
 
-def _relocate(response: web.StreamResponse, target: Target, raw_path: str) -> None:
+def _relocate(response: web.StreamResponse, target: Target, prefix: str) -> None:
     """A redirect within the application stays below the proxied path."""
     location = response.headers.get("Location")
     if location is None:
@@ -148,7 +150,6 @@ def _relocate(response: web.StreamResponse, target: Target, raw_path: str) -> No
     if location.startswith(own):
         location = location.removeprefix(own) or "/"
     if location.startswith("/") and not location.startswith("//"):
-        prefix = raw_path[: raw_path.index("/proxy") + len("/proxy")]
         response.headers["Location"] = prefix + location
 
 

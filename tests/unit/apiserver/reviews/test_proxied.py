@@ -34,10 +34,11 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     await server.cleanup()
 
 
-async def make_pod(server: Server, **spec: Any) -> None:
-    await server.ask("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
-    body = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "x"}], **spec}}
-    code, made = await server.ask("POST", "/api/v1/namespaces/default/pods", body)
+async def make_pod(server: Server, *, name: str = "p", namespace: str = "default", **spec: Any) -> None:
+    path = f"/api/v1/namespaces/{namespace}"
+    await server.ask("POST", f"{path}/serviceaccounts", {"metadata": {"name": "default"}})
+    body = {"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "x"}], **spec}}
+    code, made = await server.ask("POST", f"{path}/pods", body)
     assert code == 201, made
 
 
@@ -67,6 +68,17 @@ async def test_redirects_stay_below_the_proxy(server: Server, port: int) -> None
     ):
         async with server.session.get(path, headers=headers, allow_redirects=False) as response:
             assert (response.status, response.headers["Location"]) == (code, location)
+
+
+async def test_names_that_look_like_the_subresource_do_not_confuse_the_proxy(server: Server, port: int) -> None:
+    await server.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "proxy"}})
+    await make_pod(server, name="proxy", namespace="proxy")
+    headers = {"Authorization": "Bearer root"}
+    base = f"/api/v1/namespaces/proxy/pods/proxy:{port}/proxy"
+    async with server.session.get(f"{base}/moved", headers=headers, allow_redirects=False) as response:
+        assert response.headers["Location"] == f"{base}/there"
+    async with server.session.get(f"{base}/a/proxy", headers=headers, allow_redirects=False) as response:
+        assert (response.status, (await response.json())["path"]) == (200, "/a/proxy")
 
 
 async def test_refusals(server: Server, port: int) -> None:

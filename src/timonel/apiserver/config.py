@@ -33,8 +33,6 @@ class ApiServerConfig:
 
     max_body_bytes: int = 3 * 1024 * 1024
     """Upstream's limit; larger requests get 413."""
-    request_timeout_seconds: float = 60.0
-    """For anything but watches and streams."""
     min_watch_seconds: float = 1800.0
     """A watch without timeoutSeconds ends after this to twice this, so that clients spread their returns."""
     bookmark_interval_seconds: float = 60.0

@@ -44,8 +44,6 @@ _DRAIN_SECONDS = 30.0
 _INITIAL_CHUNK = 200
 _LAST_CHUNK = b"0\r\n\r\n"
 
-ObjectEncoder = Callable[[CachedObject, bytes], bytes]
-
 
 class WatchStream(web.StreamResponse):
     """One watch on the wire. To aiohttp it is a response that has been prepared and ends with `write_eof`."""
@@ -136,26 +134,24 @@ async def serve_watch(context: RequestContext, registry: ResourceRegistry) -> we
     encoder = EventEncoder(registry, context.answer, include_option(route.text("includeObject")), server)
     initial = send_initial if send_initial is not None else revision == 0
     start = cache.revision if initial or revision == 0 else revision
-    content_type = JSON + (";stream=watch" if context.answer.stream else "")
+    # First, for it fails when the client has gone already, and a watcher once made must be closed.
+    stream = WatchStream(
+        context.request,
+        content_type=JSON + (";stream=watch" if context.answer.stream else ""),
+        audit_id=context.audit_id,
+        buffer_bytes=server.config.watch_buffer_bytes,
+    )
     try:
         watcher = cache.watch(
             after_revision=start, namespace=selection.namespace, name=selection.name, field=selection.field
         )
     except Compacted as exc:
-        watcher, expired = None, _expired(exc)
-    objects = _initial_objects(registry, selection) if initial else ()
-    stream = WatchStream(
-        context.request,
-        content_type=content_type,
-        audit_id=context.audit_id,
-        buffer_bytes=server.config.watch_buffer_bytes,
-    )
-    if watcher is None:
-        stream.send(_error_line(expired))
+        stream.send(_error_line(_expired(exc)))
         return stream
     server.watches.add(stream)
     timer = asyncio.get_running_loop().call_later(seconds, watcher.close)
     try:
+        objects = _initial_objects(registry, selection) if initial else ()
         for at in range(0, len(objects), _INITIAL_CHUNK):
             stream.send(b"".join(map(encoder.added, objects[at : at + _INITIAL_CHUNK])))
             await stream.drain()

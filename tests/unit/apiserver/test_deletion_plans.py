@@ -115,3 +115,10 @@ def test_preconditions_name_the_kind():
 def test_bad_options(options):
     with pytest.raises(Invalid):
         check_options(options)
+
+
+def test_a_negative_period_shortens_a_running_one_to_the_shortest_there_is():
+    marked = obj("Pod", deletionTimestamp="2026-01-01T12:00:30Z", deletionGracePeriodSeconds=30)
+    result = plan(PODS, marked, gracePeriodSeconds=-1).marked
+    assert result["metadata"]["deletionGracePeriodSeconds"] == 1
+    assert result["metadata"]["deletionTimestamp"] == "2026-01-01T12:00:01Z"

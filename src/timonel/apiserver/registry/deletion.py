@@ -36,6 +36,8 @@ def plan_deletion(obj: Object, resource: Resource, options: Object, now: datetim
     if resource.ref.plural == "namespaces" and not resource.ref.group:
         return _plan_namespace(obj, options, now)
     requested = options.get("gracePeriodSeconds")
+    if requested is not None and requested < 0:
+        requested = 1  # a negative period is treated as the shortest one, here as in the kinds' strategies
     changed = False
     grace = 0
     if metadata.get("deletionTimestamp"):

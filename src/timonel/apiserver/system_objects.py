@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 _NAMESPACE, _NAME = "default", "kubernetes"
 _PORT_NAME = "https"
-_RETRY_SECONDS = 1.0
+_FIRST_RETRY_SECONDS = 1.0
+_LONGEST_RETRY_SECONDS = 60.0
 
 
 class SystemObjects:
@@ -43,15 +44,18 @@ class SystemObjects:
         """Restores what is missing or different, now and whenever something of it changes."""
         for ref in (SERVICES, ENDPOINTS, ENDPOINT_SLICES, NAMESPACES):
             self._registry.reader(ref).subscribe(self._look)
+        delay = _FIRST_RETRY_SECONDS
         while True:
             await self._changed.wait()
             self._changed.clear()
             try:
                 await self.reconcile()
+                delay = _FIRST_RETRY_SECONDS
             except (ApiError, StoreError) as exc:
-                log.warning("own objects could not be restored error=%s", exc)
+                log.warning("own objects could not be restored, will retry seconds=%g error=%s", delay, exc)
                 self._changed.set()
-                await self._clock.sleep(_RETRY_SECONDS)
+                await self._clock.sleep(delay)
+                delay = min(delay * 2, _LONGEST_RETRY_SECONDS)
 
     async def reconcile(self) -> None:
         for name in SYSTEM_NAMESPACES:

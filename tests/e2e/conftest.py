@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import Cluster, run, wait_until
+from tests.e2e.cluster import Cluster, pod, run, wait_until
+from tests.e2e.kubectl import Kubectl, debian_kubectl
 from timonel.cluster.layout import layout_of
 from timonel.cluster.segment import address_of, choose_segment
 from timonel.testing.images import build_images, push_images
@@ -49,7 +50,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         nodes=3,
         config={
             "network": {"nodes": segment},
-            "registries": {"docker.io": {"mirrors": [f"http://{host_address}:{REGISTRY_PORT}"]}},
+            "registries": {
+                "docker.io": {"mirrors": [f"http://{host_address}:{REGISTRY_PORT}"]},
+                f"{host_address}:{REGISTRY_PORT}": {"plainHttp": True},
+            },
             "node": {"monitorGraceSeconds": 20, "evictionSeconds": 5},
         },
     )
@@ -93,3 +97,49 @@ def keep_logs(cluster: Cluster) -> None:
     target = os.environ.get("TIMONEL_E2E_LOGS")
     if target:
         shutil.copytree(cluster.layout.logs, Path(target) / f"{cluster.name}-{int(time.time())}", dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="session", params=["installed", "debian"])
+def kubectl(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Kubectl]:
+    """The machine's kubectl, then Debian's 1.20, each in a namespace of its own."""
+    program = cluster.kubectl_program if request.param == "installed" else debian_kubectl()
+    found = Kubectl(cluster, program, f"kubectl-{request.param}")
+    cluster.kubectl("create", "namespace", found.namespace)
+    yield found
+    cluster.kubectl("delete", "namespace", found.namespace, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def talker(kubectl: Kubectl) -> str:
+    """A pod that many tests only look at and talk to: `main` prints lines, `echo` gives back what it is told."""
+    talks = "trap exit TERM; echo out; echo err >&2; n=0; while :; do n=$((n+1)); echo tick $n; sleep 0.5 & wait; done"
+    echoes = "trap exit TERM; echo ready; cat; while :; do sleep 3600 & wait; done"
+    main = {"name": "main", "image": "busybox:1.36", "command": ["sh", "-c", talks]}
+    echo = {"name": "echo", "image": "busybox:1.36", "command": ["sh", "-c", echoes], "stdin": True}
+    talking = pod("talker", containers=[main, echo], nodeName=kubectl.cluster.node_name(1))
+    kubectl.apply(talking)
+    kubectl("wait", "--for=condition=Ready", "pod/talker", "--timeout=60s")
+    return "talker"
+
+
+@pytest.fixture(scope="session")
+def server(kubectl: Kubectl) -> str:
+    """A Deployment of two nginx with a Service, both of this name. Only looked at."""
+    container = {"name": "nginx", "image": "nginx:1.27", "ports": [{"containerPort": 80, "name": "http"}]}
+    labels = {"app": "server"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 1}}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "server", "labels": labels},
+        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": template},
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "server"},
+        "spec": {"selector": labels, "ports": [{"name": "http", "port": 8080, "targetPort": "http"}]},
+    }
+    kubectl.apply(deployment, service)
+    kubectl("rollout", "status", "deployment/server", "--timeout=60s")
+    return "server"

@@ -2,6 +2,7 @@
 
 It follows the store synchronously: a commit is in here before the writer's own call returns, so whoever reads after
 writing sees what was written. GET, LIST and WATCH are answered from here; the store is asked only for old revisions.
+Where other processes write to the store as well, `catch_up` before reading makes the read current with their writes.
 
 Costs, with n objects: `get` O(1), `list` O(log n + answer), a commit O(n) to keep the keys sorted, which is a memmove
 (5 µs at 10 000 objects), plus 0.2 µs for each watcher it concerns.
@@ -17,7 +18,7 @@ from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator,
 from timonel.api.objects import Object
 from timonel.storage.cached_object import CachedObject, CacheEvent, DecodedObjects, FieldValues
 from timonel.storage.codec import Codec, splice
-from timonel.storage.protocol import Compacted, Event, Store
+from timonel.storage.protocol import Compacted, Event, Range, Store
 from timonel.storage.watcher import Interest, Watcher
 
 _AFTER_ALL = "\U0010ffff"
@@ -68,14 +69,8 @@ class WatchCache:
 
     async def start(self) -> None:
         """Reads the present state and follows the store from there. Raises StoreError when it cannot be read."""
-        self._unsubscribe = self._store.subscribe(self._prefix, self._deliver)
-        present = await self._store.range(self._prefix)
-        for entry in present.entries:
-            new = self._cached(entry.key, entry.value, entry.mod_revision)
-            self._put(new)
-            for listener in self._listeners:
-                listener(None, new)
-        self._floor = self._started_at = present.revision
+        self._unsubscribe = self._store.subscribe(self._prefix, self._deliver, self._bridge_gap)
+        self._take(await self._store.range(self._prefix))
         early, self._early = self._early or (), None
         self._deliver(early)
         self._synced.set()
@@ -91,11 +86,42 @@ class WatchCache:
         """Stops following the store and ends every watch."""
         if self._unsubscribe is not None:
             self._unsubscribe()
-        for watchers in list(self._channels.values()):
-            for watcher in list(watchers):
-                watcher.close()
+        self._end_watches()
+
+    async def _bridge_gap(self) -> None:
+        """Nobody can tell what happened meanwhile: every watch ends, and none resumes from before."""
+        present = await self._store.range(self._prefix)
+        self._end_watches()
+        self._take(present)
+
+    def _take(self, present: Range) -> None:
+        """Makes the cache what the store was at one revision, unless it is further already."""
+        if present.revision < self._started_at:
+            return
+        held = {entry.key for entry in present.entries}
+        for key in [key for key in self._keys if key not in held]:
+            self._tell_listeners(self._remove(key), None)
+        for entry in present.entries:
+            known = self._objects.get(entry.key)
+            if known is None or known.revision != entry.mod_revision:
+                new = self._cached(entry.key, entry.value, entry.mod_revision)
+                self._tell_listeners(self._put(new), new)
+        self._ring.clear()
+        self._floor = self._started_at = present.revision
 
     # Reading
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others write to the store, so that reads which must not be stale need `catch_up`."""
+        return self._store.is_shared
+
+    async def catch_up(self, revision: int = 0) -> None:
+        """Waits until this cache has what anybody was acknowledged before, or what was committed up to `revision`.
+
+        Costs nothing when the store is not shared. Raises StoreError when the store is out of reach.
+        """
+        await self._store.catch_up(revision)
 
     @property
     def revision(self) -> int:
@@ -256,15 +282,23 @@ class WatchCache:
         events = [event for event in map(self._apply, changes) if event is not None]
         if not events:
             return
-        for listener in self._listeners:
-            for event in events:
-                listener(event.old, event.new)
+        for event in events:
+            self._tell_listeners(event.old, event.new)
         self._ring.extend(events)
         if len(self._ring) >= 2 * self._ring_size:
             dropped = len(self._ring) - self._ring_size
             self._floor = self._ring[dropped - 1].revision
             del self._ring[:dropped]
         self._dispatch(events)
+
+    def _tell_listeners(self, old: CachedObject | None, new: CachedObject | None) -> None:
+        for listener in self._listeners:
+            listener(old, new)
+
+    def _end_watches(self) -> None:
+        for watchers in list(self._channels.values()):
+            for watcher in list(watchers):
+                watcher.close()
 
     def _dispatch(self, events: Sequence[CacheEvent]) -> None:
         channels = self._channels

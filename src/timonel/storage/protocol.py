@@ -6,7 +6,7 @@ values are opaque bytes. History older than the last `compact` is gone and askin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,11 +96,32 @@ class Store(Protocol):
         """
         ...
 
-    def subscribe(self, prefix: str, deliver: Callable[[Sequence[Event]], None]) -> Callable[[], None]:
+    def subscribe(
+        self,
+        prefix: str,
+        deliver: Callable[[Sequence[Event]], None],
+        on_gap: Callable[[], Awaitable[None]] | None = None,
+    ) -> Callable[[], None]:
         """Calls `deliver` on the event loop with each later commit's changes under `prefix`, in order of revision.
 
-        It does so before the call that wrote returns, which is what makes a cache current with acknowledged writes.
-        `previous` is left None: a subscriber has seen it. Returns what ends the subscription.
+        It does so before the call that wrote returns, or was refused, which is what makes a cache current with
+        acknowledged writes. `previous` is left None, and may be told without its revision: a subscriber has seen it.
+        `on_gap` is awaited when changes were lost for good, because the store was out of reach for longer than history
+        is kept: the subscriber reads the present state again, and hears nothing until it has. Returns what ends the
+        subscription.
+        """
+        ...
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes write to it: then subscribers may be behind, and `catch_up` is worth its cost."""
+        ...
+
+    async def catch_up(self, revision: int = 0) -> None:
+        """Waits until subscribers have what anybody was acknowledged before this call; at once if nobody else writes.
+
+        With `revision`, what was committed up to it is enough; one that does not exist yet is not waited for. Raises
+        StoreError when the store is out of reach.
         """
         ...
 

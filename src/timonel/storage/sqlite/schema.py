@@ -106,8 +106,8 @@ def _damaged(path: str, finding: str) -> StoreError:
     )
 
 
-def store_error(exc: apsw.Error, path: str) -> StoreError:
-    """SQLite's error as ours, saying what to do."""
+def store_error(exc: Exception, path: str) -> StoreError:
+    """SQLite's error as ours, saying what to do; any other with its text."""
     if isinstance(exc, apsw.FullError):
         return StoreError(f"no space left to write {path}; free some, and writing works again without a restart")
     if isinstance(exc, apsw.CorruptError | apsw.NotADBError):

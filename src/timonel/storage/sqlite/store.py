@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -162,7 +162,17 @@ class SqliteStore:
 
     # Telling
 
-    def subscribe(self, prefix: str, deliver: Deliver) -> Callable[[], None]:
+    @property
+    def is_shared(self) -> bool:
+        return False
+
+    async def catch_up(self, revision: int = 0) -> None:
+        """Nothing to wait for: the only writer is in this process, and its commits are told before acknowledged."""
+
+    def subscribe(
+        self, prefix: str, deliver: Deliver, on_gap: Callable[[], Awaitable[None]] | None = None
+    ) -> Callable[[], None]:
+        """There are no gaps: `on_gap` is never called."""
         subscriber = (prefix, deliver)
         self._subscribers.append(subscriber)
 

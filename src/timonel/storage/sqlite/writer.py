@@ -125,8 +125,9 @@ class Writer(threading.Thread):
             if batch.rows:
                 self._write(batch.rows)
             refusals = [self._refusal(write, batch) if write.refused else None for write in writes]
-        except apsw.Error as exc:
-            log.error("Could not commit path=%s writes=%d error=%s", self.path, len(writes), exc)
+        except Exception as exc:
+            # Of whatever kind, it belongs to the callers: without this thread every later write would wait for ever.
+            log.error("Could not commit path=%s writes=%d error=%r", self.path, len(writes), exc)
             return Batch(writes), [(write.future, None, store_error(exc, self.path)) for write in writes]
         for key, live in batch.changed.items():
             if live is None:

@@ -144,3 +144,9 @@ async def test_it_behaves_as_a_dictionary_with_a_counter(steps: list[tuple[str, 
         found = await store.range("/", revision=at_revision)
         assert {e.key: (e.value, e.create_revision, e.mod_revision) for e in found.entries} == history[at_revision]
     await store.close()
+
+
+async def test_a_write_that_cannot_be_carried_out_at_all_does_not_stop_the_writer(store: SqliteStore) -> None:
+    with pytest.raises(StoreError):
+        await asyncio.wait_for(store.create("/no-text/\ud800", b"1"), 10)
+    assert await asyncio.wait_for(store.create("/a", b"1"), 10) == 2

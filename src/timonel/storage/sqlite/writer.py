@@ -125,7 +125,7 @@ class Writer(threading.Thread):
             if batch.rows:
                 self._write(batch.rows)
             refusals = [self._refusal(write, batch) if write.refused else None for write in writes]
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - see below
             # Of whatever kind, it belongs to the callers: without this thread every later write would wait for ever.
             log.error("Could not commit path=%s writes=%d error=%r", self.path, len(writes), exc)
             return Batch(writes), [(write.future, None, store_error(exc, self.path)) for write in writes]

@@ -22,6 +22,7 @@ from typing import Any
 
 from timonel.api.objects import Object, get_path, name_of
 from timonel.api.refs import NODES
+from timonel.client.backoff import Backoff
 from timonel.client.informer import Informers
 from timonel.network.commands import CommandFailed, run_command
 
@@ -127,14 +128,17 @@ class PodNetwork:
         _write_sysctl("net/ipv4/ip_forward", "1")
         await self._nodes.wait_synced()
         self._changed.set()
+        backoff = Backoff(first=1.0, limit=30.0)
         while True:
             await self._changed.wait()
             self._changed.clear()
             try:
                 await self._sync()
+                backoff.reset()
             except CommandFailed as error:
-                logger.error("pod network not settled error=%s", error)
-                await asyncio.sleep(1.0)
+                delay = backoff.next_delay()
+                logger.error("pod network not settled, will retry seconds=%.1f error=%s", delay, error)
+                await asyncio.sleep(delay)
                 self._changed.set()
 
     async def wait_ready(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from timonel.api.objects import Object, ObjectKey, get_path, key_of, labels_of, namespace_of
 from timonel.api.refs import ENDPOINT_SLICES, NODES, SERVICES
+from timonel.client.backoff import Backoff
 from timonel.client.informer import Informer, Informers
 from timonel.network.commands import CommandFailed, run_command
 from timonel.network.proxy.fragments import (
@@ -28,7 +29,6 @@ from timonel.network.proxy.services import Endpoint, plan_service
 logger = logging.getLogger(__name__)
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
-RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,7 @@ class Proxy:
         _allow_node_ports_on_localhost()
         self._changed.set()
         is_fresh = False
+        backoff = Backoff(first=1.0, limit=30.0)
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -81,11 +82,13 @@ class Proxy:
                 await self._apply(dirty, pod_cidrs, replace=not is_fresh)
                 is_fresh = True
                 self._ready.set()
+                backoff.reset()
             except CommandFailed as error:
                 # Most likely somebody changed or deleted the table: put the whole of it there again.
-                logger.error("service rules not applied error=%s", error)
+                delay = backoff.next_delay()
+                logger.error("service rules not applied, will retry seconds=%.1f error=%s", delay, error)
                 is_fresh = False
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(delay)
                 self._changed.set()
 
     def _watch(self) -> None:

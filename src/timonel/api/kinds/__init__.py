@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from timonel.api.kinds import (
     configmap,
+    customresourcedefinition,
     deployment,
     endpoints,
     endpointslice,
@@ -44,6 +45,7 @@ BUILTIN = ResourceTable(
         events.EVENTS_V1,
         lease.LEASES,
         priorityclass.PRIORITY_CLASSES,
+        customresourcedefinition.CUSTOM_RESOURCE_DEFINITIONS,
         rbac.CLUSTER_ROLES,
         rbac.CLUSTER_ROLE_BINDINGS,
         rbac.ROLES,

@@ -179,7 +179,7 @@ async def test_failures_of_the_runtime_have_names(node: Node, method: str, reaso
             return reason in seen
 
         await node.until(said, seconds=3)
-    assert ("Failed", "Error: rpc error: code = Unknown desc = no such command") in node.events("web")
+    assert ("Failed", "Error: no such command") in node.events("web")
 
 
 async def test_an_image_that_is_not_there(node: Node) -> None:

@@ -90,16 +90,18 @@ class PodStarter:
         except RuntimeUnavailable:
             raise
         except RuntimeFailure as exc:
-            self._tell(pod, kind, container, "Failed", f"Error: {exc}")
-            raise StartFailure(Waiting("CreateContainerError", str(exc)), self._later()) from exc
+            self._tell(pod, kind, container, "Failed", f"Error: {exc.description}")
+            raise StartFailure(Waiting("CreateContainerError", exc.description), self._later()) from exc
         services.tell(pod, kind, container, "Normal", "Created", "Container created")
         try:
             await services.runtime.start_container(container_id)
         except RuntimeUnavailable:
             raise
         except RuntimeFailure as exc:
-            self._tell(pod, kind, container, "Failed", f"Error: {exc}")
-            raise StartFailure(Waiting("RunContainerError", str(exc)), None) from exc
+            # Without the id that differs each time, so that repeats are one event that counts.
+            told = exc.description.replace(container_id, container["name"])
+            self._tell(pod, kind, container, "Failed", f"Error: {told}")
+            raise StartFailure(Waiting("RunContainerError", exc.description), None) from exc
         services.tell(pod, kind, container, "Normal", "Started", "Container started")
         await self._post_start(pod, kind, container, container_id, view)
 

@@ -195,6 +195,7 @@ class ResourceRegistry:
         resourceVersion in the transform's result is the live object's own, so that a lost race is no conflict.
         """
         key = self.resource.storage_key(namespace, name)
+        warned = len(call.warnings)
         for _ in range(_RACE_TRIES):
             live = self.cache.get(key)
             if live is None:
@@ -212,6 +213,7 @@ class ResourceRegistry:
                 return await self._update_live(live, transform, call, subresource, tracked=tracked, patching=patching)
             except RevisionMismatch:
                 log.debug("lost a race for an object key=%s revision=%d", key, live.revision)
+                del call.warnings[warned:]  # the next try warns of the same again
         raise conflict(self.ref, name)
 
     async def _update_live(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote
 
 from timonel.api.errors import BadRequest
+from timonel.api.fields import InvalidFieldSelector, parse_field_selector
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "GET": "get", "HEAD": "get"}
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
@@ -103,11 +104,13 @@ def parse_route(method: str, target: str) -> Route:
 
 
 def _name_in_selector(selector: str) -> str:
-    """The name that a field selector asks for: it counts as the request's name, so RBAC by name allows it."""
+    """The name that a field selector asks for: it counts as the request's name, so RBAC by name allows it.
+
+    Read by the parser that the selection itself uses: what is authorised must be what is selected.
+    """
     if "metadata.name" not in selector:
         return ""
-    for term in selector.split(","):
-        field, separator, value = term.partition("=")
-        if separator and field == "metadata.name":
-            return value.removeprefix("=")
-    return ""
+    try:
+        return parse_field_selector(selector).exact_value("metadata.name") or ""
+    except InvalidFieldSelector:
+        return ""  # refused later, in its own words

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import pytest
 
 from timonel.api.errors import BadRequest
@@ -60,3 +62,19 @@ def test_options_are_read_as_go_reads_them():
     assert (route.integer("n"), route.integer("none")) == (5, None)
     with pytest.raises(BadRequest):
         route.integer("bad")
+
+
+@pytest.mark.parametrize(
+    ("selector", "name"),
+    [
+        ("metadata.name=a", "a"),
+        ("status.phase!=Failed,metadata.name==a", "a"),
+        ("metadata.name!=a", ""),
+        (r"metadata.name=a\,b", "a,b"),
+        (r"metadata.namespace!=\,metadata.name\=a", ""),
+        ("metadata.name=a=b", ""),
+    ],
+)
+def test_the_name_that_is_authorised_is_the_one_the_selector_selects(selector, name):
+    route = parse_route("GET", f"/api/v1/secrets?{urlencode({'fieldSelector': selector})}")
+    assert route.selector_name == name

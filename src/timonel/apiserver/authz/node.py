@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from timonel.api.fields import InvalidFieldSelector, parse_field_selector
 from timonel.api.objects import Object, uid_of
 from timonel.api.refs import PODS
 from timonel.apiserver.authn.user import node_name_of
@@ -184,9 +185,10 @@ def _keys(pod: Object) -> list[tuple[str, str, str]]:
 
 def selects_node(field_selector: str, node: str) -> bool:
     """Whether a field selector requires spec.nodeName to be this node."""
-    return any(
-        term.replace("==", "=", 1).partition("=")[::2] == ("spec.nodeName", node) for term in field_selector.split(",")
-    )
+    try:
+        return parse_field_selector(field_selector).exact_value("spec.nodeName") == node
+    except InvalidFieldSelector:
+        return False
 
 
 def _own_node(node: str, a: Attributes) -> Decision:

@@ -12,6 +12,7 @@ from aiohttp import web
 from timonel.api.errors import BadRequest, FieldError, invalid
 from timonel.api.field_errors import Path
 from timonel.api.field_errors import invalid as invalid_field
+from timonel.api.fields import FieldRequirement, FieldSelector
 from timonel.api.objects import Object
 from timonel.api.refs import (
     LOCAL_SUBJECT_ACCESS_REVIEWS,
@@ -115,11 +116,12 @@ def _field_selector(selector: Object | None) -> str:
         return ""
     if raw := selector.get("rawSelector"):
         return str(raw)
-    return ",".join(
-        f"{item.get('key')}={item['values'][0]}"
+    requirements = (
+        FieldRequirement(item.get("key") or "", "=", item["values"][0])
         for item in selector.get("requirements") or ()
         if item.get("operator") == "In" and len(item.get("values") or ()) == 1
     )
+    return str(FieldSelector(tuple(requirements)))
 
 
 def _subject_of(spec: Object) -> UserInfo:

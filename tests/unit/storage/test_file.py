@@ -177,3 +177,11 @@ async def test_the_file_shrinks_again_when_history_goes(tmp_path: Path) -> None:
     assert await store.size_bytes() < 100 * 2000 * 4 + 6_000_000
     assert len((await store.range("/")).entries) == 100
     await store.close()
+
+
+async def test_a_write_that_cannot_be_carried_out_at_all_does_not_stop_the_writer() -> None:
+    store = await open_sqlite(":memory:", clock=VirtualClock())
+    with pytest.raises(StoreError):
+        await asyncio.wait_for(store.create("/no-text/\ud800", b"1"), 10)
+    assert await asyncio.wait_for(store.create("/a", b"1"), 10) == 2
+    await store.close()

@@ -239,11 +239,13 @@ class NodeReporter:
         backoff = Backoff(first=0.2, limit=pause)
         while True:
             try:
-                lease = await self._put_lease(lease)
+                # A request that is never answered must not cost the node its lease: the next one may be.
+                async with asyncio.timeout(pause):
+                    lease = await self._put_lease(lease)
                 backoff.reset()
                 await self._clock.sleep(pause)
             except (ApiError, OSError) as exc:
-                log.info("node lease not renewed error=%s", exc)
+                log.info("node lease not renewed error=%s", exc or f"no answer within {pause:g} s")
                 lease = None
                 await self._clock.sleep(backoff.next_delay())
 

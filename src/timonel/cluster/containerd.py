@@ -39,6 +39,7 @@ disabled_plugins = [
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
   disable_tcp_service = true
+  netns_mounts_under_state_dir = true
   max_container_log_line_size = 16384
   restrict_oom_score_adj = {restrict_oom}
   [plugins."io.containerd.grpc.v1.cri".containerd]

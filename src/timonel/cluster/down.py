@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import subprocess
 import time
 from collections.abc import Callable
 
-from timonel.cluster import preflight, segment, supervision, teardown
+from timonel.cluster import host_settings, preflight, segment, supervision, teardown
 from timonel.cluster.errors import UserError
 from timonel.cluster.kubeconfig import remove_context
 from timonel.cluster.layout import Layout, NodeLayout
+from timonel.cluster.lock import exclusive
 from timonel.cluster.plan import ClusterState, nodes_of, plan_parts
 
 STOP_GRACE_SECONDS = 5
@@ -22,22 +24,29 @@ STOP_GRACE_SECONDS = 5
 def down(layout: Layout, *, purge: bool, say: Callable[[str], None]) -> bool:
     """Returns whether there was anything to stop or remove. Raises UserError."""
     preflight.check_root()
+    with exclusive(str(layout.data), say):
+        return _down(layout, purge=purge, say=say)
+
+
+def _down(layout: Layout, *, purge: bool, say: Callable[[str], None]) -> bool:
     found = layout.data.exists() or layout.run.exists()
     state = _load_state(layout)
     nodes = nodes_of(layout, state) if state else []
-    namespaces: set[str] = set()
-    if state and nodes and layout.run.exists():
-        namespaces = {path for node in nodes for path in teardown.container_namespaces(node)}
-        if supervision.ask(layout, "status") is not None or teardown.processes_of(layout):
-            _remove_containers(layout, state, nodes, say)
-    supervision.stop_supervisor(layout)
+    if state and layout.run.exists() and teardown.processes_of(layout):
+        _remove_containers(layout, state, nodes, say)
+    with contextlib.suppress(UserError):  # one that does not stop is killed with the rest
+        supervision.stop_supervisor(layout)
     teardown.kill_processes(layout)
     teardown.unmount_all([layout.run, *([layout.data] if purge else [node.kubelet_root for node in nodes])])
-    teardown.remove_network_namespaces(namespaces)
+    teardown.remove_cni_results(layout.context, [item for node in nodes for item in teardown.sandboxes_of(node)])
+    teardown.remove_dead_shim_sockets(layout)
     for node in nodes:
         shutil.rmtree(node.containerd_state, ignore_errors=True)
+    if not layout.is_named:
+        _remove_host_node()
     if purge:
-        _purge(layout, state, nodes)
+        _purge(layout)
+    if purge and found:
         say("removed every process, mount, link, table, cgroup and file of this cluster")
     elif found:
         say("stopped; data is kept, `timonel up` starts it again")
@@ -73,12 +82,9 @@ def _remove_containers(
         say(f"removed by force: {problem}")
 
 
-def _purge(layout: Layout, state: ClusterState | None, nodes: list[NodeLayout]) -> None:
-    if not layout.is_named:
-        _remove_host_node(state)
-    if state and state.segment:
-        segment.remove_segment(layout, nodes)
-    teardown.remove_cni_results(layout.context)
+def _purge(layout: Layout) -> None:
+    segment.remove_segment(layout)
+    host_settings.release(layout.context)
     teardown.remove_cgroups(layout.cgroup)
     remove_context(layout.context)
     for folder in (layout.run, layout.data):
@@ -86,8 +92,10 @@ def _purge(layout: Layout, state: ClusterState | None, nodes: list[NodeLayout]) 
             teardown.remove_folder(folder)
 
 
-def _remove_host_node(state: ClusterState | None) -> None:
-    """What the first node made in the host's own network; nodes in namespaces take theirs with them."""
+def _remove_host_node() -> None:
+    """What the first node made in the host's own network: rules for containers that are gone would swallow the host's
+    own traffic to the same ports. Nodes in namespaces take theirs with them.
+    """
     subprocess.run(["nft", "delete", "table", "ip", "timonel"], capture_output=True, check=False)
     subprocess.run(["nft", "delete", "table", "inet", "timonel"], capture_output=True, check=False)
     for address in _loopback_extras():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from pathlib import Path
@@ -68,6 +69,8 @@ def remove_context(context: str) -> None:
         _store(target, merged, uid, gid)
     else:
         target.unlink()
+        with contextlib.suppress(OSError):
+            target.parent.rmdir()  # only if nothing else, such as kubectl's cache, is in it
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -162,6 +162,7 @@ def plan_parts(layout: Layout, state: ClusterState, *, only_containerd: bool = F
         Part(
             name=containerd_part(node),
             argv=("containerd", "--config", str(node.containerd_config), "--log-level", "warn"),
+            env={"TIMONEL_SETTINGS": _digest(node.containerd_config)},
             log=str(layout.logs / f"{containerd_part(node)}.log"),
             namespace=node.namespace,
             host_name=node.name if node.namespace else "",

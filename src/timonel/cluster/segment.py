@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import os
+import re
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from timonel.cluster.errors import UserError
 from timonel.cluster.layout import Layout, NodeLayout
 
+NAMESPACES = Path("/run/netns")
 _POOL = ipaddress.IPv4Network("10.89.0.0/16")
 
 
@@ -67,7 +69,6 @@ def ensure_bridge(layout: Layout, segment: str) -> None:
     prefix = ipaddress.IPv4Network(segment).prefixlen
     run("ip", "addr", "replace", f"{address_of(segment, 0)}/{prefix}", "dev", layout.bridge)
     run("ip", "link", "set", layout.bridge, "up")
-    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     # Nodes in namespaces reach registries and the outside through the host.
     table = f"{layout.nft_table}-nodes"
     run(
@@ -89,10 +90,15 @@ table ip {table} {{
 
 def ensure_node_link(layout: Layout, node: NodeLayout, segment: str) -> None:
     """The namespace with loopback up, address, default route by the host. Leaves what is right alone."""
-    if not Path(f"/run/netns/{node.namespace}").exists():
+    file = NAMESPACES / node.namespace
+    if file.exists() and not os.path.ismount(file):
+        file.unlink()  # left from before a reboot: a name without a namespace
+    if not file.exists():
         run("ip", "netns", "add", node.namespace)
     inside = ("ip", "-n", node.namespace)
-    if not Path(f"/sys/class/net/{node.host_link}").exists():
+    if not run(*inside, "link", "show", "eth0", check=False):
+        # A host side without the other one belongs to a namespace whose name was taken away.
+        run("ip", "link", "del", node.host_link, check=False)
         run(
             *("ip", "link", "add", node.host_link, "type", "veth"),
             *("peer", "name", "eth0", "netns", node.namespace),
@@ -105,14 +111,14 @@ def ensure_node_link(layout: Layout, node: NodeLayout, segment: str) -> None:
     run(*inside, "route", "replace", "default", "via", address_of(segment, 0))
 
 
-def remove_node_link(node: NodeLayout) -> None:
-    if node.namespace and Path(f"/run/netns/{node.namespace}").exists():
-        run("ip", "link", "del", node.host_link, check=False)
-        run("ip", "netns", "del", node.namespace)
-
-
-def remove_segment(layout: Layout, nodes: Sequence[NodeLayout]) -> None:
-    for node in nodes:
-        remove_node_link(node)
-    run("ip", "link", "del", layout.bridge, check=False)
+def remove_segment(layout: Layout) -> None:
+    """Everything the functions above may have made, found by its name: an interrupted `up` keeps no record."""
+    links = [link["ifname"] for link in json.loads(run("ip", "-j", "link"))]
+    for link in links:
+        if link == layout.bridge or re.fullmatch(rf"{layout.identity}n\d+", link):
+            run("ip", "link", "del", link, check=False)
+    for file in NAMESPACES.glob(f"{layout.context}-*"):
+        if re.fullmatch(rf"{re.escape(layout.context)}-\d+", file.name):
+            run("ip", "netns", "del", file.name, check=False)
+            file.unlink(missing_ok=True)
     run("nft", "delete", "table", "ip", f"{layout.nft_table}-nodes", check=False)

@@ -16,6 +16,7 @@ from typing import Any
 from timonel.cluster.errors import UserError
 from timonel.cluster.layout import Layout
 from timonel.cluster.spawn import Part
+from timonel.cluster.teardown import end_parts, remove_dead_shim_sockets
 
 
 def ask(layout: Layout, operation: str, timeout_seconds: float = 30.0) -> dict[str, Any] | None:
@@ -28,6 +29,8 @@ def ask(layout: Layout, operation: str, timeout_seconds: float = 30.0) -> dict[s
             answer = connection.makefile("rb").readline()
         except (FileNotFoundError, ConnectionError):
             return None
+        except TimeoutError:
+            raise UserError(f"the supervisor at {layout.supervisor_socket} does not answer") from None
     return json.loads(answer) if answer else None
 
 
@@ -45,13 +48,18 @@ def write_parts(layout: Layout, parts: Sequence[Part]) -> bool:
     return True
 
 
-def ensure_supervisor(layout: Layout, parts: Sequence[Part]) -> None:
-    """Starts the supervisor with these parts, or hands a running one the new list. Raises UserError if it dies."""
+def ensure_supervisor(layout: Layout, parts: Sequence[Part]) -> bool:
+    """Starts the supervisor with these parts, or hands a running one the new list.
+
+    Returns whether anything changed. Raises UserError when the supervisor does not start or does not answer.
+    """
     changed = write_parts(layout, parts)
     if ask(layout, "status") is not None:
         if changed:
             ask(layout, "reload", timeout_seconds=60.0)
-        return
+        return changed
+    end_parts(layout)
+    remove_dead_shim_sockets(layout)
     log = layout.logs / "supervisor.log"
     with open(log, "ab") as output:
         process = subprocess.Popen(
@@ -67,6 +75,7 @@ def ensure_supervisor(layout: Layout, parts: Sequence[Part]) -> None:
         if process.poll() is not None or time.monotonic() > deadline:
             raise UserError(f"the supervisor did not start; its log is {log}")
         time.sleep(0.02)
+    return True
 
 
 def stop_supervisor(layout: Layout, timeout_seconds: float = 60.0) -> bool:

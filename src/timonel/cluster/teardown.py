@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from timonel.cluster.layout import Layout, NodeLayout
@@ -22,6 +23,7 @@ from timonel.kubelet.cri.grpc_runtime import GrpcRuntime
 from timonel.kubelet.cri.runtime import RuntimeFailure
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
+SHIM_SOCKETS = Path("/run/containerd/s")
 CNI_RESULTS = Path("/var/lib/cni/results")
 """libcni's own cache; CNI DEL empties it, a crash may not."""
 
@@ -57,15 +59,43 @@ async def remove_sandboxes(node: NodeLayout, grace_seconds: int) -> list[str]:
     return problems
 
 
-def container_namespaces(node: NodeLayout) -> set[str]:
-    """Paths of the network namespaces of the node's containers, from the runtime bundles that shims run."""
-    paths = set()
-    for bundle in (node.containerd_state / "io.containerd.runtime.v2.task" / "k8s.io").glob("*/config.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            for item in json.loads(bundle.read_text())["linux"]["namespaces"]:
-                if item["type"] == "network" and "/netns/cni-" in item.get("path", ""):
-                    paths.add(item["path"])
-    return paths
+def remove_dead_shim_sockets(layout: Layout) -> None:
+    """Shims listen under /run/containerd/s whatever containerd's own folders are, and a killed one leaves its socket.
+
+    To be called before containerd starts, too: it forgets dead shims, and then nothing names their sockets any more.
+    """
+    for file in layout.run.glob("n*/containerd/io.containerd.runtime.v2.task/*/*/address"):
+        with contextlib.suppress(OSError):
+            path = Path(file.read_text().strip().removeprefix("unix://"))
+            if path.is_relative_to(SHIM_SOCKETS) and not _is_listening(path):
+                path.unlink(missing_ok=True)
+    for folder in (SHIM_SOCKETS, SHIM_SOCKETS.parent):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _is_listening(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        try:
+            client.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def sandboxes_of(node: NodeLayout) -> list[str]:
+    """Ids of the sandboxes that containerd keeps a folder for."""
+    return [folder.name for folder in (node.containerd_root / "io.containerd.grpc.v1.cri" / "sandboxes").glob("*")]
+
+
+def contained_processes(root: str) -> set[int]:
+    """Processes in our cgroups: containers, also those whose shim was killed and no longer names them."""
+    found = set()
+    for top in _cgroup_tops(root):
+        for file in (top / "cgroup.procs", *top.glob("**/cgroup.procs")):
+            with contextlib.suppress(OSError):
+                found |= {int(pid) for pid in file.read_text().split()}
+    return found
 
 
 def processes_of(layout: Layout) -> list[int]:
@@ -77,19 +107,44 @@ def processes_of(layout: Layout) -> list[int]:
             continue
         with contextlib.suppress(OSError):
             command = (entry / "cmdline").read_bytes().split(b"\0")
-            program = os.path.basename(command[0])
-            if program.startswith((b"containerd", b"runc", b"python", b"haproxy")) and any(
-                needle in argument for argument in command for needle in needles
-            ):
+            if is_ours(command) and any(needle in argument for argument in command for needle in needles):
                 found.append(int(entry.name))
     return found
+
+
+def is_ours(command: Sequence[bytes]) -> bool:
+    """Whether a command line is of a program that `up` starts, and not one that merely looks at the same folders."""
+    program = os.path.basename(command[0])
+    return program.startswith((b"containerd", b"runc")) or any(
+        argument in (b"timonel.cluster.part", b"timonel.cluster.supervisor") for argument in command
+    )
+
+
+def end_parts(layout: Layout, seconds: float = 10.0) -> None:
+    """Waits for parts whose supervisor was killed, which told them to stop, and kills what does not. Shims stay."""
+    deadline = time.monotonic() + seconds
+    while pids := [pid for pid in processes_of(layout) if _alive(pid) and not _is_shim(pid)]:
+        if time.monotonic() > deadline:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def _is_shim(pid: int) -> bool:
+    try:
+        program = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+    except OSError:
+        return False
+    return os.path.basename(program).startswith((b"containerd-shim", b"runc"))
 
 
 def kill_processes(layout: Layout, seconds: float = 10.0) -> None:
     """SIGKILLs what processes_of finds, with the containers below shims, and waits until it is gone."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        pids = [pid for pid in _with_descendants(processes_of(layout)) if _alive(pid)]
+        roots = {*processes_of(layout), *contained_processes(layout.cgroup)}
+        pids = [pid for pid in _with_descendants(roots) if _alive(pid)]
         if not pids:
             return
         for pid in pids:
@@ -133,14 +188,15 @@ def unmount_all(folders: Iterable[Path]) -> None:
             subprocess.run(["umount", "-l", point], capture_output=True, check=False)
 
 
-def remove_network_namespaces(paths: Iterable[str]) -> None:
-    for path in paths:
-        subprocess.run(["ip", "netns", "del", os.path.basename(path)], capture_output=True, check=False)
-
-
-def remove_cni_results(network: str) -> None:
-    for result in CNI_RESULTS.glob(f"{network}-*"):
-        result.unlink(missing_ok=True)
+def remove_cni_results(network: str, sandboxes: Iterable[str]) -> None:
+    """Cached results, <network>-<sandbox id>-<interface>: of our network, and of our sandboxes in any network, since
+    containerd has one for loopback too. Others' names may begin like ours.
+    """
+    ours = set(sandboxes)
+    for result in CNI_RESULTS.glob("*"):
+        match = re.fullmatch(r"(.+)-([0-9a-f]{64})-\w+", result.name)
+        if match and (match[1] == network or match[2] in ours):
+            result.unlink(missing_ok=True)
     for folder in (CNI_RESULTS, CNI_RESULTS.parent):
         with contextlib.suppress(OSError):
             folder.rmdir()
@@ -148,13 +204,16 @@ def remove_cni_results(network: str) -> None:
 
 def remove_cgroups(root: str) -> None:
     """Removes our subtree from every hierarchy (v1) or the only one (v2), leaves first. Others' are not looked at."""
-    for hierarchy in (CGROUP_ROOT, *(entry for entry in CGROUP_ROOT.iterdir() if entry.is_dir())):
-        top = hierarchy / root.lstrip("/")
-        if not (top / "cgroup.procs").exists():
-            continue
+    for top in _cgroup_tops(root):
         for folder, _, _ in os.walk(top, topdown=False):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
+
+
+def _cgroup_tops(root: str) -> list[Path]:
+    hierarchies = (CGROUP_ROOT, *(entry for entry in CGROUP_ROOT.iterdir() if entry.is_dir()))
+    tops = [hierarchy / root.lstrip("/") for hierarchy in hierarchies]
+    return [top for top in tops if (top / "cgroup.procs").exists()]
 
 
 def remove_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from timonel.cluster import packages, preflight, segment, supervision
+from timonel.cluster import host_settings, packages, preflight, segment, supervision
 from timonel.cluster.api import AdminApi, is_ready, not_ready_reason
 from timonel.cluster.config import ClusterConfig, load_config
 from timonel.cluster.containerd import write_config
@@ -16,6 +16,7 @@ from timonel.cluster.errors import UserError
 from timonel.cluster.images import ensure_pause_image
 from timonel.cluster.kubeconfig import merge_context
 from timonel.cluster.layout import Layout, NodeLayout
+from timonel.cluster.lock import exclusive
 from timonel.cluster.pki import (
     ADMIN,
     MANAGER,
@@ -66,6 +67,11 @@ class UpResult:
 def up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpResult:
     """Brings the cluster up and returns when every node is Ready. `say` gets one line per step. Raises UserError."""
     preflight.check_root()
+    with exclusive(str(layout.data), say):
+        return _up(layout, options, say)
+
+
+def _up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpResult:
     config = load_config(options.config_file)
     missing = packages.missing_packages()
     if missing and not options.install_packages:
@@ -83,19 +89,21 @@ def up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpResu
         folder.mkdir(parents=True, exist_ok=True)
     layout.data.chmod(0o711)
     nodes = nodes_of(layout, state)
+    state.save(layout.state_file)
     _prepare_network(layout, state, nodes)
     _prepare_files(layout, config, state, nodes)
-    state.save(layout.state_file)
     if running is None:
         say("starting server, manager and agent")
-    supervision.ensure_supervisor(layout, plan_parts(layout, state))
+    changed = supervision.ensure_supervisor(layout, plan_parts(layout, state))
+    if running is not None and changed:
+        say("restarted the parts whose settings changed")
     _prepare_images(layout, nodes, options, say)
     _wait_ready(layout, nodes, options.timeout_seconds, say)
     merged_into = None
     merged = False
     if options.merge_kubeconfig:
         merged_into, merged = merge_context(layout.admin_kubeconfig, layout.context)
-    return UpResult(running is None or previous != state or merged, state, layout.admin_kubeconfig, merged_into)
+    return UpResult(changed or merged, state, layout.admin_kubeconfig, merged_into)
 
 
 def _decide(
@@ -128,8 +136,12 @@ def _decide(
 
 
 def _prepare_network(layout: Layout, state: ClusterState, nodes: list[NodeLayout]) -> None:
+    if not layout.is_named:
+        # The host is a node: node ports answer on its own loopback too.
+        host_settings.require(layout.context, (host_settings.FORWARDING, host_settings.ROUTE_LOCALNET))
     if not state.segment:
         return
+    host_settings.require(layout.context, (host_settings.FORWARDING,))
     segment.ensure_bridge(layout, state.segment)
     for node in nodes:
         if node.namespace:
@@ -214,6 +226,22 @@ def _wait_ready(layout: Layout, nodes: list[NodeLayout], timeout_seconds: float,
         if waiting:
             time.sleep(0.05)
     api.close()
+    _wait_parts(layout, deadline)
+
+
+def _wait_parts(layout: Layout, deadline: float) -> None:
+    """A node's condition may still be the one it had before `down`: every part has to say itself that it is ready."""
+    while True:
+        answer = supervision.ask(layout, "status")
+        parts = answer["parts"] if answer else []
+        missing = [
+            f"{part['name']} ({part['lastExit'] or part['state']})" for part in parts if part["state"] != "ready"
+        ]
+        if parts and not missing:
+            return
+        if time.monotonic() > deadline:
+            raise UserError(f"not ready: {', '.join(missing) or 'the supervisor'}; see {layout.logs}")
+        time.sleep(0.02)
 
 
 def _timeout_message(layout: Layout, waiting: dict[str, str], server_answers: bool, problem: str) -> str:

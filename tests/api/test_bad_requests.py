@@ -149,3 +149,16 @@ async def test_a_body_cut_short_leaves_the_server_well(server, namespace):
     await writer.wait_closed()
     status, answer = await server.request("GET", f"/api/v1/namespaces/{namespace}/configmaps")
     assert (status, answer["items"]) == (200, [])
+
+
+async def test_a_target_without_a_path_names_nothing(server):
+    context = ssl.create_default_context(cafile=str(server.ca))
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", server.api.port, ssl=context, server_hostname="localhost"
+    )
+    try:
+        request = f"OPTIONS * HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\nConnection: close\r\n\r\n"
+        writer.write(request.encode())
+        assert (await reader.readline()).split()[1] == b"404"
+    finally:
+        writer.close()

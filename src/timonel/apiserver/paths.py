@@ -25,7 +25,9 @@ PATHS: dict[str, PathHandler] = {}
 
 
 async def answer_path(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
-    handler = PATHS.get(route.path) or PATHS.get(route.path.split("/")[1] or "//")
+    # "//" is nobody's: neither an empty segment nor a target without any, such as that of OPTIONS *, has a handler.
+    first = route.path.partition("/")[2].partition("/")[0] or "//"
+    handler = PATHS.get(route.path) or PATHS.get(first)
     if handler is None:
         return _nothing_here(audit_id)
     if route.verb not in ("get", "head"):

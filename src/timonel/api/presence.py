@@ -67,8 +67,8 @@ _ZERO_COUNTS_IN = frozenset(
     VolumeNodeResources.count WebhookClientConfig.url
     """.split()  # noqa: SIM905
 )
-# An empty list there is a request: to stop tracking fields.
-_EMPTY_COUNTS_IN = frozenset({"ObjectMeta.managedFields"})
+# An empty list there says something: to stop tracking fields; to have no policies, which is refused, not defaulted.
+_EMPTY_COUNTS_IN = frozenset({"ObjectMeta.managedFields", "HPAScalingRules.policies"})
 _ALWAYS_PRESENT = frozenset({"metadata", "spec", "status", "template"})
 _ALWAYS_PRESENT_IN = frozenset(
     """

@@ -47,6 +47,18 @@ class Subresource:
     version: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """Of a write, what the server knows beside the objects: when, through what, by whom."""
+
+    now: datetime
+    subresource: str = ""
+    username: str = ""
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
 class Strategy:
     """What one kind adds to the generic write path.
 
@@ -67,6 +79,8 @@ class Strategy:
     """Whether clients may create objects with a status; else it is dropped. True for Nodes."""
     generation_follows: tuple[str, ...] = ()
     """Fields of metadata whose changes raise the generation too: a Deployment's annotations."""
+    orphans_dependents = False
+    """A delete that names no propagation policy leaves dependents alone: Jobs and ReplicationControllers."""
 
     def validate_name(self, name: str) -> list[str]:
         """What is wrong with metadata.name, worded without the path; most kinds take a DNS subdomain."""
@@ -92,6 +106,9 @@ class Strategy:
 
     def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
         return []
+
+    def stamp(self, new: Object, old: Object | None, occasion: Occasion) -> None:
+        """Writes what only the server knows: the time of a transition, who asks. After prepare_*, before validate_*."""
 
     def grace_period_seconds(self, obj: Object, requested: int | None) -> int:
         """How long a deleted object stays, marked, before it goes: 0 is at once. Only Pods wait."""

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from timonel.api.clock import parse_time
+from timonel.api.labels import InvalidSelector, selector_from_object
 from timonel.api.objects import Object, get_path
 from timonel.api.resource import Cell, Column
 
@@ -109,26 +110,32 @@ CREATED_AT = Column(
 DEFAULT_COLUMNS = (NAME, CREATED_AT)
 """For kinds without columns of their own."""
 
-TEMPLATE_COLUMNS = (
-    Column(
-        "Containers",
-        lambda obj, now: ",".join(c.get("name", "") for c in _template_containers(obj)),
-        description="Names of the template's containers.",
-        priority=1,
-    ),
-    Column(
-        "Images",
-        lambda obj, now: ",".join(c.get("image", "") for c in _template_containers(obj)),
-        description="Images of the template's containers.",
-        priority=1,
-    ),
-)
-"""Wide columns of every kind with a pod template."""
+
+def container_columns(*template: str, priority: int = 1) -> tuple[Column, Column]:
+    """Columns of the containers of the pod template at a path."""
+
+    def joined_of(field: str) -> Callable[[Object, datetime], Cell]:
+        def value(obj: Object, now: datetime) -> Cell:
+            return ",".join(c.get(field, "") for c in get_path(obj, *template, "spec", "containers", default=()))
+
+        return value
+
+    return (
+        Column("Containers", joined_of("name"), description="Names of the template's containers.", priority=priority),
+        Column("Images", joined_of("image"), description="Images of the template's containers.", priority=priority),
+    )
 
 
-def _template_containers(obj: Object) -> list[Object]:
-    containers: list[Object] = get_path(obj, "spec", "template", "spec", "containers", default=[])
-    return containers
+TEMPLATE_COLUMNS = container_columns("spec", "template")
+"""Wide columns of most kinds with a pod template."""
+
+
+def format_label_selector(selector: dict[str, Any] | None) -> str:
+    """The text form of a LabelSelector; "<none>" for one that is missing or empty."""
+    try:
+        return str(selector_from_object(selector)) or NONE
+    except InvalidSelector:
+        return "<error>"
 
 
 def cut_list(items: list[str], total: int, shown: int = 3) -> str:

@@ -7,17 +7,23 @@ from timonel.api.errors import FieldError
 from timonel.api.field_errors import forbidden, invalid, not_supported, required
 from timonel.api.kinds.columns import AGE, NAME, TEMPLATE_COLUMNS, cell_at, plain
 from timonel.api.kinds.pod.defaults import default_pod_template
-from timonel.api.kinds.rules import Errors, check_count_or_percent, check_immutable, check_not_negative, int_or_percent
+from timonel.api.kinds.rules import (
+    Errors,
+    check_at_most_all,
+    check_count_or_percent,
+    check_immutable,
+    check_not_negative,
+    int_or_percent,
+)
 from timonel.api.kinds.subresources import SCALE, STATUS
 from timonel.api.kinds.workload import (
     SELECTOR_COLUMN,
     SPEC,
+    check_collision_count,
     check_replica_counts,
     check_selector_and_template,
     workload_warnings,
 )
-from timonel.api.kinds.workload import STATUS as STATUS_PATH
-from timonel.api.names import validate_percent
 from timonel.api.objects import Object, get_path
 from timonel.api.resource import Column, Resource, Strategy
 
@@ -73,10 +79,7 @@ class DeploymentStrategy(Strategy):
         errors: Errors = []
         status = new.get("status") or {}
         check_replica_counts(errors, status, _COUNTS, _BOUNDED)
-        before = get_path(old, "status", "collisionCount")
-        if before is not None and (status.get("collisionCount") or 0) < before:
-            count = status.get("collisionCount") or 0
-            errors.append(invalid(STATUS_PATH / "collisionCount", count, "cannot be decremented"))
+        check_collision_count(errors, status, old.get("status") or {})
         return errors
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
@@ -100,8 +103,7 @@ def _check_strategy(errors: Errors, strategy: Object) -> None:
         check_count_or_percent(errors, path / "maxSurge", surge)
         if not int_or_percent(unavailable) and not int_or_percent(surge):
             errors.append(invalid(path / "maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0"))
-        if isinstance(unavailable, str) and not validate_percent(unavailable) and int_or_percent(unavailable) > 100:
-            errors.append(invalid(path / "maxUnavailable", unavailable, "must not be greater than 100%"))
+        check_at_most_all(errors, path / "maxUnavailable", unavailable)
 
 
 def _ready(deployment: Object) -> str:

@@ -5,6 +5,7 @@ A check builds paths only where it finds something: most objects are fine, and p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -30,6 +31,8 @@ NOT_NEGATIVE = "must be greater than or equal to 0"
 POSITIVE = "must be greater than zero"
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 ANNOTATIONS_LIMIT = 256 * 1024  # bytes, keys and values together
+_HTTP_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
+_http_path_match = re.compile(_HTTP_PATH).fullmatch
 
 
 def check_text(errors: Errors, path: Path, text: str, rule: Rule) -> None:
@@ -55,6 +58,20 @@ def check_required_label(errors: Errors, path: Path, text: str) -> None:
         check_text(errors, path, text, validate_dns1123_label)
     else:
         errors.append(required(path))
+
+
+def check_domain_prefixed_path(errors: Errors, path: Path, text: str) -> None:
+    """What belongs to a domain, such as "example.com/queue"; what follows the slash is for HTTP paths."""
+    if not text:
+        errors.append(required(path))
+        return
+    domain, _, rest = text.partition("/")
+    if not domain or not rest:
+        errors.append(invalid(path, text, 'must be a domain-prefixed path (such as "acme.io/foo")'))
+        return
+    check_text(errors, path, domain, validate_dns1123_subdomain)
+    if not _http_path_match(rest):
+        errors.append(invalid(path, rest, f"Invalid path (regex used for validation is '{_HTTP_PATH}')"))
 
 
 def check_choice(errors: Errors, path: Path, value: str | None, choices: Iterable[str]) -> None:
@@ -229,6 +246,12 @@ def int_or_percent(value: Any) -> Decimal:
     """The number before an optional "%", 0 when there is none."""
     text = str(value).removesuffix("%")
     return Decimal(text) if text.isdigit() else Decimal(0)
+
+
+def check_at_most_all(errors: Errors, path: Path, value: Any) -> None:
+    """A percentage is at most 100%; counts may be any."""
+    if isinstance(value, str) and not validate_percent(value) and int_or_percent(value) > 100:
+        errors.append(invalid(path, value, "must not be greater than 100%"))
 
 
 def ip_warnings(path: Path, text: str) -> list[str]:

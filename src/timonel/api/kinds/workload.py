@@ -9,7 +9,7 @@ from timonel.api.kinds.pod.warnings import pod_warnings
 from timonel.api.kinds.rules import Errors, check_label_selector, check_not_negative
 from timonel.api.labels import InvalidSelector, selector_from_object
 from timonel.api.names import validate_dns1123_label
-from timonel.api.objects import Object
+from timonel.api.objects import Object, get_path
 from timonel.api.resource import Column
 
 SPEC = Path("spec")
@@ -46,6 +46,35 @@ def check_selector_and_template(errors: Errors, spec: Object, *, called: str = "
     if not parsed.matches(labels or {}):
         errors.append(invalid(path / "metadata" / "labels", labels, "`selector` does not match template `labels`"))
     check_template(errors, path, template)
+    check_endless_pods(errors, template, called=called, path=path)
+
+
+def check_replica_counts(
+    errors: Errors, status: Object, fields: tuple[str, ...], bounded: tuple[str, ...], *, ready: str = "readyReplicas"
+) -> None:
+    """Counts of a status: none negative, none of `bounded` above the number of replicas, available ones are ready.
+
+    `ready` is what the message calls the number of ready replicas.
+    """
+    for field in fields:
+        check_not_negative(errors, STATUS / field, status.get(field))
+    replicas = status.get("replicas") or 0
+    for field in bounded:
+        if (status.get(field) or 0) > replicas:
+            errors.append(invalid(STATUS / field, status[field], _MORE_THAN_REPLICAS))
+    if (status.get("availableReplicas") or 0) > (status.get("readyReplicas") or 0):
+        why = f"cannot be greater than {ready}"
+        errors.append(invalid(STATUS / "availableReplicas", status["availableReplicas"], why))
+
+
+def check_collision_count(errors: Errors, status: Object, before: Object) -> None:
+    count, known = status.get("collisionCount"), before.get("collisionCount")
+    if known is not None and (count is None or count < known):
+        errors.append(invalid(STATUS / "collisionCount", count or 0, "cannot be decremented"))
+
+
+def check_endless_pods(errors: Errors, template: Object, *, called: str, path: Path = SPEC / "template") -> None:
+    """Pods that are replaced when they end, for as long as their owner lives."""
     pod_spec = template.get("spec") or {}
     if pod_spec.get("restartPolicy") != "Always":
         errors.append(not_supported(path / "spec" / "restartPolicy", pod_spec.get("restartPolicy") or "", ("Always",)))
@@ -54,29 +83,24 @@ def check_selector_and_template(errors: Errors, spec: Object, *, called: str = "
         errors.append(forbidden(where, f"activeDeadlineSeconds in {called} is not Supported"))
 
 
-def check_replica_counts(errors: Errors, status: Object, fields: tuple[str, ...], bounded: tuple[str, ...]) -> None:
-    """Counts of a status: none negative, none of `bounded` above the number of replicas."""
-    for field in fields:
-        check_not_negative(errors, STATUS / field, status.get(field))
-    replicas = status.get("replicas") or 0
-    for field in bounded:
-        if (status.get(field) or 0) > replicas:
-            errors.append(invalid(STATUS / field, status[field], _MORE_THAN_REPLICAS))
-    if (status.get("availableReplicas") or 0) > (status.get("readyReplicas") or 0):
-        why = "cannot be greater than readyReplicas"
-        errors.append(invalid(STATUS / "availableReplicas", status["availableReplicas"], why))
-
-
 def workload_warnings(obj: Object, old: Object | None) -> list[str]:
-    found = []
-    if old is None:
-        problems = validate_dns1123_label(obj["metadata"].get("name") or "")
-        if problems:
-            found.append(
-                "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; "
-                f"a DNS label is recommended: [{' '.join(problems)}]"
-            )
-    elif obj.get("spec") == old.get("spec"):
+    if old is not None and obj.get("spec") == old.get("spec"):
         return []
-    template = (obj.get("spec") or {}).get("template") or {}
-    return found + pod_warnings(SPEC / "template", template.get("metadata") or {}, template.get("spec") or {})
+    found = name_warnings(obj) if old is None else []
+    return found + template_warnings(obj, "spec", "template")
+
+
+def name_warnings(obj: Object) -> list[str]:
+    problems = validate_dns1123_label(obj["metadata"].get("name") or "")
+    if not problems:
+        return []
+    return [
+        "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; "
+        f"a DNS label is recommended: [{' '.join(problems)}]"
+    ]
+
+
+def template_warnings(obj: Object, *path: str) -> list[str]:
+    """What is doubtful about the pod template at a path."""
+    template = get_path(obj, *path, default={})
+    return pod_warnings(Path(".".join(path)), template.get("metadata") or {}, template.get("spec") or {})

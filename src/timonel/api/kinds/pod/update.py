@@ -50,7 +50,7 @@ def validate_pod_update(new: Object, old: Object) -> Errors:
     remaining = _without_updatable(spec, before)
     if before.get("schedulingGates"):
         _check_gated(errors, remaining, before)
-    if remaining != before and _without_empties(remaining) != _without_empties(before):
+    if remaining != before and without_empties(remaining) != without_empties(before):
         fields = ",".join(_UPDATABLE)
         lines = "\n".join(describe_difference(before, remaining))
         errors.append(forbidden(_SPEC, f"pod updates may not change fields other than {fields}\n{lines}"))
@@ -130,13 +130,13 @@ def _check_gated(errors: Errors, remaining: Object, before: Object) -> None:
         remaining.pop("affinity", None)
 
 
-def _without_empties(value: Any) -> Any:
+def without_empties(value: Any) -> Any:
     """An empty list or map says the same as none."""
     if isinstance(value, dict):
-        pruned = ((key, _without_empties(item)) for key, item in value.items())
+        pruned = ((key, without_empties(item)) for key, item in value.items())
         return {key: item for key, item in pruned if item not in (None, [], {})}
     if isinstance(value, list):
-        return [_without_empties(item) for item in value]
+        return [without_empties(item) for item in value]
     return value
 
 

@@ -53,7 +53,9 @@ def check_archive(path: Path) -> None:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except (OSError, tarfile.TarError, EOFError) as error:
-        raise UserError(f"{path} is not an image archive: {error}") from error
+        # tarfile tells every compression it tried, a line each.
+        reason = str(error).partition(":\n")[0]
+        raise UserError(f"{path} is not an image archive: {reason}") from error
     if "manifest.json" not in names and "index.json" not in names:
         raise UserError(f"{path} is neither a `docker save` nor an OCI archive: no manifest.json or index.json in it")
 

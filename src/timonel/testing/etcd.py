@@ -111,7 +111,7 @@ class EtcdProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.stop()
+        self.kill()  # nobody wants its data, and a polite end takes it a second
 
 
 def _free_port() -> int:

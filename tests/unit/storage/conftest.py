@@ -1,11 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import count
 
 import pytest
 
+from timonel.storage.etcd import EtcdConfig, open_etcd
+from timonel.storage.protocol import Store
 from timonel.storage.sqlite import SqliteStore, open_sqlite
 from timonel.testing.clock import VirtualClock
+from timonel.testing.etcd import EtcdProcess, etcd_binary
+
+OpenStore = Callable[[], Awaitable[Store]]
+"""Opens an empty store whose time stands still."""
 
 
 @pytest.fixture
@@ -14,7 +21,46 @@ def clock() -> VirtualClock:
 
 
 @pytest.fixture
-async def store(clock: VirtualClock) -> AsyncIterator[SqliteStore]:
+async def sqlite(clock: VirtualClock) -> AsyncIterator[SqliteStore]:
     opened = await open_sqlite(":memory:", clock=clock)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdProcess]:
+    """One for the whole session; tests keep apart by prefix, so revisions begin anywhere."""
+    if etcd_binary() is None:
+        pytest.skip("etcd is not installed (Debian: apt install etcd-server)")
+    with EtcdProcess(tmp_path_factory.mktemp("etcd")) as process:
+        yield process
+
+
+_numbers = count()
+
+
+@pytest.fixture(scope="session")
+def new_config(etcd: EtcdProcess) -> Callable[[], EtcdConfig]:
+    """Configurations of clusters of their own in the shared etcd, where nobody compacts."""
+    return lambda: etcd.config(prefix=f"/test-{next(_numbers)}", history_seconds=0)
+
+
+@pytest.fixture(scope="session")
+def open_etcd_store(new_config: Callable[[], EtcdConfig]) -> OpenStore:
+    return lambda: open_etcd(new_config(), VirtualClock())
+
+
+@pytest.fixture(scope="session", params=["sqlite", "etcd"])
+def open_store(request: pytest.FixtureRequest) -> OpenStore:
+    """What the protocol promises holds on every backend. Revisions are counted from where the store begins."""
+    if request.param == "etcd":
+        etcd: OpenStore = request.getfixturevalue("open_etcd_store")
+        return etcd
+    return lambda: open_sqlite(":memory:", clock=VirtualClock())
+
+
+@pytest.fixture
+async def store(open_store: OpenStore) -> AsyncIterator[Store]:
+    opened = await open_store()
     yield opened
     await opened.close()

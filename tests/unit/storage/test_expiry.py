@@ -36,51 +36,51 @@ async def settle(store: SqliteStore) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_key_goes_when_its_time_is_over_and_not_before(store: SqliteStore, clock: VirtualClock) -> None:
-    deletions = Deletions(store)
-    await store.create("/late", b"", ttl_seconds=100)
-    await store.create("/early", b"", ttl_seconds=10)
-    await store.create("/for-ever", b"")
-    await settle(store)
+async def test_a_key_goes_when_its_time_is_over_and_not_before(sqlite: SqliteStore, clock: VirtualClock) -> None:
+    deletions = Deletions(sqlite)
+    await sqlite.create("/late", b"", ttl_seconds=100)
+    await sqlite.create("/early", b"", ttl_seconds=10)
+    await sqlite.create("/for-ever", b"")
+    await settle(sqlite)
     await clock.advance(9)
-    await settle(store)
+    await settle(sqlite)
     assert deletions.keys == []
     await clock.advance(1)
     await deletions.wait_for(1)
-    await settle(store)
+    await settle(sqlite)
     await clock.advance(89)
-    await settle(store)
+    await settle(sqlite)
     assert deletions.keys == ["/early"]
     await clock.advance(1)
     await deletions.wait_for(2)
     assert deletions.keys == ["/early", "/late"]
-    assert await store.get("/late") is None
-    assert await store.get("/for-ever") is not None
+    assert await sqlite.get("/late") is None
+    assert await sqlite.get("/for-ever") is not None
 
 
-async def test_an_update_gives_a_new_time_or_none(store: SqliteStore, clock: VirtualClock) -> None:
-    deletions = Deletions(store)
-    first = await store.create("/kept", b"", ttl_seconds=10)
-    second = await store.create("/longer", b"", ttl_seconds=10)
-    await store.update("/kept", b"", first)
-    await store.update("/longer", b"", second, ttl_seconds=50)
-    await settle(store)
+async def test_an_update_gives_a_new_time_or_none(sqlite: SqliteStore, clock: VirtualClock) -> None:
+    deletions = Deletions(sqlite)
+    first = await sqlite.create("/kept", b"", ttl_seconds=10)
+    second = await sqlite.create("/longer", b"", ttl_seconds=10)
+    await sqlite.update("/kept", b"", first)
+    await sqlite.update("/longer", b"", second, ttl_seconds=50)
+    await settle(sqlite)
     await clock.advance(20)
-    await settle(store)
+    await settle(sqlite)
     assert deletions.keys == []
     await clock.advance(30)
     await deletions.wait_for(1)
     assert deletions.keys == ["/longer"]
 
 
-async def test_thousands_may_expire_at_once(store: SqliteStore, clock: VirtualClock) -> None:
-    deletions = Deletions(store)
-    await asyncio.gather(*(store.create(f"/{n}", b"", ttl_seconds=5) for n in range(1700)))
-    await settle(store)
+async def test_thousands_may_expire_at_once(sqlite: SqliteStore, clock: VirtualClock) -> None:
+    deletions = Deletions(sqlite)
+    await asyncio.gather(*(sqlite.create(f"/{n}", b"", ttl_seconds=5) for n in range(1700)))
+    await settle(sqlite)
     await clock.advance(5)
     await deletions.wait_for(1700)
     assert len(set(deletions.keys)) == 1700
-    assert (await store.range("/")).entries == []
+    assert (await sqlite.range("/")).entries == []
 
 
 async def test_time_goes_on_while_the_store_is_closed(tmp_path: pytest.TempPathFactory) -> None:

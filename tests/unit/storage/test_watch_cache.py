@@ -6,14 +6,15 @@ import asyncio
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.storage.conftest import OpenStore
 from timonel.api.objects import Object
 from timonel.storage.cache import WatchCache
 from timonel.storage.cached_object import CachedObject, DecodedObjects
 from timonel.storage.codec import Codec, encode
-from timonel.storage.protocol import Compacted, KeyExists, RevisionMismatch
+from timonel.storage.protocol import Compacted, KeyExists, RevisionMismatch, Store
 from timonel.storage.sqlite import SqliteStore, open_sqlite
 from timonel.storage.transform import AesGcm, EncryptionKey
 from timonel.testing.clock import VirtualClock
@@ -36,7 +37,7 @@ def key(name: str, namespace: str = "default") -> str:
     return f"{PODS}{namespace}/{name}"
 
 
-async def started(store: SqliteStore, **options: object) -> WatchCache:
+async def started(store: Store, **options: object) -> WatchCache:
     cache = WatchCache(
         store,
         PODS,
@@ -57,43 +58,45 @@ async def put(cache: WatchCache, obj: Object) -> CachedObject:
     return await cache.update(name, encode(obj), current.revision)
 
 
-async def test_what_was_written_is_read_at_once(store: SqliteStore) -> None:
+async def test_what_was_written_is_read_at_once(store: Store) -> None:
     cache = await started(store)
     written = await put(cache, pod("a", app="web"))
     assert cache.get(key("a")) is written
-    assert cache.revision == written.revision == 2
-    assert json.loads(written.value)["metadata"]["resourceVersion"] == "2"
+    assert cache.revision == written.revision
+    assert json.loads(written.value)["metadata"]["resourceVersion"] == str(written.revision)
     assert written.obj["metadata"] == {
-        "name": "a", "namespace": "default", "labels": {"app": "web"}, "resourceVersion": "2",
+        "name": "a", "namespace": "default", "labels": {"app": "web"},
+        "resourceVersion": str(written.revision),
     }  # fmt: skip
     assert (written.namespace, written.name, dict(written.labels)) == ("default", "a", {"app": "web"})
-    await cache.delete(key("a"), 2)
+    assert await cache.delete(key("a"), written.revision) == cache.revision == written.revision + 1
     assert cache.get(key("a")) is None
-    assert cache.revision == 3
 
 
-async def test_refusals_of_the_store_come_through(store: SqliteStore) -> None:
+async def test_refusals_of_the_store_come_through(store: Store) -> None:
     cache = await started(store)
-    await put(cache, pod("a"))
+    wrong = (await put(cache, pod("a"))).revision + 97
     with pytest.raises(KeyExists):
         await cache.create(key("a"), encode(pod("a")))
     with pytest.raises(RevisionMismatch):
-        await cache.update(key("a"), encode(pod("a")), 99)
+        await cache.update(key("a"), encode(pod("a")), wrong)
     with pytest.raises(RevisionMismatch):
-        await cache.delete(key("a"), 99)
+        await cache.delete(key("a"), wrong)
 
 
-async def test_every_writer_gets_its_own_state_although_others_follow_in_the_same_commit(store: SqliteStore) -> None:
-    cache = await started(store)
+async def test_every_writer_gets_its_own_state_although_others_follow_in_the_same_commit(
+    sqlite: SqliteStore,
+) -> None:
+    cache = await started(sqlite)
     first, second = await asyncio.gather(
         cache.create(key("a"), encode(pod("a", node="one"))),
-        store.update(key("a"), encode(pod("a", node="two")), 2),
+        sqlite.update(key("a"), encode(pod("a", node="two")), 2),
     )
     assert (first.revision, first.field("spec.nodeName"), second) == (2, "one", 3)
     assert cache.get(key("a")).field("spec.nodeName") == "two"  # type: ignore[union-attr]
 
 
-async def test_lists_are_sorted_and_cut_by_prefix_start_and_limit(store: SqliteStore) -> None:
+async def test_lists_are_sorted_and_cut_by_prefix_start_and_limit(store: Store) -> None:
     cache = await started(store)
     for namespace, name in [("b", "2"), ("a", "9"), ("b", "1"), ("bb", "1"), ("a", "1"), ("b", "3")]:
         await put(cache, pod(name, namespace))
@@ -105,33 +108,33 @@ async def test_lists_are_sorted_and_cut_by_prefix_start_and_limit(store: SqliteS
     assert cache.list(f"{PODS}none/") == []
 
 
-async def test_an_old_list_is_read_from_history(store: SqliteStore) -> None:
+async def test_an_old_list_is_read_from_history(store: Store) -> None:
     cache = await started(store)
-    await put(cache, pod("a", node="one"))
+    first = (await put(cache, pod("a", node="one"))).revision
     await put(cache, pod("b"))
     await put(cache, pod("a", node="two"))
-    then, more = await cache.list_at(3, limit=1)
-    assert [(o.name, o.revision, o.field("spec.nodeName")) for o in then] == [("a", 2, "one")]
+    then, more = await cache.list_at(first + 1, limit=1)
+    assert [(o.name, o.revision, o.field("spec.nodeName")) for o in then] == [("a", first, "one")]
     assert more
-    await store.compact(4)
+    await store.compact(first + 2)
     with pytest.raises(Compacted):
-        await cache.list_at(3)
+        await cache.list_at(first + 1)
 
 
-async def test_an_indexed_field_finds_its_objects_as_they_move(store: SqliteStore) -> None:
+async def test_an_indexed_field_finds_its_objects_as_they_move(store: Store) -> None:
     cache = await started(store)
     await put(cache, pod("a"))
-    await put(cache, pod("b", node="n1"))
+    b = await put(cache, pod("b", node="n1"))
     await put(cache, pod("a", node="n1"))
     assert [o.name for o in cache.list_by_field("spec.nodeName", "n1")] == ["a", "b"]
     assert cache.list_by_field("spec.nodeName", "") == []
-    await cache.delete(key("b"), 3)
+    await cache.delete(key("b"), b.revision)
     assert [o.name for o in cache.list_by_field("spec.nodeName", "n1")] == ["a"]
     with pytest.raises(KeyError):
         cache.list_by_field("spec.other", "x")
 
 
-async def test_a_new_cache_has_what_was_stored_before_and_what_is_written_while_it_reads(store: SqliteStore) -> None:
+async def test_a_new_cache_has_what_was_stored_before_and_what_is_written_while_it_reads(store: Store) -> None:
     first = await started(store)
     await put(first, pod("before"))
     second = WatchCache(store, PODS, codec=Codec())
@@ -142,7 +145,7 @@ async def test_a_new_cache_has_what_was_stored_before_and_what_is_written_while_
     assert second.get(after.key).value == after.value  # type: ignore[union-attr]
 
 
-async def test_secrets_are_sealed_in_the_store_and_plain_in_memory(store: SqliteStore) -> None:
+async def test_secrets_are_sealed_in_the_store_and_plain_in_memory(store: Store) -> None:
     sealed = WatchCache(store, PODS, codec=Codec(AesGcm([EncryptionKey("k1", b"1" * 32)])))
     await sealed.start()
     written = await put(sealed, pod("a", node="very-secret"))
@@ -163,7 +166,7 @@ async def test_secrets_are_sealed_in_the_store_and_plain_in_memory(store: Sqlite
     assert not (await put(rotated, pod("a", node="very-secret"))).stale
 
 
-async def test_decoded_objects_do_not_pile_up(store: SqliteStore) -> None:
+async def test_decoded_objects_do_not_pile_up(store: Store) -> None:
     cache = await started(store, decoded=DecodedObjects(max_bytes=2000))
     for n in range(100):
         await put(cache, pod(f"p{n}"))
@@ -173,14 +176,22 @@ async def test_decoded_objects_do_not_pile_up(store: SqliteStore) -> None:
     assert 0 < sum(len(cached.value) for cached in kept) <= 2000
 
 
-CHANGES = st.lists(
-    st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.sampled_from(["", "n1", "n2", None])), max_size=30
-)
+CHANGES_EACH = st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.sampled_from(["", "n1", "n2", None]))
+CHANGES = st.lists(CHANGES_EACH, max_size=30)
 
 
 @given(changes=CHANGES)
 async def test_it_holds_what_the_store_holds(changes: list[tuple[str, str, str | None]]) -> None:
-    store = await open_sqlite(":memory:", clock=VirtualClock())
+    await compare_with_store(await open_sqlite(":memory:", clock=VirtualClock()), changes)
+
+
+@settings(max_examples=8, deadline=None)
+@given(changes=CHANGES)
+async def test_it_holds_what_etcd_holds(open_etcd_store: OpenStore, changes: list[tuple[str, str, str | None]]) -> None:
+    await compare_with_store(await open_etcd_store(), changes)
+
+
+async def compare_with_store(store: Store, changes: list[tuple[str, str, str | None]]) -> None:
     cache = await started(store, ring_size=4)
     for namespace, name, node in changes:
         current = cache.get(key(name, namespace))

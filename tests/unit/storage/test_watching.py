@@ -7,15 +7,16 @@ import json
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.storage.test_watch_cache import CHANGES, PODS, key, pod, put, started
+from tests.unit.storage.conftest import OpenStore
+from tests.unit.storage.test_watch_cache import CHANGES, CHANGES_EACH, PODS, key, pod, put, started
 from timonel.storage.cache import WatchCache
 from timonel.storage.cached_object import CachedObject, CacheEvent
 from timonel.storage.codec import Codec
-from timonel.storage.protocol import Compacted
-from timonel.storage.sqlite import SqliteStore, open_sqlite
+from timonel.storage.protocol import Compacted, Store
+from timonel.storage.sqlite import open_sqlite
 from timonel.storage.watcher import Watcher, WatcherTooSlow
 from timonel.testing.clock import VirtualClock
 
@@ -30,50 +31,50 @@ def brief(events: list[CacheEvent]) -> list[tuple[str, str, int]]:
     return [(event.type, event.subject.name, event.revision) for event in events]
 
 
-async def test_changes_arrive_in_order_with_what_was_before(store: SqliteStore) -> None:
+async def test_changes_arrive_in_order_with_what_was_before(store: Store) -> None:
     cache = await started(store)
     watcher = cache.watch(after_revision=cache.revision)
-    await put(cache, pod("a", node=""))
+    n = (await put(cache, pod("a", node=""))).revision
     await put(cache, pod("a", node="n1"))
-    await cache.delete(key("a"), 3)
+    await cache.delete(key("a"), n + 1)
     events = await drain(watcher)
-    assert brief(events) == [("ADDED", "a", 2), ("MODIFIED", "a", 3), ("DELETED", "a", 4)]
-    assert [e.old.revision if e.old else None for e in events] == [None, 2, 3]
-    assert [e.new.revision if e.new else None for e in events] == [2, 3, None]
+    assert brief(events) == [("ADDED", "a", n), ("MODIFIED", "a", n + 1), ("DELETED", "a", n + 2)]
+    assert [e.old.revision if e.old else None for e in events] == [None, n, n + 1]
+    assert [e.new.revision if e.new else None for e in events] == [n, n + 1, None]
 
 
-async def test_the_line_of_the_wire(store: SqliteStore) -> None:
+async def test_the_line_of_the_wire(store: Store) -> None:
     cache = await started(store)
-    watcher, other = cache.watch(after_revision=1), cache.watch(after_revision=1)
-    await put(cache, pod("a"))
-    await cache.delete(key("a"), 2)
+    watcher, other = cache.watch(after_revision=cache.revision), cache.watch(after_revision=cache.revision)
+    n = (await put(cache, pod("a"))).revision
+    await cache.delete(key("a"), n)
     added, deleted = await drain(watcher)
     assert added.wire("ADDED") == b'{"type":"ADDED","object":%b}\n' % cache._ring[0].new.value  # type: ignore[union-attr]
     assert json.loads(added.wire("MODIFIED"))["type"] == "MODIFIED"
     # A deletion shows the last state, with the revision of the deletion.
     line = json.loads(deleted.wire("DELETED"))
     assert line["type"] == "DELETED"
-    assert line["object"]["metadata"] == {"name": "a", "namespace": "default", "resourceVersion": "3"}
+    assert line["object"]["metadata"] == {"name": "a", "namespace": "default", "resourceVersion": str(n + 1)}
     assert (await drain(other))[0].wire("ADDED") is added.wire("ADDED")  # built once, shared
 
 
-async def test_what_a_selector_makes_of_a_change(store: SqliteStore) -> None:
+async def test_what_a_selector_makes_of_a_change(store: Store) -> None:
     """An object that begins to match is ADDED to the watcher; one that ceases is DELETED, as it last matched."""
 
     def is_web(cached: CachedObject) -> bool:
         return cached.labels.get("app") == "web"
 
     cache = await started(store)
-    watcher = cache.watch(after_revision=1)
-    await put(cache, pod("a", app="db"))  # 2
-    await put(cache, pod("a", app="web"))  # 3
-    await put(cache, pod("a", node="n1", app="web"))  # 4
-    await put(cache, pod("a", app="db"))  # 5
-    await cache.delete(key("a"), 5)  # 6
+    watcher = cache.watch(after_revision=cache.revision)
+    await put(cache, pod("a", app="db"))
+    await put(cache, pod("a", app="web"))
+    await put(cache, pod("a", node="n1", app="web"))
+    last = (await put(cache, pod("a", app="db"))).revision
+    await cache.delete(key("a"), last)
     events = await drain(watcher)
     assert [event.type_for(is_web) for event in events] == [None, "ADDED", "MODIFIED", "DELETED", None]
     ceased = json.loads(events[3].wire("DELETED"))["object"]
-    assert (ceased["metadata"]["labels"], ceased["metadata"]["resourceVersion"]) == ({"app": "web"}, "5")
+    assert (ceased["metadata"]["labels"], ceased["metadata"]["resourceVersion"]) == ({"app": "web"}, str(last))
 
 
 @pytest.mark.parametrize(
@@ -90,80 +91,83 @@ async def test_what_a_selector_makes_of_a_change(store: SqliteStore) -> None:
     ],
 )
 async def test_an_interest_narrows_live_recent_and_historic_changes_alike(
-    store: SqliteStore, interest: dict[str, object], expected: str
+    store: Store, interest: dict[str, object], expected: str
 ) -> None:
     cache = await started(store)
-    live = cache.watch(after_revision=1, **interest)  # type: ignore[arg-type]
+    base = cache.revision
+    live = cache.watch(after_revision=base, **interest)  # type: ignore[arg-type]
     for name, namespace, node in [("a", "y", "n1"), ("b", "x", "n1"), ("c", "y", ""), ("d", "x", "n2")]:
         await put(cache, pod(name, namespace, node))
-    recent = cache.watch(after_revision=1, **interest)  # type: ignore[arg-type]
+    recent = cache.watch(after_revision=base, **interest)  # type: ignore[arg-type]
     restarted = await started(store)
-    historic = restarted.watch(after_revision=1, **interest)  # type: ignore[arg-type]
+    historic = restarted.watch(after_revision=base, **interest)  # type: ignore[arg-type]
     for watcher in (live, recent, historic):
         assert "".join(event.subject.name for event in await drain(watcher)) == expected
 
 
-async def test_a_field_that_changes_concerns_both_its_values(store: SqliteStore) -> None:
+async def test_a_field_that_changes_concerns_both_its_values(store: Store) -> None:
     cache = await started(store)
-    old, new = (cache.watch(after_revision=1, field=("spec.nodeName", node)) for node in ("", "n1"))
-    await put(cache, pod("a"))
+    old, new = (cache.watch(after_revision=cache.revision, field=("spec.nodeName", node)) for node in ("", "n1"))
+    n = (await put(cache, pod("a"))).revision
     await put(cache, pod("a", node="n1"))
     await put(cache, pod("a", node="n1", app="x"))
-    assert [event.revision for event in await drain(old)] == [2, 3]
-    assert [event.revision for event in await drain(new)] == [3, 4]
+    assert [event.revision for event in await drain(old)] == [n, n + 1]
+    assert [event.revision for event in await drain(new)] == [n + 1, n + 2]
 
 
-async def test_a_name_can_be_watched_before_anything_exists(store: SqliteStore) -> None:
+async def test_a_name_can_be_watched_before_anything_exists(store: Store) -> None:
     cache = WatchCache(store, PODS, codec=Codec())
     await cache.start()
-    by_name = cache.watch(after_revision=1, name="a")
+    by_name = cache.watch(after_revision=cache.revision, name="a")
     await put(cache, pod("a", "x"))
     assert len(await drain(by_name)) == 1
     nodes = WatchCache(store, "/registry/nodes/", codec=Codec(), namespaced=False)
     await nodes.start()
-    by_name = nodes.watch(after_revision=1, name="n1")
+    by_name = nodes.watch(after_revision=nodes.revision, name="n1")
     await store.create("/registry/nodes/n1", b'{"kind":"Node","apiVersion":"v1","metadata":{"name":"n1"}}')
     await store.create("/registry/nodes/n2", b'{"kind":"Node","apiVersion":"v1","metadata":{"name":"n2"}}')
     assert [event.subject.name for event in await drain(by_name)] == ["n1"]
 
 
-async def test_resuming_is_gap_free_from_the_ring_and_from_history(store: SqliteStore) -> None:
+async def test_resuming_is_gap_free_from_the_ring_and_from_history(store: Store) -> None:
     cache = await started(store, ring_size=10)
-    revision = 0
+    base = cache.revision
     for n in range(100):
-        revision = (await put(cache, pod("a", node=str(n)))).revision
-    for after in (1, 2, 50, 85, 95, 100, revision):
+        await put(cache, pod("a", node=str(n)))
+    for after in (base, base + 1, base + 49, base + 84, base + 94, base + 99, base + 100):
         watcher = cache.watch(after_revision=after)
         await put(cache, pod("a", node=f"again{after}"))
         revision = cache.revision
         assert [event.revision for event in await drain(watcher)] == list(range(after + 1, revision + 1))
 
 
-async def test_a_compacted_revision_is_refused(store: SqliteStore) -> None:
+async def test_a_compacted_revision_is_refused(store: Store) -> None:
     cache = await started(store, ring_size=2)
+    base = cache.revision
     for n in range(20):
         await put(cache, pod("a", node=str(n)))
-    waiting = cache.watch(after_revision=5)
-    await store.compact(10)
+    waiting = cache.watch(after_revision=base + 4)
+    await store.compact(base + 9)
     with pytest.raises(Compacted):
-        cache.watch(after_revision=9)
+        cache.watch(after_revision=base + 8)
     with pytest.raises(Compacted):
         await anext(waiting)
-    assert len(await drain(cache.watch(after_revision=10))) == 11
+    assert len(await drain(cache.watch(after_revision=base + 9))) == 11
 
 
-async def test_a_future_revision_waits_for_it(store: SqliteStore) -> None:
+async def test_a_future_revision_waits_for_it(store: Store) -> None:
     cache = await started(store)
-    watcher = cache.watch(after_revision=3)
+    base = cache.revision
+    watcher = cache.watch(after_revision=base + 2)
     for name in "abcd":
         await put(cache, pod(name))
-    assert brief(await drain(watcher)) == [("ADDED", "c", 4), ("ADDED", "d", 5)]
+    assert brief(await drain(watcher)) == [("ADDED", "c", base + 3), ("ADDED", "d", base + 4)]
 
 
-async def test_a_watcher_that_does_not_keep_up_is_cut_off_and_the_others_are_not(store: SqliteStore) -> None:
+async def test_a_watcher_that_does_not_keep_up_is_cut_off_and_the_others_are_not(store: Store) -> None:
     cache = await started(store)
-    slow = cache.watch(after_revision=1, queue_size=10)
-    fast = cache.watch(after_revision=1, queue_size=10)
+    slow = cache.watch(after_revision=cache.revision, queue_size=10)
+    fast = cache.watch(after_revision=cache.revision, queue_size=10)
     seen = 0
     for n in range(30):
         await put(cache, pod("a", node=str(n)))
@@ -174,21 +178,22 @@ async def test_a_watcher_that_does_not_keep_up_is_cut_off_and_the_others_are_not
         await anext(slow)
 
 
-async def test_a_bookmark_never_runs_ahead_of_what_was_handed_out(store: SqliteStore) -> None:
+async def test_a_bookmark_never_runs_ahead_of_what_was_handed_out(store: Store) -> None:
     cache = await started(store)
-    watcher = cache.watch(after_revision=1)
-    assert watcher.revision == 1
+    base = cache.revision
+    watcher = cache.watch(after_revision=base)
+    assert watcher.revision == base
     await put(cache, pod("a"))
-    assert watcher.revision == 1
+    assert watcher.revision == base
     await anext(watcher)
-    assert watcher.revision == 2
+    assert watcher.revision == base + 1
     await store.create("/registry/other/x", b"")  # nothing for this watcher, but time goes on
-    assert watcher.revision == 3
+    assert watcher.revision == base + 2
 
 
-async def test_closing_ends_a_waiting_watch(store: SqliteStore) -> None:
+async def test_closing_ends_a_waiting_watch(store: Store) -> None:
     cache = await started(store)
-    watcher = cache.watch(after_revision=1)
+    watcher = cache.watch(after_revision=cache.revision)
     waiting = asyncio.ensure_future(drain_all(watcher))
     await asyncio.sleep(0)
     cache.close()
@@ -202,8 +207,19 @@ async def drain_all(watcher: Watcher) -> list[CacheEvent]:
 
 @given(changes=CHANGES, start=st.integers(0, 30), kept=st.integers(1, 8))
 async def test_any_watch_rebuilds_the_state(changes: list[tuple[str, str, str | None]], start: int, kept: int) -> None:
+    await rebuild_by_watching(await open_sqlite(":memory:", clock=VirtualClock()), changes, start, kept)
+
+
+@settings(max_examples=6, deadline=None)
+@given(changes=st.lists(CHANGES_EACH, min_size=4, max_size=12), start=st.integers(0, 12), kept=st.integers(1, 4))
+async def test_any_watch_of_etcd_rebuilds_the_state(
+    open_etcd_store: OpenStore, changes: list[tuple[str, str, str | None]], start: int, kept: int
+) -> None:
+    await rebuild_by_watching(await open_etcd_store(), changes, start, kept)
+
+
+async def rebuild_by_watching(store: Store, changes: list[tuple[str, str, str | None]], start: int, kept: int) -> None:
     """List at a revision, apply the watch from there: the result is the present state, from wherever it comes."""
-    store = await open_sqlite(":memory:", clock=VirtualClock())
     cache = await started(store, ring_size=kept)
     live: Watcher | None = None
     state: dict[str, int] = {}

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+_FIRST = b"\0"
 _EVERYTHING = b"\0"
-"""As first key and as end: the whole key space. Source: etcd.io/docs, api "Key ranges"."""
+"""As the end of an interval: there is none. Source: etcd.io/docs, api, "Key ranges"."""
+_BEYOND_TEXT = b"\xff"
+"""Sorts after every text: UTF-8 has no such byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Keys from `first` to before `end`."""
+
+    first: bytes
+    end: bytes
+
+    def __contains__(self, key: bytes) -> bool:
+        return self.first <= key < self.end
 
 
 class Keyspace:
+    """`root` is before every key. `marker` is a key of our own that watches of everything see and nobody else does."""
+
     def __init__(self, prefix: str) -> None:
         self.root = prefix.encode()
+        self.marker = self.root + _BEYOND_TEXT
+        self.everything = Interval(self.root or _FIRST, prefix_end(self.root))
 
     def to_etcd(self, key: str) -> bytes:
         return self.root + key.encode()
@@ -17,11 +37,11 @@ class Keyspace:
         # A foreign key may be no text; nobody asks for it, but a watch of everything passes by it.
         return key[len(self.root) :].decode("utf-8", "surrogateescape")
 
-    def interval(self, prefix: str, start: str = "") -> tuple[bytes, bytes]:
-        """First key and end (exclusive) of the keys that begin with `prefix` and are >= `start`."""
+    def interval(self, prefix: str, start: str = "") -> Interval:
+        """The keys that begin with `prefix` and are >= `start`."""
         low = self.to_etcd(prefix)
         first = max(low, self.to_etcd(start)) if start else low
-        return first or _EVERYTHING, prefix_end(low)
+        return Interval(first or _FIRST, low + _BEYOND_TEXT)
 
 
 def prefix_end(prefix: bytes) -> bytes:

@@ -29,7 +29,7 @@ from timonel.storage.etcd.keys import Keyspace
 from timonel.storage.etcd.leases import Leases
 from timonel.storage.etcd.progress import Progress, SharedReading
 from timonel.storage.etcd.snapshot import write_snapshot
-from timonel.storage.etcd.watching import Interval, News, event_of, follow, full_event_of
+from timonel.storage.etcd.watching import News, event_of, follow, full_event_of
 from timonel.storage.protocol import Compacted, Entry, Event, KeyExists, Range, RevisionMismatch, StoreError
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,8 @@ _PAGE = 1000
 _WATCH_LAG = 65536
 """Revisions a `watch` may fall behind between two batches before it is cut off."""
 _NUDGE_SECONDS = 0.02
+_HISTORY_SECONDS = 0.25
+"""After which etcd has begun to tell history, if there is any: it looks for that every 100 ms."""
 _RETRY_SECONDS = 1.0
 
 
@@ -71,8 +73,6 @@ class EtcdStore:
         self._clock = clock
         self._client = client
         self._keys = Keyspace(config.prefix)
-        self._everything = Interval(*self._keys.interval(""))
-        self._marker = self._keys.root + b"timonel_progress"
         self._leases = Leases(client, clock)
         self._compactor = Compactor(
             client, clock, interval_seconds=config.history_seconds, on_compacted=self._see_compacted
@@ -111,12 +111,13 @@ class EtcdStore:
     async def range(self, prefix: str, *, start: str = "", limit: int = 0, revision: int = 0) -> Range:
         if revision and revision < self._compacted:
             raise Compacted(revision, self._compacted)
-        first, end = self._keys.interval(prefix, start)
+        interval = self._keys.interval(prefix, start)
+        first = interval.first
         entries: list[Entry] = []
         with self._using():
             while True:
                 wanted = min(limit - len(entries), _PAGE) if limit else _PAGE
-                request = pb.RangeRequest(key=first, range_end=end, limit=wanted, revision=revision)
+                request = pb.RangeRequest(key=first, range_end=interval.end, limit=wanted, revision=revision)
                 try:
                     answer = await self._client.range(request)
                 except Compacted as exc:
@@ -147,7 +148,7 @@ class EtcdStore:
         return Entry(self._keys.from_etcd(kv.key), kv.value, kv.create_revision, kv.mod_revision)
 
     async def _read_newest(self) -> int:
-        answer = await self._client.range(pb.RangeRequest(key=self._marker, keys_only=True))
+        answer = await self._client.range(pb.RangeRequest(key=self._keys.marker, keys_only=True))
         return answer.header.revision
 
     # Writing
@@ -170,7 +171,7 @@ class EtcdStore:
                 answer = await self._change(name, value, expected, ttl_seconds)
             revision = answer.header.revision
             if answer.succeeded:
-                if not await self._told(revision):
+                if not await self._told(revision, is_ours=True):
                     raise StoreError(
                         f"{key} was written at revision {revision}, but etcd's watch has not come that far; "
                         "look before writing again"
@@ -179,7 +180,7 @@ class EtcdStore:
             # A refusal too is told when subscribers know why, so that whoever looks again sees what was in the way.
             found = answer.responses[0].response_range.kvs
             current = self._entry(found[0]) if found else None
-            await self._told(current.mod_revision if current else revision)
+            await self._told(current.mod_revision if current else revision, is_ours=current is not None)
         if expected == 0 and current is not None:
             raise KeyExists(current)
         raise RevisionMismatch(key, current)
@@ -221,13 +222,16 @@ class EtcdStore:
             if not await self._told(target):
                 raise StoreError(f"etcd is at revision {target}, its watch only at {self._progress.revision}")
 
-    async def _told(self, revision: int) -> bool:
-        """Waits until subscribers have everything up to `revision`; False when that takes too long."""
+    async def _told(self, revision: int, *, is_ours: bool = False) -> bool:
+        """Waits until subscribers have everything up to `revision`; False when that takes too long.
+
+        `is_ours`: it is the revision of a key that the watch sees.
+        """
         if revision <= self._progress.revision:
             return True
         reached = self._progress.reaching(revision)
         try:
-            if self._keys.root:
+            if self._keys.root and not is_ours:
                 await asyncio.wait({reached}, timeout=_NUDGE_SECONDS)
                 if not reached.done():
                     await self._nudge()
@@ -243,7 +247,12 @@ class EtcdStore:
     async def _nudge(self) -> None:
         """Moves the watch past changes that lie outside of what it sees."""
         with contextlib.suppress(StoreError):
-            await self._client.put(self._marker, b"")
+            await self._client.put(self._keys.marker, b"")
+
+    async def _nudge_later(self) -> None:
+        if self._keys.root:
+            await asyncio.sleep(_HISTORY_SECONDS)
+            await self._nudge()
 
     def subscribe(self, prefix: str, deliver: Deliver, on_gap: OnGap | None = None) -> Callable[[], None]:
         subscriber = _Subscriber(prefix, deliver, on_gap)
@@ -257,9 +266,10 @@ class EtcdStore:
 
     async def _follow(self) -> None:
         while True:
+            after = self._progress.revision
+            stream = follow(self._client, self._clock, self._keys.everything, after, from_newest=True)
             try:
-                after = self._progress.revision
-                async with aclosing(follow(self._client, self._clock, self._everything, after)) as stream:
+                async with aclosing(stream):
                     async for news in stream:
                         self._tell(news)
             except Compacted as exc:
@@ -268,10 +278,12 @@ class EtcdStore:
 
     def _tell(self, news: News) -> None:
         self._progress.revision = news.revision
-        events = [event_of(event, self._keys) for event in news.events]
+        events = []
         for event in news.events:
-            if event.kv.key == COMPACT_KEY and event.type == pb.WatchEvent.PUT:
+            if event.kv.key == COMPACT_KEY:
                 self._see_compacted(compacted_revision(event.kv))
+            elif event.kv.key != self._keys.marker:
+                events.append(event_of(event, self._keys))
         for subscriber in tuple(self._subscribers):
             prefix = subscriber.prefix
             concerned = [event for event in events if event.key.startswith(prefix)]
@@ -310,15 +322,15 @@ class EtcdStore:
         newest = self._newest_told.get(prefix)
         if newest is not None and until <= self._progress.revision:
             # We have heard of the last change under this prefix: it ends the search.
-            interval, last = Interval(*self._keys.interval(prefix)), min(until, newest)
+            interval, last = self._keys.interval(prefix), min(until, newest)
         else:
             # What was last is not known, so everything is read, where each revision is an event.
-            interval, last = self._everything, min(until, await self.current_revision())
+            interval, last = self._keys.everything, min(until, await self.current_revision())
         if last <= after:
             return []
         events: list[Event] = []
         with self._using():
-            nudge = asyncio.create_task(self._nudge(), name="etcd-nudge") if self._keys.root else None
+            nudge = asyncio.create_task(self._nudge_later(), name="etcd-nudge")
             try:
                 async with (
                     asyncio.timeout(self._limit) as limit,
@@ -335,14 +347,13 @@ class EtcdStore:
             except TimeoutError as exc:
                 raise StoreError(f"etcd did not tell the changes after revision {after} in time") from exc
             finally:
-                if nudge is not None:
-                    await nudge
+                nudge.cancel()
         return events
 
     async def watch(self, prefix: str, start_revision: int) -> AsyncIterator[Sequence[Event]]:
         if start_revision <= self._compacted:
             raise Compacted(start_revision, self._compacted)
-        interval = Interval(*self._keys.interval(prefix))
+        interval = self._keys.interval(prefix)
         stream = follow(self._client, self._clock, interval, start_revision - 1, with_previous=True)
         async with aclosing(stream):
             async for news in stream:
@@ -355,11 +366,11 @@ class EtcdStore:
                         raise StoreError(f"watch of {prefix} fell {lag} revisions behind and was cut off")
 
     def _full_events(self, news: News, prefix: str, until: int) -> list[Event]:
-        low = self._keys.to_etcd(prefix)
+        wanted = self._keys.interval(prefix)
         return [
             full_event_of(event, self._keys)
             for event in news.events
-            if event.kv.key.startswith(low) and event.kv.mod_revision <= until
+            if event.kv.key in wanted and event.kv.mod_revision <= until
         ]
 
     async def compact(self, revision: int) -> None:

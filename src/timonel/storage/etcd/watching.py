@@ -10,21 +10,13 @@ from dataclasses import dataclass
 from timonel.api.clock import Clock
 from timonel.storage.etcd import etcd_pb2 as pb
 from timonel.storage.etcd.client import EtcdClient
-from timonel.storage.etcd.keys import Keyspace
+from timonel.storage.etcd.keys import Interval, Keyspace
 from timonel.storage.protocol import Compacted, Event, StoreError
 
 log = logging.getLogger(__name__)
 
 _FIRST_DELAY_SECONDS = 0.1
 _LONGEST_DELAY_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """Keys from `first` to before `end`."""
-
-    first: bytes
-    end: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +28,31 @@ class News:
 
 
 async def follow(
-    client: EtcdClient, clock: Clock, interval: Interval, after: int, *, with_previous: bool = False
+    client: EtcdClient,
+    clock: Clock,
+    interval: Interval,
+    after: int,
+    *,
+    with_previous: bool = False,
+    from_newest: bool = False,
 ) -> AsyncGenerator[News, None]:
     """Every change after a revision, for ever; waits out lost connections. Raises Compacted. Close it with `aclosing`.
 
     etcd compares where a watch starts with what is compacted by "less than", yet compaction takes away deletions at
-    its very revision. So a watch starts one revision early, and what was seen is left out.
+    its very revision. So a watch starts one revision early, and what was seen is left out. That makes etcd go through
+    its history, which takes it up to 100 ms; `from_newest` spares it where `after` was the newest revision just now.
     """
     delay = _FIRST_DELAY_SECONDS
     while True:
         request = pb.WatchCreateRequest(
             key=interval.first,
             range_end=interval.end,
-            start_revision=max(after, 1),
+            start_revision=max(after + from_newest, 1),
             progress_notify=True,
             prev_kv=with_previous,
             fragment=True,
         )
+        from_newest = False
         try:
             async with aclosing(_connection(client, request)) as connection:
                 async for news in connection:

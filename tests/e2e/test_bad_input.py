@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.cluster import TIMONEL, Cluster, container_status, pod, run, wait_until
 from tests.e2e.kubectl import Kubectl, row_of
+from timonel.cluster import oci
 from timonel.cluster.layout import layout_of
 from timonel.cluster.teardown import processes_of
 
@@ -200,6 +201,8 @@ def test_what_may_not_change(kubectl: Kubectl, server: str) -> None:
 
 # Pods that cannot run
 
+EMPTY_TAR = bytes(10240)
+
 
 @pytest.fixture(scope="module")
 def failing(cluster: Cluster) -> Iterator[Kubectl]:
@@ -207,6 +210,8 @@ def failing(cluster: Cluster) -> Iterator[Kubectl]:
     kubectl = Kubectl(cluster, cluster.kubectl_program, "failing")
     kubectl("create", "namespace", "failing")
     wait_until("its account", lambda: kubectl.get("serviceaccount", "default"))
+    nothing = oci.Image([oci.Layer.of(EMPTY_TAR)], {})
+    oci.push(nothing, f"http://{registry_of(cluster)}", "no-command", ["1"])
     quiet = ("sh", "-c", "trap exit TERM; while :; do sleep 3600 & wait; done")
     reference = {"name": "X", "valueFrom": {"configMapKeyRef": {"name": "late", "key": "x"}}}
     volume = {"name": "data", "secret": {"secretName": "absent"}}
@@ -217,6 +222,7 @@ def failing(cluster: Cluster) -> Iterator[Kubectl]:
         pod("registry-down", "127.0.0.1:9/nothing:1"),
         pod("bad-name", "Not/A Name"),
         pod("never", "never-pulled:1", container={"imagePullPolicy": "Never"}),
+        pod("no-command", f"{registry_of(cluster)}/no-command:1"),
         pod("no-program", "busybox:1.36", "/no/such/program"),
         pod("no-program-once", "busybox:1.36", "/no/such/program", restartPolicy="Never"),
         pod("greedy", "busybox:1.36", "tail", "/dev/zero", container=small),
@@ -231,10 +237,13 @@ def failing(cluster: Cluster) -> Iterator[Kubectl]:
     kubectl("delete", "namespace", "failing", "--wait=false")
 
 
+def registry_of(cluster: Cluster) -> str:
+    """The tests' own, by address, so that what it says does not depend on the internet."""
+    return next(name for name in cluster.config["registries"] if name != "docker.io")
+
+
 def no_such_image(cluster: Cluster) -> str:
-    """On the tests' own registry, so that the answer does not depend on the internet."""
-    registry = next(name for name in cluster.config["registries"] if name != "docker.io")
-    return f"{registry}/no-such-image:1"
+    return f"{registry_of(cluster)}/no-such-image:1"
 
 
 def status_of(kubectl: Kubectl, name: str) -> str:
@@ -295,7 +304,8 @@ def test_images_that_cannot_even_be_asked_for(failing: Kubectl) -> None:
 
 
 def test_a_program_that_is_not_in_the_image(failing: Kubectl) -> None:
-    wait_event(failing, "no-program", "Warning", "Failed", 'exec: "/no/such/program": .*no such file or directory')
+    told = '^Error: failed to create containerd task: .*exec: "/no/such/program": .*no such file or directory'
+    wait_event(failing, "no-program", "Warning", "Failed", told)
     wait_until(
         "its status",
         lambda: status_of(failing, "no-program") in ("RunContainerError", "CrashLoopBackOff"),
@@ -305,6 +315,13 @@ def test_a_program_that_is_not_in_the_image(failing: Kubectl) -> None:
     assert (ended["reason"], ended["exitCode"]) == ("StartError", 128)
     assert "/no/such/program" in ended["message"]
     assert status_of(failing, "no-program-once") == "StartError"
+
+
+def test_an_image_that_says_no_command(failing: Kubectl) -> None:
+    message = waiting_message(failing, "no-command", "CreateContainerError")
+    assert "no command specified" in message
+    wait_event(failing, "no-command", "Warning", "Failed", "^Error: .*no command specified")
+    assert status_of(failing, "no-command") == "CreateContainerError"
 
 
 def test_more_memory_than_the_limit(failing: Kubectl) -> None:
@@ -458,19 +475,19 @@ def test_up_with_arguments_that_cannot_be(tmp_path: Path) -> None:
 
 def test_up_with_its_port_taken(tmp_path: Path) -> None:
     """Only the unnamed cluster shares its ports with the machine; its folders are moved so that none is touched."""
-    data, state = tmp_path / "data", tmp_path / "run"
+    data, state = tmp_path / "data", Path(f"/run/timonel-{TRIAL}")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         config = tmp_path / "config.yaml"
         config.write_text(f"api: {{port: {port}}}\n")
-        short = Path("/run") / f"timonel-{TRIAL}-port" if len(str(state)) > 60 else state
-        arguments = ("--data-dir", str(data), "--run-dir", str(short), "--config", str(config))
+        arguments = ("--data-dir", str(data), "--run-dir", str(state), "--config", str(config))
         said = up(*arguments, home=tmp_path)
     assert re.fullmatch(
         rf"port {port} \(the API server's\) is taken by \S+ \(pid \d+\): .*set api\.port in .*", said
     ), said
     assert not data.exists()
-    assert not short.exists()
+    assert not state.exists()
+    assert not processes_of(layout_of("", data, state))
     assert not (tmp_path / "kubeconfig").exists()

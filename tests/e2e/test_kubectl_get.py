@@ -137,11 +137,11 @@ def test_all_namespaces(kubectl: Kubectl, talker: str) -> None:
     assert row_of(kubectl("get", "services", "--all-namespaces"), "kube-dns", column=1)[0] == "kube-system"
 
 
-def test_watching_prints_a_line_for_each_change(kubectl: Kubectl) -> None:
-    with kubectl.start("get", "pods", "-w", "--output-watch-events", "-l", "app=watched") as watch:
-        # Nothing says that a watch of nothing has begun; the first line of the pod is what any start shows.
-        kubectl.apply(sleeper("watched"))
+def test_watching_prints_a_line_for_each_change(kubectl: Kubectl, talker: str) -> None:
+    with kubectl.start("get", "pods", "-w", "--output-watch-events", "-l", "app in (talker,watched)") as watch:
         watch.expect(r"^EVENT +NAME +READY +STATUS +RESTARTS +AGE$")
+        watch.expect(rf"^ADDED +{talker} +2/2 +Running ")
+        kubectl.apply(sleeper("watched"))
         watch.expect(r"^ADDED +watched +0/1 +(Pending|ContainerCreating) ")
         watch.expect(r"^MODIFIED +watched +1/1 +Running ")
         kubectl("delete", "pod", "watched", "--wait=false")

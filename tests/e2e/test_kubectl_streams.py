@@ -101,6 +101,14 @@ def test_exec_output_exit_codes_and_streams(kubectl: Kubectl, talker: str) -> No
     assert 'pods "nobody" not found' in kubectl.fails("exec", "nobody", "--", "true")
 
 
+def test_exec_needs_no_second_way(kubectl: Kubectl, talker: str) -> None:
+    """1.20 speaks SPDY. Newer ones ask for a WebSocket first, and would fall back to SPDY without a word."""
+    result = kubectl.run("exec", "-v=8", talker, "-c", "main", "--", "true")
+    asked_for_websocket = "v5.channel.k8s.io" in result.stderr
+    asked_for_spdy = "SPDY/3.1" in result.stderr
+    assert (asked_for_websocket, asked_for_spdy) == ((True, False) if kubectl.minor >= 31 else (False, True))
+
+
 def test_exec_reads_standard_input_to_its_end(kubectl: Kubectl, talker: str) -> None:
     text = "".join(f"line {number}\n" for number in range(20_000))
     assert kubectl("exec", "-i", talker, "-c", "main", "--", "cat", stdin=text) == text

@@ -47,17 +47,18 @@ def test_scale(kubectl: Kubectl, rolled: str) -> None:
 
 
 def test_rollout_there_and_back(kubectl: Kubectl, rolled: str) -> None:
-    kubectl("annotate", f"deployment/{rolled}", "kubernetes.io/change-cause=the first")
-    kubectl("set", "image", f"deployment/{rolled}", "main=busybox:1.37")
-    kubectl("annotate", f"deployment/{rolled}", "kubernetes.io/change-cause=the second", "--overwrite")
-    status = kubectl("rollout", "status", f"deployment/{rolled}", "--timeout=60s")
-    assert status.splitlines()[-1] == 'deployment "rolled" successfully rolled out'
-
     def history() -> list[list[str]]:
         lines = kubectl("rollout", "history", f"deployment/{rolled}").splitlines()
         assert lines[:2] == ["deployment.apps/rolled ", "REVISION  CHANGE-CAUSE"]
         return [line.split(maxsplit=1) for line in lines[2:] if line]
 
+    kubectl("annotate", f"deployment/{rolled}", "kubernetes.io/change-cause=the first")
+    # The controller writes the cause to the ReplicaSet that is the newest when it looks.
+    wait_until("the first cause", lambda: history() == [["1", "the first"]], timeout=10)
+    kubectl("set", "image", f"deployment/{rolled}", "main=busybox:1.37")
+    kubectl("annotate", f"deployment/{rolled}", "kubernetes.io/change-cause=the second", "--overwrite")
+    status = kubectl("rollout", "status", f"deployment/{rolled}", "--timeout=60s")
+    assert status.splitlines()[-1] == 'deployment "rolled" successfully rolled out'
     wait_until("the causes", lambda: history() == [["1", "the first"], ["2", "the second"]], timeout=10)
     assert "busybox:1.36" in kubectl("rollout", "history", f"deployment/{rolled}", "--revision=1")
     assert kubectl("rollout", "undo", f"deployment/{rolled}") == "deployment.apps/rolled rolled back\n"

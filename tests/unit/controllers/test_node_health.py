@@ -2,16 +2,19 @@
 
 import pytest
 
-from tests.unit.controllers.cluster import Cluster, deployment, node
+from tests.unit.controllers.cluster import Cluster, deployment, namespace, node
 from timonel.api.clock import parse_time
+from timonel.api.errors import ServiceUnavailable
 from timonel.api.objects import find_by, name_of
-from timonel.api.refs import NODES, PODS
+from timonel.api.refs import LEASES, NODES, PODS
 from timonel.controllers.manager import ManagerConfig
 from timonel.controllers.nodes import NodeIpamConfig, NodeLifecycleConfig
 from timonel.controllers.nodes.eviction import eviction_delay, tolerates
 from timonel.controllers.nodes.health import NOT_READY, UNREACHABLE, plan_taints
 from timonel.controllers.nodes.ipam import first_free
 from timonel.controllers.pods import condition_of, is_ready
+from timonel.testing.clock import VirtualClock
+from timonel.testing.fake_client import FakeClient
 
 NOW = parse_time("2026-01-01T00:01:00Z")
 TAINT = {"key": UNREACHABLE, "effect": "NoExecute", "timeAdded": "2026-01-01T00:00:00Z"}
@@ -88,6 +91,44 @@ async def test_node_that_never_reported_gets_the_longer_grace():
         await cluster.run(10)
         ready = condition_of(cluster.client.objects(NODES)[1], "Ready")
         assert (ready["status"], ready["reason"]) == ("Unknown", "NodeStatusNeverUpdated")
+
+
+def ready_of(cluster, name):
+    found = next(item for item in cluster.client.objects(NODES) if name_of(item) == name)
+    return condition_of(found, "Ready")["status"]
+
+
+async def test_silence_does_not_count_while_the_server_is_away():
+    async with Cluster(node("node-1"), node("node-2"), config=quick()) as cluster:
+        cluster.dead.add("node-1")
+        cluster.client.fail(ServiceUnavailable("away"), verb="get", ref=LEASES, name="node-1", times=2)
+        await cluster.run(40)
+        assert ready_of(cluster, "node-1") == "True"
+        await cluster.run(20)
+        assert ready_of(cluster, "node-1") == "Unknown"
+
+
+class FrozenServer(FakeClient):
+    """Answers the first question for a node's Lease after half a minute."""
+
+    frozen = True
+
+    async def get(self, ref, name, namespace="", **options):
+        if ref == LEASES and self.frozen:
+            self.frozen = False
+            await self.clock.sleep(30)
+        return await super().get(ref, name, namespace, **options)
+
+
+async def test_silence_does_not_count_while_the_server_is_frozen():
+    clock = VirtualClock()
+    client = FrozenServer(namespace("default"), node("node-1"), node("node-2"), clock=clock)
+    async with Cluster(client=client, clock=clock, config=quick()) as cluster:
+        cluster.dead.add("node-1")
+        await cluster.run(65)
+        assert ready_of(cluster, "node-1") == "True"
+        await cluster.run(15)
+        assert ready_of(cluster, "node-1") == "Unknown"
 
 
 def tainted(status="True", taints=(), **spec):

@@ -1,7 +1,8 @@
 """Node health: a kubelet that stays silent makes its node Unknown, tainted, and its pods not ready.
 
 A heartbeat is a change of the node's Lease or of its Ready condition, and counts from when it is seen here, so clocks
-need not agree. Timers are set for when the next heartbeat would be overdue; nothing polls.
+need not agree. Timers are set for when the next heartbeat would be overdue; nothing polls. Before a node is called lost
+the server is asked: while it was away itself, nobody could report, and silence says nothing about the nodes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from dataclasses import dataclass
 
 from timonel.api.clock import Clock, format_time
-from timonel.api.errors import NotFound
+from timonel.api.errors import ApiError, NotFound
 from timonel.api.objects import Object, ObjectKey, get_path, name_of, namespace_of, resource_version_of, uid_of
 from timonel.api.refs import LEASES, NODES, PODS
 from timonel.client.controller import Controller, Keys, Result, Watch
@@ -31,6 +32,9 @@ from timonel.controllers.pods import NODE_INDEX, condition_of, is_ready, is_term
 log = logging.getLogger(__name__)
 
 LEASE_NAMESPACE = "kube-node-lease"
+_PROMPT_SECONDS = 2.0
+"""A server that takes longer to hand out one Lease was not able to take heartbeats either."""
+_ASK_AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class _Health:
     """When the last heartbeat was noticed; monotonic seconds."""
     heartbeat: tuple[str, str]
     """The times the heartbeat itself bears: of the Ready condition and of the Lease."""
+    server_was_away: bool = False
+    """The server did not answer when it was last asked about this node."""
 
 
 class NodeLifecycleController(Controller):
@@ -93,7 +99,9 @@ class NodeLifecycleController(Controller):
             return Result()
         if not self._own.are_seen(key):
             return Result(requeue_after=1.0)
-        remaining = self._observe(node)
+        remaining = self._observe(node, self.lister(LEASES).get(LEASE_NAMESPACE, key.name))
+        if remaining <= 0 and ready_status(node) != "Unknown":
+            remaining = await self._ask_before_giving_up(node)
         if remaining <= 0:
             node = await self._declare_unknown(key, node)
         self._judge_all(node)
@@ -103,11 +111,10 @@ class NodeLifecycleController(Controller):
         waits = [seconds for seconds in (wait, remaining) if seconds is not None and seconds > 0]
         return Result(requeue_after=min(waits, default=None))
 
-    def _observe(self, node: Object) -> float:
+    def _observe(self, node: Object, lease: Object | None) -> float:
         """Notes heartbeats; gives the seconds until silence has lasted too long."""
         name = name_of(node)
         now = self.clock.monotonic()
-        lease = self.lister(LEASES).get(LEASE_NAMESPACE, name)
         ready = condition_of(node, "Ready")
         heartbeat = (
             (ready or {}).get("lastHeartbeatTime") or "",
@@ -122,6 +129,27 @@ class NodeLifecycleController(Controller):
         health.node = node
         grace = self._config.grace_seconds if ready else self._config.startup_grace_seconds
         return health.seen + grace - now
+
+    async def _ask_before_giving_up(self, node: Object) -> float:
+        """The seconds that a silent node has left: a whole period anew when it was the server that did not answer."""
+        name = name_of(node)
+        health = self._health[name]
+        asked = self.clock.monotonic()
+        lease = None
+        try:
+            lease = await self.client.get(LEASES, name, LEASE_NAMESPACE)
+        except NotFound:
+            pass
+        except ApiError as exc:
+            log.debug("lease of a silent node unreadable node=%s error=%s", name, exc)
+            health.server_was_away = True
+            return _ASK_AGAIN_SECONDS
+        now = self.clock.monotonic()
+        if health.server_was_away or now - asked > _PROMPT_SECONDS:
+            log.info("server was away, a silent node gets more time node=%s", name)
+            health.server_was_away = False
+            health.seen = now
+        return self._observe(node, lease)
 
     async def _declare_unknown(self, key: ObjectKey, node: Object) -> Object:
         conditions = conditions_of_silence(node, self.clock.now())

@@ -65,8 +65,9 @@ class Strategy:
     `default` and `prepare_*` change the object given to them, always a private copy; `validate_*` only report.
     The generic path has by then dropped nulls, checked types against the schema, and it itself owns all of
     metadata: names, uid, timestamps, generation, managed fields, and their validation.
-    Order on create: default → mutating admission → prepare_create → validate_create → validating admission. On
-    update: default → mutating admission → prepare_update → validate_update → validating admission; `old` is read-only.
+    Order on create: default → mutating admission → prepare_create → stamp → validate_create → validating admission.
+    On update: default → mutating admission → prepare_update → stamp → validate_update → validating admission; `old` is
+    read-only.
     """
 
     create_on_update = False
@@ -116,6 +117,10 @@ class Strategy:
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
         """Texts for `Warning: 299` headers on create (old is None) and update."""
+        return []
+
+    def status_warnings(self, obj: Object, old: Object) -> list[str]:
+        """The same for an update of the status."""
         return []
 
 

@@ -29,7 +29,7 @@ from timonel.api.field_errors import Path
 from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.managed_fields import update_managed
 from timonel.api.objects import Object
-from timonel.api.resource import Resource
+from timonel.api.resource import Occasion, Resource
 from timonel.apiserver.admission.chain import Admission, AdmissionRequest
 from timonel.apiserver.registry.calls import Call
 from timonel.apiserver.registry.conversion import Conversion
@@ -141,6 +141,7 @@ class ResourceRegistry:
         reservation = self._allocation.reserve(obj, None) if self._allocation else None
         try:
             self._strategy.prepare_create(obj)
+            self._strategy.stamp(obj, None, _occasion(call, now))
             found = validate_metadata(metadata, self.ref, self._strategy.validate_name)
             found += self._strategy.validate_create(obj)
             if found:
@@ -263,11 +264,13 @@ class ResourceRegistry:
         fill_updated(metadata, old["metadata"])
         reservation = self._allocation.reserve(new, old) if self._allocation and not subresource else None
         try:
-            found = self._prepare_and_validate(new, old, subresource)
+            found = self._prepare_and_validate(new, old, _occasion(call, now, subresource))
             if found:
                 raise invalid(self.ref, live.name, found)
             if not subresource:
                 call.warnings += self._strategy.warnings(new, old)
+            elif subresource == "status":
+                call.warnings += self._strategy.status_warnings(new, old)
             await self.admission.validate(request)
             written = await self._store_changed(live, new, call, pinned=pinned)
         finally:
@@ -275,15 +278,18 @@ class ResourceRegistry:
                 reservation.end()
         return written
 
-    def _prepare_and_validate(self, new: Object, old: Object, subresource: str) -> list[FieldError]:
+    def _prepare_and_validate(self, new: Object, old: Object, occasion: Occasion) -> list[FieldError]:
         strategy, metadata, before = self._strategy, new["metadata"], old["metadata"]
+        subresource = occasion.subresource
         if subresource == "status":
             strategy.prepare_status_update(new, old)
+            strategy.stamp(new, old, occasion)
             found = strategy.validate_status_update(new, old)
         elif subresource in _OWN_RULES:
             found = []
         else:
             strategy.prepare_update(new, old)
+            strategy.stamp(new, old, occasion)
             changes_spec = _changes_spec(new, old)
             # What was valid and did not change stays valid, even if the rules have become stricter since; a pod's
             # validation is a third of what labelling it costs. Some rules are about annotations.
@@ -369,3 +375,8 @@ def _changes_spec(new: Object, old: Object) -> bool:
         if part not in _NOT_IN_SPEC and old.get(part) != value:
             return True
     return any(part not in new and part not in _NOT_IN_SPEC for part in old)
+
+
+def _occasion(call: Call, now: datetime, subresource: str = "") -> Occasion:
+    user = call.user
+    return Occasion(now, subresource, user.name, user.uid, user.groups, user.extra)

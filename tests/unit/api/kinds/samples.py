@@ -8,10 +8,14 @@ from typing import Any
 
 from timonel.api.clock import format_time
 from timonel.api.kinds import BUILTIN
+from timonel.api.kinds.networking import NETWORKING_ROWS
+from timonel.api.kinds.runtimeclass import NODE_ROWS
+from timonel.api.kinds.storage import STORAGE_ROWS
 from timonel.api.objects import Object, copy_object
 from timonel.api.refs import ResourceRef
-from timonel.api.resource import Strategy
+from timonel.api.resource import Occasion, ResourceTable, Strategy
 
+FAMILIES = (*STORAGE_ROWS, *NETWORKING_ROWS, *NODE_ROWS)
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 
@@ -19,8 +23,12 @@ def ago(**kwargs: float) -> str:
     return format_time(NOW - timedelta(**kwargs))
 
 
+TABLE = ResourceTable((*BUILTIN.rows, *FAMILIES))
+"""Every row there is, also those that nothing serves yet."""
+
+
 def strategy(ref: ResourceRef) -> Strategy:
-    return BUILTIN.row(ref).strategy
+    return TABLE.row(ref).strategy
 
 
 def created(ref: ResourceRef, obj: Object) -> Object:
@@ -45,8 +53,37 @@ def update_findings(ref: ResourceRef, old: Object, change: Callable[[Object], An
     return [str(error) for error in strategy(ref).validate_update(new, before)]
 
 
+def status_findings(ref: ResourceRef, old: Object, change: Callable[[Object], Any]) -> list[str]:
+    """As `update_findings`, for a write of the status."""
+    new = copy_object(old)
+    change(new)
+    strategy(ref).default(new)
+    strategy(ref).prepare_status_update(new, old)
+    strategy(ref).stamp(new, old, Occasion(NOW, "status"))
+    return [str(error) for error in strategy(ref).validate_status_update(new, old)]
+
+
+def warned(ref: ResourceRef, obj: Object, old: Object | None = None) -> list[str]:
+    return strategy(ref).warnings(created(ref, obj), old)
+
+
+def changed(*path: str | int, to: Any) -> Callable[[Object], None]:
+    """A change that sets one field; None removes it."""
+
+    def change(obj: Any) -> None:
+        *steps, last = path
+        for step in steps:
+            obj = obj[step] if isinstance(step, int) else obj.setdefault(step, {})
+        if to is None:
+            obj.pop(last, None)
+        else:
+            obj[last] = to
+
+    return change
+
+
 def cells(ref: ResourceRef, obj: Object, *, wide: bool = False) -> dict[str, Any]:
-    columns = BUILTIN.row(ref).columns
+    columns = TABLE.row(ref).columns
     return {column.name: column.value(obj, NOW) for column in columns if wide or not column.priority}
 
 

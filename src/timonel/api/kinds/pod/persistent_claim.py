@@ -1,4 +1,4 @@
-"""What a claim for storage may ask: used by ephemeral volumes, and by PersistentVolumeClaims when they come."""
+"""What a claim for storage may ask: used by ephemeral volumes and by PersistentVolumeClaims."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from timonel.api.kinds.rules import (
     POSITIVE,
     Errors,
     check_annotations,
+    check_label,
     check_label_selector,
     check_labels,
     check_option,
-    check_qualified_name,
     check_subdomain,
 )
 from timonel.api.objects import Object
 
-_ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _TEMPLATE_METADATA = ("annotations", "labels")
 
 
@@ -36,8 +36,8 @@ def check_claim_spec(errors: Errors, path: Path, spec: Object) -> None:
         errors.append(required(path / "accessModes", "at least 1 access mode is required"))
     check_label_selector(errors, path / "selector", spec.get("selector"))
     for mode in modes:
-        check_option(errors, path / "accessModes", mode, _ACCESS_MODES)
-    if "ReadWriteOncePod" in modes and any(m != "ReadWriteOncePod" and m in _ACCESS_MODES for m in modes):
+        check_option(errors, path / "accessModes", mode, ACCESS_MODES)
+    if "ReadWriteOncePod" in modes and any(m != "ReadWriteOncePod" and m in ACCESS_MODES for m in modes):
         errors.append(forbidden(path / "accessModes", "may not use ReadWriteOncePod with other access modes"))
     storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     if storage is None:
@@ -69,7 +69,7 @@ def _check_data_sources(errors: Errors, path: Path, spec: Object) -> None:
         if group:
             check_subdomain(errors, here / "apiGroup", group)
         if given.get("namespace"):
-            check_qualified_name(errors, here / "namespace", given["namespace"])
+            check_label(errors, here / "namespace", given["namespace"])
     if source is None or ref is None:
         return
     if ref.get("namespace"):

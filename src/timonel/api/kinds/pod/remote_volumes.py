@@ -48,7 +48,8 @@ def _check_nfs(errors: Errors, path: Path, source: Object) -> None:
         errors.append(invalid(path / "path", target, "must be an absolute path"))
 
 
-def _initiator_problem(name: str) -> str:
+def initiator_problem(name: str) -> str:
+    """What is wrong with the name of an iSCSI initiator or target; "" when nothing is."""
     prefix = name[:3]
     match = {"iqn": _iqn_match, "eui": _eui_match, "naa": _naa_match}.get(prefix)
     if match is None:
@@ -62,13 +63,13 @@ def check_iscsi(errors: Errors, path: Path, source: Object) -> None:
     name = source.get("iqn") or ""
     if not name:
         errors.append(required(path / "iqn"))
-    elif problem := _initiator_problem(name):
+    elif problem := initiator_problem(name):
         errors.append(invalid(path / "iqn", name, problem))
     check_between(errors, path / "lun", source.get("lun") or 0, 0, 255)
     if (source.get("chapAuthDiscovery") or source.get("chapAuthSession")) and source.get("secretRef") is None:
         errors.append(required(path / "secretRef"))
     initiator = source.get("initiatorName")
-    if initiator is not None and (problem := _initiator_problem(initiator)):
+    if initiator is not None and (problem := initiator_problem(initiator)):
         errors.append(invalid(path / "initiatorname", initiator, problem))
 
 

@@ -89,7 +89,7 @@ def _check_empty_dir(errors: Errors, path: Path, source: Object) -> None:
             errors.append(forbidden(path / "sizeLimit", "SizeLimit field must be a valid resource quantity"))
 
 
-def _check_host_path(errors: Errors, path: Path, source: Object) -> None:
+def check_host_path(errors: Errors, path: Path, source: Object) -> None:
     if not source.get("path"):
         errors.append(required(path / "path"))
         return
@@ -206,7 +206,7 @@ def _check_storageos(errors: Errors, path: Path, source: Object) -> None:
 # In upstream's order: of several sources the first counts, the others are refused.
 _CHECKS: dict[str, Check] = {
     "emptyDir": _check_empty_dir,
-    "hostPath": _check_host_path,
+    "hostPath": check_host_path,
     "gitRepo": _check_git_repo,
     "gcePersistentDisk": REMOTE_CHECKS["gcePersistentDisk"],
     "awsElasticBlockStore": REMOTE_CHECKS["awsElasticBlockStore"],

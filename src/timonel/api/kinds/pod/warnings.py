@@ -25,13 +25,17 @@ _ANNOTATIONS = {
     "security.alpha.kubernetes.io/sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
     "security.alpha.kubernetes.io/unsafe-sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
 }
-_LABELS = {
+DEPRECATED_LABELS = {
     "beta.kubernetes.io/arch": 'deprecated since v1.14; use "kubernetes.io/arch" instead',
     "beta.kubernetes.io/os": 'deprecated since v1.14; use "kubernetes.io/os" instead',
     "failure-domain.beta.kubernetes.io/region": 'deprecated since v1.17; use "topology.kubernetes.io/region" instead',
     "failure-domain.beta.kubernetes.io/zone": 'deprecated since v1.17; use "topology.kubernetes.io/zone" instead',
     "beta.kubernetes.io/instance-type": 'deprecated since v1.17; use "node.kubernetes.io/instance-type" instead',
+    "app.kubernetes.io/created-by": "deprecated since v1.9",
+    "scheduler.alpha.kubernetes.io/preferAvoidPods": "deprecated since v1.22; use Taints and Tolerations instead",
+    "node-role.kubernetes.io/master": 'use "node-role.kubernetes.io/control-plane" instead',
 }
+"""Of nodes, in selectors of any kind."""
 _SECCOMP_FIELD = 'non-functional in v1.27+; use the "seccompProfile" field instead'
 _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 _SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
@@ -77,8 +81,8 @@ def pod_warnings(path: Path, metadata: Object, spec: Object) -> list[str]:
 
 def _warn_of_labels(found: list[str], path: Path, spec: Object) -> None:
     for key in spec.get("nodeSelector") or ():
-        if key in _LABELS:
-            found.append(f"{(path / 'nodeSelector')[key]}: {_LABELS[key]}")
+        if key in DEPRECATED_LABELS:
+            found.append(f"{(path / 'nodeSelector')[key]}: {DEPRECATED_LABELS[key]}")
     node = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     terms = [
         ((path / "affinity" / "nodeAffinity" / _REQUIRED / "nodeSelectorTerms")[index], term)
@@ -90,15 +94,15 @@ def _warn_of_labels(found: list[str], path: Path, spec: Object) -> None:
     for here, term in terms:
         for index, expression in enumerate(term.get("matchExpressions") or ()):
             key = expression.get("key")
-            if key in _LABELS:
-                found.append(f"{(here / 'matchExpressions')[index] / 'key'}: {key} is {_LABELS[key]}")
+            if key in DEPRECATED_LABELS:
+                found.append(f"{(here / 'matchExpressions')[index] / 'key'}: {key} is {DEPRECATED_LABELS[key]}")
 
 
 def _warn_of_selectors(found: list[str], path: Path, spec: Object) -> None:
     for index, constraint in enumerate(spec.get("topologySpreadConstraints") or ()):
         here, key = (path / "topologySpreadConstraints")[index], constraint.get("topologyKey")
-        if key in _LABELS:
-            found.append(f"{here / 'topologyKey'}: {key} is {_LABELS[key]}")
+        if key in DEPRECATED_LABELS:
+            found.append(f"{here / 'topologyKey'}: {key} is {DEPRECATED_LABELS[key]}")
         if constraint.get("labelSelector") is None:
             found.append(f"{here / 'labelSelector'}: {_NO_SELECTOR}")
     for kind in ("podAffinity", "podAntiAffinity"):

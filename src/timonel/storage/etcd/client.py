@@ -6,8 +6,10 @@ answer was lost is reported, not repeated, for it may have been done.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,11 +31,15 @@ _OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
-    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
 ]
+
+_PATIENCE_SECONDS = 1.0
+"""How long a call waits for any member to come back, which covers a restart and what gRPC waits to connect anew."""
+_PAUSE_SECONDS = 0.05
 
 _REQUIRE_LEADER = (("hasleader", "true"),)
 """A member cut off from the others then ends our watch instead of keeping silent. Source: etcd.io/docs, clientv3."""
@@ -148,7 +154,9 @@ class EtcdClient:
         self._avoid(member)
 
     async def _call(self, method: str, request: Any, *, repeatable: bool = False) -> Any:
-        for tried in range(len(self._channels)):
+        loop = asyncio.get_running_loop()
+        patient_until = loop.time() + _PATIENCE_SECONDS
+        for tried in count(1):
             member = self._chosen
             try:
                 return await self._method(member, method)(request, timeout=self._seconds)
@@ -158,9 +166,11 @@ class EtcdClient:
                 error = store_error(exc, self._channels[member][0])
                 if is_about_the_member(exc):
                     self._avoid(member)
-                    is_last = tried + 1 == len(self._channels)
-                    if not is_last and (repeatable or never_left(exc)):
+                    has_others = tried < len(self._channels)
+                    if (has_others or loop.time() < patient_until) and (repeatable or never_left(exc)):
                         log.debug("Went on to the next etcd member endpoint=%s error=%s", self.endpoint, error)
+                        if not has_others:
+                            await asyncio.sleep(_PAUSE_SECONDS)
                         continue
                 raise error from exc
         raise AssertionError("unreachable")

@@ -13,13 +13,10 @@ _UNCONNECTED = ("failed to connect to all addresses", "Name resolution", "DNS re
 _ADVICE = (
     ("database space exceeded", "etcd is out of its space quota; compact and defragment it, then disarm its alarm"),
     ("request is too large", "the object is larger than etcd takes (--max-request-bytes)"),
+    ("received message larger than max", "the object is larger than etcd takes (--max-request-bytes)"),
     ("permission denied", "etcd denies access; give the user named in our certificate read and write to the prefix"),
     ("no leader", "etcd has no leader; check that most of its members run and reach each other"),
 )
-
-
-class Unreached(StoreError):
-    """No member took the call: it was certainly not done."""
 
 
 class LeaseNotFound(StoreError):
@@ -55,7 +52,7 @@ def store_error(error: grpc.aio.AioRpcError, endpoint: str) -> StoreError:
         if words in details:
             return StoreError(f"{advice} ({endpoint}: {details})")
     if never_left(error):
-        return Unreached(
+        return StoreError(
             f"etcd is away at {endpoint}: {_cause(details)}; check that it runs and that its address is right"
         )
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from timonel.cluster.errors import UserError
+from timonel.cluster.lock import exclusive
 
 _SECTIONS = ("clusters", "users", "contexts")
 
@@ -37,40 +39,47 @@ def merge_context(source: Path, context: str) -> tuple[Path, bool]:
     """
     target, uid, gid = user_kubeconfig()
     ours = yaml.safe_load(source.read_text())
-    merged = _load(target)
-    before = yaml.safe_dump(merged)
-    for section in _SECTIONS:
-        entry = dict(ours[section][0])
-        entry["name"] = context
-        if section == "contexts":
-            entry["context"] = {**entry["context"], "cluster": context, "user": context}
-        merged[section] = [item for item in merged[section] if item.get("name") != context] + [entry]
-    merged["current-context"] = context
-    if yaml.safe_dump(merged) == before:
-        return target, False
-    _store(target, merged, uid, gid)
-    return target, True
+    with _alone_with(target):
+        merged = _load(target)
+        before = yaml.safe_dump(merged)
+        for section in _SECTIONS:
+            entry = dict(ours[section][0])
+            entry["name"] = context
+            if section == "contexts":
+                entry["context"] = {**entry["context"], "cluster": context, "user": context}
+            merged[section] = [item for item in merged[section] if item.get("name") != context] + [entry]
+        merged["current-context"] = context
+        if yaml.safe_dump(merged) == before:
+            return target, False
+        _store(target, merged, uid, gid)
+        return target, True
 
 
 def remove_context(context: str) -> None:
     target, uid, gid = user_kubeconfig()
-    if not target.exists():
-        return
-    merged = _load(target)
-    before = yaml.safe_dump(merged)
-    for section in _SECTIONS:
-        merged[section] = [item for item in merged[section] if item.get("name") != context]
-    if merged.get("current-context") == context:
-        others = [item["name"] for item in merged["contexts"]]
-        merged["current-context"] = others[0] if others else ""
-    if yaml.safe_dump(merged) == before:
-        return
-    if any(merged[section] for section in _SECTIONS):
-        _store(target, merged, uid, gid)
-    else:
-        target.unlink()
-        with contextlib.suppress(OSError):
-            target.parent.rmdir()  # only if nothing else, such as kubectl's cache, is in it
+    with _alone_with(target):
+        if not target.exists():
+            return
+        merged = _load(target)
+        before = yaml.safe_dump(merged)
+        for section in _SECTIONS:
+            merged[section] = [item for item in merged[section] if item.get("name") != context]
+        if merged.get("current-context") == context:
+            others = [item["name"] for item in merged["contexts"]]
+            merged["current-context"] = others[0] if others else ""
+        if yaml.safe_dump(merged) == before:
+            return
+        if any(merged[section] for section in _SECTIONS):
+            _store(target, merged, uid, gid)
+        else:
+            target.unlink()
+            with contextlib.suppress(OSError):
+                target.parent.rmdir()  # only if nothing else, such as kubectl's cache, is in it
+
+
+def _alone_with(target: Path) -> contextlib.AbstractContextManager[None]:
+    """Clusters that come up or go at the same time must not lose each other's context."""
+    return exclusive(f"kubeconfig {target.resolve()}", lambda _: None)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -94,9 +103,13 @@ def _store(path: Path, data: dict[str, Any], uid: int, gid: int) -> None:
         path.parent.mkdir(parents=True)
         os.chown(path.parent, uid, gid)
     path = path.resolve()
-    temporary = path.with_name(path.name + ".timonel-new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        yaml.safe_dump(data, file, sort_keys=False)
-    os.chown(temporary, uid, gid)
-    os.replace(temporary, path)
+    # A new name each time, made by us and by nobody else: root writes here into a folder that belongs to a person.
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            os.fchown(file.fileno(), uid, gid)
+            yaml.safe_dump(data, file, sort_keys=False)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +68,22 @@ def test_a_damaged_kubeconfig_is_left_as_it_is(target: Path, source: Path) -> No
     with pytest.raises(UserError, match="cannot be read"):
         merge_context(source, "timonel")
     assert target.read_text() == "{{{"
+
+
+def test_a_link_laid_in_our_way_leads_nowhere(target: Path, source: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "shadow"
+    victim.write_text("precious")
+    target.parent.mkdir(parents=True)
+    for name in ("config.timonel-new", "config.new", ".config.new"):
+        (target.parent / name).symlink_to(victim)
+    merge_context(source, "timonel")
+    assert victim.read_text() == "precious"
+
+
+def test_clusters_that_come_up_together_keep_each_others_contexts(target: Path, source: Path) -> None:
+    names = [f"timonel-{number}" for number in range(8)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: merge_context(source, name), names))
+    merged = yaml.safe_load(target.read_text())
+    assert sorted(item["name"] for item in merged["contexts"]) == names
+    assert [file.name for file in target.parent.iterdir()] == ["config"]

@@ -186,4 +186,4 @@ class LeaderElector:
             async with asyncio.timeout(2):
                 await self._client.update(LEASES, lease)
         except (ApiError, TimeoutError) as exc:
-            log.info("lease not released lease=%s error=%s", self._config.name, exc)
+            log.info("lease not released lease=%s error=%s", self._config.name, str(exc) or "no answer")

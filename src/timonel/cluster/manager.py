@@ -11,7 +11,9 @@ from pathlib import Path
 from timonel.api.clock import SystemClock
 from timonel.client.config import ClientConfig
 from timonel.client.events import EventRecorder
+from timonel.client.leader import LeadershipLost
 from timonel.client.rest import Client
+from timonel.cluster.errors import UserError
 from timonel.cluster.process import notify_when
 from timonel.cluster.settings import ManagerSettings
 from timonel.controllers.manager import ControllerManager, ManagerConfig, Surroundings
@@ -20,7 +22,7 @@ from timonel.scheduler.loop import Scheduler
 
 
 async def run_manager(settings: ManagerSettings) -> None:
-    """Until cancelled, or until leadership is lost: the supervisor starts a new one then."""
+    """Until cancelled. Raises UserError when leadership is lost: the supervisor starts a new one then."""
     clock = SystemClock()
     config = ManagerConfig(
         root_ca=_read(settings.ca_file),
@@ -37,10 +39,16 @@ async def run_manager(settings: ManagerSettings) -> None:
             return Scheduler(client=scheduler_client, informers=around.informers, recorder=recorder, clock=clock)
 
         manager = ControllerManager(client, clock, config, hosted=[scheduler])
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(recorder.run(), name="scheduler-events")
-            tasks.create_task(manager.run(), name="manager")
-            tasks.create_task(notify_when(manager.wait_ready), name="notify")
+        lost: BaseExceptionGroup[LeadershipLost] | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(recorder.run(), name="scheduler-events")
+                tasks.create_task(manager.run(), name="manager")
+                tasks.create_task(notify_when(manager.wait_ready), name="notify")
+        except* LeadershipLost as group:
+            lost = group
+        if lost is not None:
+            raise UserError("leadership was lost, for the lease could not be renewed in time") from lost
 
 
 def _read(file: str) -> str:

@@ -245,7 +245,7 @@ class NodeReporter:
                 backoff.reset()
                 await self._clock.sleep(pause)
             except (ApiError, OSError) as exc:
-                log.info("node lease not renewed error=%s", exc or f"no answer within {pause:g} s")
+                log.info("node lease not renewed error=%s", str(exc) or f"no answer within {pause:g} s")
                 lease = None
                 await self._clock.sleep(backoff.next_delay())
 

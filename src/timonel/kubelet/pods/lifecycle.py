@@ -46,7 +46,8 @@ class Hooks:
                 url, headers = http_target(handler["httpGet"], container, pod_ip)
                 await http_get(url, headers, timeout or _HTTP_SECONDS)
             except (ValueError, HttpError, TimeoutError) as exc:
-                return f"HTTP lifecycle hook ({handler['httpGet'].get('path', '')}) {where} {exc}"
+                why = str(exc) or "no answer in time"
+                return f"HTTP lifecycle hook ({handler['httpGet'].get('path', '')}) {where} {why}"
             return None
         outcome = await self._actions.run(handler, container, container_id, pod_ip, timeout)
         if outcome.passed:

@@ -29,6 +29,16 @@ async def test_scale_is_a_view_of_replicas(server, namespace):
     assert (status, scale["spec"]) == (200, {"replicas": 1})
 
 
+async def test_scales_are_printed_as_rows(server, namespace):
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    await server.request("POST", path, deployment("printed", replicas=2))
+    accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
+    _, table = await server.request("GET", f"{path}/printed/scale", headers=accept)
+    assert table["kind"] == "Table"
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert table["rows"][0]["cells"][:3] == ["printed", 2, 0]
+
+
 async def test_scales_that_are_refused(server, namespace):
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
     await server.request("POST", path, deployment("d"))

@@ -136,6 +136,12 @@ def test_exec_with_a_terminal(kubectl: Kubectl, talker: str) -> None:
         assert shell.wait() == 5
 
 
+def test_exec_by_owner(kubectl: Kubectl, server: str) -> None:
+    pods = {item["metadata"]["name"] for item in kubectl.get("pods", "-l", f"app={server}")["items"]}
+    for target in (f"deployment/{server}", f"service/{server}"):
+        assert kubectl("exec", target, "--", "hostname").strip() in pods
+
+
 def test_copying_both_ways(kubectl: Kubectl, talker: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
     (source / "deep").mkdir(parents=True)

@@ -41,6 +41,9 @@ def test_scale(kubectl: Kubectl, rolled: str) -> None:
     assert row_of(kubectl("get", "deployments"), rolled)[1] == "3/3"
     refused = kubectl.fails("scale", "deployment/rolled", "--current-replicas=9", "--replicas=1")
     assert "Expected replicas to be 9, was 3" in refused
+    if kubectl.minor >= 27:
+        scale = rows(kubectl("get", f"deployment/{rolled}", "--subresource=scale"))
+        assert [row[:3] for row in scale] == [["NAME", "DESIRED", "AVAILABLE"], ["rolled", "3", "3"]]
     kubectl("scale", "deployment", "-l", "app=rolled", "--replicas=0")
     wait_until("no pods", lambda: kubectl("get", "pods", "-l", "app=rolled", "-o", "name") == "")
     assert row_of(kubectl("get", "deployments"), rolled)[1] == "0/0"

@@ -12,19 +12,36 @@ from timonel.api.decode import decode
 from timonel.api.errors import BadRequest, UnsupportedMediaType, conflict, invalid
 from timonel.api.field_errors import Path
 from timonel.api.field_errors import invalid as invalid_field
+from timonel.api.kinds.columns import AGE, NAME, cell_at
 from timonel.api.labels import selector_from_object
 from timonel.api.objects import Object, copy_object, get_path
 from timonel.api.patch.json_patch import apply_json_patch
 from timonel.api.patch.merge import apply_merge_patch
+from timonel.api.refs import ResourceRef
+from timonel.api.resource import Column, Resource
 from timonel.apiserver.answers import answer_content
 from timonel.apiserver.options import call_of, registry_of
 from timonel.apiserver.registry.bodies import check_kind, decode_object
 from timonel.apiserver.registry.patching import APPLY_PATCH, JSON_PATCH, PATCH_TYPES, patch_type
 from timonel.apiserver.requests import RequestContext
+from timonel.apiserver.responses import Reply
 from timonel.apiserver.subresources import HANDLERS
+from timonel.apiserver.tables import column_definitions, include_option, row, table
 
 API_VERSION = "autoscaling/v1"
 _DEFINITION = "io.k8s.api.autoscaling.v1.Scale"
+_AS_ROW = Resource(
+    ref=ResourceRef("autoscaling", "v1", "scales", "Scale"),
+    definition=_DEFINITION,
+    singular="scale",
+    columns=(
+        NAME,
+        Column("Desired", cell_at("spec", "replicas", default=0), "integer", description="Replicas asked for."),
+        Column("Available", cell_at("status", "replicas", default=0), "integer", description="Replicas there are."),
+        AGE,
+    ),
+)
+"""A Scale is never stored; this only says how it is printed."""
 
 
 def scale_of(obj: Object) -> Object:
@@ -49,7 +66,7 @@ def scale_of(obj: Object) -> Object:
 async def serve_scale(context: RequestContext) -> web.StreamResponse:
     registry, route = registry_of(context), context.route
     if route.verb == "get":
-        return answer_content(context, scale_of(registry.get(route.namespace, route.name).obj))
+        return answer_scale(context, registry.get(route.namespace, route.name).obj)
     call = call_of(context, "UpdateOptions" if route.verb == "update" else "PatchOptions")
     body = await context.read_body()
     if route.verb == "update":
@@ -87,7 +104,18 @@ async def serve_scale(context: RequestContext) -> web.StreamResponse:
             return with_replicas(context, live, patched)
 
     written = await registry.update(route.namespace, route.name, change, call, subresource="scale", patching=True)
-    return answer_content(context, scale_of(orjson.loads(written.value)))
+    return answer_scale(context, orjson.loads(written.value))
+
+
+def answer_scale(context: RequestContext, obj: Object) -> Reply:
+    scale, answer = scale_of(obj), context.answer
+    if answer.transform == "Table":
+        include, now = include_option(context.route.text("includeObject")), context.server.clock.now()
+        made = row(_AS_ROW, scale, scale, now, include=include, version=answer.version)
+        metadata = {"resourceVersion": scale["metadata"].get("resourceVersion", "")}
+        columns = column_definitions(_AS_ROW)
+        scale = table([made], version=answer.version, columns=columns, list_metadata=metadata)
+    return answer_content(context, scale)
 
 
 def with_replicas(context: RequestContext, live: Object, scale: Object) -> Object:

@@ -1,7 +1,26 @@
-"""For every test: how properties are tried."""
+from __future__ import annotations
 
-from hypothesis import settings
+from collections.abc import Callable, Iterator
+from itertools import count
 
-# How long an example takes says more about the machine than about the code; benchmarks measure that.
-settings.register_profile("timonel", deadline=None)
-settings.load_profile("timonel")
+import pytest
+
+from timonel.storage.etcd import EtcdConfig
+from timonel.testing.etcd import EtcdProcess, etcd_binary
+
+_numbers = count()
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdProcess]:
+    """One for the whole session; tests keep apart by prefix, so revisions begin anywhere."""
+    if etcd_binary() is None:
+        pytest.skip("etcd is not installed (Debian: apt install etcd-server)")
+    with EtcdProcess(tmp_path_factory.mktemp("etcd")) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def new_config(etcd: EtcdProcess) -> Callable[[], EtcdConfig]:
+    """Configurations of clusters of their own in the shared etcd, where nobody compacts."""
+    return lambda: etcd.config(prefix=f"/test-{next(_numbers)}", history_seconds=0)

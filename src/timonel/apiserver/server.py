@@ -32,6 +32,7 @@ from timonel.apiserver.bootstrap.reconcile import reconcile_bootstrap
 from timonel.apiserver.config import ApiServerConfig
 from timonel.apiserver.connections import Listener, cancel_when_lost
 from timonel.apiserver.discovery import Discovery
+from timonel.apiserver.freshness import catch_up
 from timonel.apiserver.health import Health, server_checks
 from timonel.apiserver.listening import listen, own_address, remove_socket
 from timonel.apiserver.metrics import Metrics
@@ -270,6 +271,8 @@ class ApiServer:
             handler = VERBS.get(verb)
         if handler is None:
             raise not_allowed()
+        if self.store.is_shared and resource.storage_prefix:
+            await catch_up(self.store, route)
         if not long_running:
             return await handler(context)
         cancel_when_lost(request)

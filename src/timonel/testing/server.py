@@ -25,7 +25,8 @@ from timonel.apiserver.server import ApiServer
 from timonel.client.config import ClientConfig
 from timonel.client.rest import Client
 from timonel.cluster.pki import Pki, ensure_pki
-from timonel.storage.sqlite import SqliteStore, open_sqlite
+from timonel.storage.protocol import Store
+from timonel.storage.sqlite import open_sqlite
 
 ADMIN_TOKEN = "test-admin-token"
 ALICE_TOKEN = "test-alice-token"
@@ -41,7 +42,7 @@ class RunningServer:
     token: str
     alice_token: str
     api: ApiServer
-    store: SqliteStore
+    store: Store
     pki: Pki
     http: aiohttp.ClientSession
     client: Client
@@ -95,10 +96,14 @@ async def start_api_server(
     *,
     clock: Clock | None = None,
     store_path: str = ":memory:",
+    store: Store | None = None,
     audit_log: Path | None = None,
     **settings: Any,
 ) -> RunningServer:
-    """Starts one on a free port of 127.0.0.1. `settings` are fields of ApiServerConfig."""
+    """Starts one on a free port of 127.0.0.1. `settings` are fields of ApiServerConfig.
+
+    `store` becomes the server's own, which closes it; without one it gets SQLite at `store_path`.
+    """
     clock = clock or SystemClock()
     pki = ensure_pki(directory / "pki", service_address="10.96.0.1")
     tokens = directory / "tokens.csv"
@@ -116,7 +121,7 @@ async def start_api_server(
         "shutdown_grace_seconds": 2.0,
         **settings,
     })  # fmt: skip
-    store = await open_sqlite(store_path, clock=clock)
+    store = store or await open_sqlite(store_path, clock=clock)
     api = ApiServer(config=config, store=store, clock=clock)
     task = asyncio.create_task(api.run(), name="apiserver")
     ready = asyncio.create_task(api.wait_ready(), name="apiserver-ready")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from itertools import count
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -9,7 +8,6 @@ from timonel.storage.etcd import EtcdConfig, open_etcd
 from timonel.storage.protocol import Store
 from timonel.storage.sqlite import SqliteStore, open_sqlite
 from timonel.testing.clock import VirtualClock
-from timonel.testing.etcd import EtcdProcess, etcd_binary
 
 OpenStore = Callable[[], Awaitable[Store]]
 """Opens an empty store whose time stands still."""
@@ -25,24 +23,6 @@ async def sqlite(clock: VirtualClock) -> AsyncIterator[SqliteStore]:
     opened = await open_sqlite(":memory:", clock=clock)
     yield opened
     await opened.close()
-
-
-@pytest.fixture(scope="session")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdProcess]:
-    """One for the whole session; tests keep apart by prefix, so revisions begin anywhere."""
-    if etcd_binary() is None:
-        pytest.skip("etcd is not installed (Debian: apt install etcd-server)")
-    with EtcdProcess(tmp_path_factory.mktemp("etcd")) as process:
-        yield process
-
-
-_numbers = count()
-
-
-@pytest.fixture(scope="session")
-def new_config(etcd: EtcdProcess) -> Callable[[], EtcdConfig]:
-    """Configurations of clusters of their own in the shared etcd, where nobody compacts."""
-    return lambda: etcd.config(prefix=f"/test-{next(_numbers)}", history_seconds=0)
 
 
 @pytest.fixture(scope="session")

@@ -209,13 +209,14 @@ class EtcdStore:
         return True
 
     async def catch_up(self, revision: int = 0) -> None:
-        if revision and revision <= self._progress.revision:
+        known = self._progress.revision  # before asking, for the watch goes on meanwhile
+        if revision and revision <= known:
             return
         with self._using():
             newest = await self._newest()
-            if newest < self._progress.revision:
+            if newest < known:
                 raise StoreError(
-                    f"etcd went back from revision {self._progress.revision} to {newest}: it was restored or replaced; "
+                    f"etcd went back from revision {known} to {newest}: it was restored or replaced; "
                     "restart the servers that use it"
                 )
             target = min(revision, newest) if revision else newest

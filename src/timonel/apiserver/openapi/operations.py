@@ -6,7 +6,7 @@ Clients read less of them than one might think: kubectl looks for a PATCH of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from timonel.api.objects import Object
@@ -37,7 +37,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`definition` is the body's and the answer's; "" for streams, which are no JSON."""
+    """`body` and `answer` are names of definitions; "" for none, and for streams, which are no JSON."""
 
     path: str
     method: str
@@ -54,6 +54,8 @@ class Operation:
     tag: str
 
 
+_NAME = Parameter("name", "string", "name of the object")
+_NAMESPACE = Parameter("namespace", "string", "namespace of the object")
 _PRETTY = Parameter("pretty", "string", "If 'true', then the output is pretty printed.")
 _DRY_RUN = Parameter("dryRun", "string", "With 'All', nothing is stored; all else is done.")
 _MANAGER = Parameter("fieldManager", "string", "The name under which the changed fields are managed.")
@@ -95,6 +97,26 @@ def operations(table: ResourceTable, group: str, version: str) -> Iterator[Opera
     for row in table.rows:
         if (row.ref.group, row.ref.version) == (group, version):
             yield from _of_resource(row)
+
+
+def path_items(
+    found: Iterable[Operation],
+    render_operation: Callable[[Operation], Object],
+    render_parameter: Callable[[Parameter, str], Object],
+) -> Object:
+    """The "paths" of a document: operations by path and method, what the path itself names beside them.
+
+    The functions say how a version writes an operation, and a parameter at a place, "path" or "query".
+    """
+    paths: Object = {}
+    for operation in found:
+        item = paths.setdefault(operation.path, {})
+        item[operation.method] = render_operation(operation)
+        named = [parameter for parameter, is_named in
+                 ((_NAME, operation.named), (_NAMESPACE, operation.namespaced)) if is_named]  # fmt: skip
+        if named and "parameters" not in item:
+            item["parameters"] = [render_parameter(parameter, "path") for parameter in named]
+    return paths
 
 
 def _of_resource(row: Resource) -> Iterator[Operation]:

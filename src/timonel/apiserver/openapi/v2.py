@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from timonel import GIT_VERSION
 from timonel.api.objects import Object
 from timonel.api.resource import ResourceTable
 from timonel.apiserver.openapi.definitions import clean, load_definitions, reachable
-from timonel.apiserver.openapi.operations import SHARED, Operation, Parameter, operations
+from timonel.apiserver.openapi.operations import SHARED, Operation, Parameter, operations, path_items
 
 _PREFIX = "#/definitions/"
 _ANSWER_TYPES = ["application/json", "application/yaml"]
@@ -24,7 +22,7 @@ def swagger(table: ResourceTable) -> Object:
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": GIT_VERSION},
-        "paths": _paths(found),
+        "paths": path_items(found, _operation, _parameter),
         "definitions": {name: clean(name, definitions[name], reference=_reference, version=2) for name in names},
         "securityDefinitions": {"BearerToken": {"description": "Bearer Token authentication", "type": "apiKey",
                                                 "name": "authorization", "in": "header"}},
@@ -34,16 +32,6 @@ def swagger(table: ResourceTable) -> Object:
 
 def _reference(name: str, beside: Object) -> Object:
     return {**beside, "$ref": _PREFIX + name}
-
-
-def _paths(found: Iterable[Operation]) -> Object:
-    paths: Object = {}
-    for operation in found:
-        item = paths.setdefault(operation.path, {})
-        item[operation.method] = _operation(operation)
-        if "parameters" not in item and (shared := list(_path_parameters(operation))):
-            item["parameters"] = shared
-    return paths
 
 
 def _operation(operation: Operation) -> Object:
@@ -69,13 +57,6 @@ def _operation(operation: Operation) -> Object:
     if operation.consumes:
         made["consumes"] = list(operation.consumes)
     return made
-
-
-def _path_parameters(operation: Operation) -> Iterable[Object]:
-    if operation.named:
-        yield _parameter(Parameter("name", "string", "name of the object"), "path")
-    if operation.namespaced:
-        yield _parameter(Parameter("namespace", "string", "namespace of the object"), "path")
 
 
 def _parameter(parameter: Parameter, place: str) -> Object:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import orjson
 
 from timonel import GIT_VERSION
 from timonel.api.objects import Object
 from timonel.api.resource import ResourceTable
 from timonel.apiserver.openapi.definitions import clean, load_definitions, reachable
-from timonel.apiserver.openapi.operations import SHARED, Operation, Parameter, operations
+from timonel.apiserver.openapi.operations import SHARED, Operation, Parameter, operations, path_items
 
 _PREFIX = "#/components/schemas/"
 _ANSWER_TYPES = ("application/json", "application/yaml")
@@ -25,7 +23,7 @@ def render_group(table: ResourceTable, group: str, version: str) -> bytes:
     document = {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": GIT_VERSION},
-        "paths": _paths(found),
+        "paths": path_items(found, _operation, _parameter),
         "components": {
             "schemas": {name: clean(name, definitions[name], reference=_reference, version=3) for name in names},
             "securitySchemes": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header",
@@ -39,16 +37,6 @@ def _reference(name: str, beside: Object) -> Object:
     if not beside:
         return {"$ref": _PREFIX + name}
     return {**beside, "allOf": [{"$ref": _PREFIX + name}]}
-
-
-def _paths(found: Iterable[Operation]) -> Object:
-    paths: Object = {}
-    for operation in found:
-        item = paths.setdefault(operation.path, {})
-        item[operation.method] = _operation(operation)
-        if "parameters" not in item and (shared := list(_path_parameters(operation))):
-            item["parameters"] = shared
-    return paths
 
 
 def _operation(operation: Operation) -> Object:
@@ -68,13 +56,6 @@ def _operation(operation: Operation) -> Object:
         schema = {"$ref": _PREFIX + operation.body}
         made["requestBody"] = {"content": {kind: {"schema": schema} for kind in operation.consumes}}
     return made
-
-
-def _path_parameters(operation: Operation) -> Iterable[Object]:
-    if operation.named:
-        yield _parameter(Parameter("name", "string", "name of the object"), "path")
-    if operation.namespaced:
-        yield _parameter(Parameter("namespace", "string", "namespace of the object"), "path")
 
 
 def _parameter(parameter: Parameter, place: str) -> Object:

@@ -14,6 +14,7 @@ _WILDCARD = f"\\*\\.{_SUBDOMAIN}"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
 _C_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
+_CONDITION_REASON = "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
 _HTTP_HEADER = "[-A-Za-z0-9]+"
 _PERCENT = "[0-9]+%"
@@ -24,6 +25,7 @@ _subdomain_match = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[
 _dns1035_match = re.compile(r"[a-z](?:[-a-z0-9]*[a-z0-9])?").fullmatch
 _qualified_match = re.compile(r"(?:[A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]").fullmatch
 _c_identifier_match = re.compile(_C_IDENTIFIER).fullmatch
+_condition_reason_match = re.compile(r"[A-Za-z](?:[A-Za-z0-9_,:]*[A-Za-z0-9_])?").fullmatch
 _config_key_match = re.compile(_CONFIG_KEY).fullmatch
 _http_header_match = re.compile(_HTTP_HEADER).fullmatch
 _percent_match = re.compile(_PERCENT).fullmatch
@@ -133,6 +135,19 @@ def validate_c_identifier(text: str) -> list[str]:
         _mismatch(
             "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric "
             "characters or '_'", _C_IDENTIFIER, "my_name", "MY_NAME", "MyName",
+        )
+    ]  # fmt: skip
+
+
+def validate_condition_reason(text: str) -> list[str]:
+    """One word in CamelCase, as conditions have it; some were made of several with ":" or "," between."""
+    if _condition_reason_match(text):
+        return []
+    return [
+        _mismatch(
+            "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric "
+            "characters or '_,:', and must end with an alphanumeric character or '_'",
+            _CONDITION_REASON, "my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB",
         )
     ]  # fmt: skip
 

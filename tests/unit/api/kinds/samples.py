@@ -8,6 +8,8 @@ from typing import Any
 
 from timonel.api.clock import format_time
 from timonel.api.kinds import BUILTIN
+from timonel.api.kinds.certificates import CERTIFICATE_ROWS
+from timonel.api.kinds.flowcontrol import FLOW_CONTROL_ROWS
 from timonel.api.kinds.networking import NETWORKING_ROWS
 from timonel.api.kinds.runtimeclass import NODE_ROWS
 from timonel.api.kinds.storage import STORAGE_ROWS
@@ -15,7 +17,7 @@ from timonel.api.objects import Object, copy_object
 from timonel.api.refs import ResourceRef
 from timonel.api.resource import Occasion, ResourceTable, Strategy
 
-FAMILIES = (*STORAGE_ROWS, *NETWORKING_ROWS, *NODE_ROWS)
+FAMILIES = (*STORAGE_ROWS, *NETWORKING_ROWS, *NODE_ROWS, *CERTIFICATE_ROWS, *FLOW_CONTROL_ROWS)
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 

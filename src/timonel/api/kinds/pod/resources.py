@@ -68,11 +68,11 @@ def check_quantity(errors: Errors, path: Path, name: str, amount: Any) -> Decima
 
 def check_container_resources(errors: Errors, path: Path, resources: Object | None, claims: frozenset[str]) -> None:
     if resources:
-        _check_requirements(errors, path, resources, claims, _container_name_findings)
+        _check_requirements(errors, path, resources, claims, container_name_findings)
 
 
 def check_overhead(errors: Errors, path: Path, overhead: Object) -> None:
-    _check_requirements(errors, path, {"limits": overhead}, frozenset(), _container_name_findings)
+    _check_requirements(errors, path, {"limits": overhead}, frozenset(), container_name_findings)
 
 
 def check_pod_resources(errors: Errors, path: Path, spec: Object, claims: frozenset[str]) -> None:
@@ -131,19 +131,21 @@ def _check_requirements(errors: Errors, path: Path, resources: Object, claims: f
 
 
 @lru_cache(maxsize=256)
-def _name_findings(name: str) -> tuple[str, ...]:
+def name_findings(name: str) -> tuple[str, ...]:
+    """What is wrong with the name of a resource, wherever it stands."""
     findings = validate_qualified_name(name)
     if findings:
         return tuple(findings)
-    if "/" not in name and name not in _STANDARD and not name.startswith(HUGE_PAGES):
+    if "/" not in name and name not in _STANDARD and not name.startswith((HUGE_PAGES, f"requests.{HUGE_PAGES}")):
         return ("must be a standard resource type or fully qualified",)
     return ()
 
 
-def _container_name_findings(name: str) -> list[str]:
+def container_name_findings(name: str) -> list[str]:
+    """What is wrong with the name of a resource that a container asks for."""
     if name in _CONTAINER:
         return []
-    findings = list(_name_findings(name))
+    findings = list(name_findings(name))
     if "/" not in name:
         if not name.startswith(HUGE_PAGES):
             findings.append("must be a standard resource for containers")
@@ -156,7 +158,7 @@ _NOT_POD_LEVEL = "is not supported for pods"
 
 
 def _pod_name_findings(name: str) -> list[str]:
-    findings = list(_name_findings(name))
+    findings = list(name_findings(name))
     if findings or is_pod_level_resource(name):
         return findings
     return [_NOT_POD_LEVEL]

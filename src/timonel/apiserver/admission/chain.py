@@ -45,10 +45,6 @@ class AdmissionRequest:
         metadata = (self.obj or self.old or {}).get("metadata") or {}
         return self.attributes.name or metadata.get("name") or metadata.get("generateName") or ""
 
-    def is_for(self, group: str, plural: str, subresource: str = "") -> bool:
-        ref = self.resource.ref
-        return ref.plural == plural and ref.group == group and self.subresource == subresource
-
     def forbidden(self, why: str) -> Forbidden:
         """The 403 of a plugin: `pods "x" is forbidden: why`. Without any name upstream says "Unknown"."""
         return forbidden(self.resource.ref, self.name or "Unknown", why)
@@ -83,22 +79,22 @@ class Admission:
         self._validating: dict[tuple[str, str, str], Sequence[Plugin]] = {}
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        ref = request.resource.ref
-        key = (request.operation, ref.group, ref.plural)
-        plugins = self._mutating.get(key)
-        if plugins is None:
-            plugins = self._mutating[key] = self._select(key, overriding="mutate")
-        for plugin in plugins:
+        for plugin in self._meeting(request, self._mutating, "mutate"):
             await plugin.mutate(request)
 
     async def validate(self, request: AdmissionRequest) -> None:
+        for plugin in self._meeting(request, self._validating, "validate"):
+            await plugin.validate(request)
+
+    def _meeting(
+        self, request: AdmissionRequest, known: dict[tuple[str, str, str], Sequence[Plugin]], method: str
+    ) -> Sequence[Plugin]:
         ref = request.resource.ref
         key = (request.operation, ref.group, ref.plural)
-        plugins = self._validating.get(key)
+        plugins = known.get(key)
         if plugins is None:
-            plugins = self._validating[key] = self._select(key, overriding="validate")
-        for plugin in plugins:
-            await plugin.validate(request)
+            plugins = known[key] = self._select(key, overriding=method)
+        return plugins
 
     def _select(self, key: tuple[str, str, str], *, overriding: str) -> Sequence[Plugin]:
         operation, group, plural = key

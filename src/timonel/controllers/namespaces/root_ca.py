@@ -6,13 +6,12 @@ Source: kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin#b
 from __future__ import annotations
 
 from timonel.api.clock import Clock
-from timonel.api.errors import AlreadyExists, ApiError
 from timonel.api.objects import ObjectKey, annotations_of, is_deleting, namespace_of
 from timonel.api.refs import CONFIGMAPS, NAMESPACES
 from timonel.client.controller import Controller, Result, Watch
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
-from timonel.controllers.conditions import has_cause
+from timonel.controllers.namespaces.content import create_once
 
 NAME = "kube-root-ca.crt"
 _ONLY = f"metadata.name={NAME}"
@@ -49,13 +48,7 @@ class RootCaPublisher(Controller):
                 "metadata": {"name": NAME, "namespace": key.name, "annotations": {_DESCRIPTION: _TEXT}},
                 "data": self._data,
             }
-            try:
-                await self.client.create(CONFIGMAPS, wanted)
-            except AlreadyExists:
-                return Result()
-            except ApiError as exc:
-                if not has_cause(exc, "NamespaceTerminating"):
-                    raise
+            await create_once(self.client, CONFIGMAPS, wanted)
             return Result()
         if present.get("data") == self._data and annotations_of(present).get(_DESCRIPTION):
             return Result()

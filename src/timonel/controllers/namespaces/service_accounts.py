@@ -6,14 +6,14 @@ Source: kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin
 from __future__ import annotations
 
 from timonel.api.clock import Clock
-from timonel.api.errors import AlreadyExists, ApiError, NotFound
+from timonel.api.errors import NotFound
 from timonel.api.objects import Object, ObjectKey, annotations_of, is_deleting, name_of, namespace_of, uid_of
 from timonel.api.refs import NAMESPACES, SECRETS, SERVICE_ACCOUNTS
 from timonel.client.controller import Controller, Keys, Result, Watch
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
-from timonel.controllers.conditions import has_cause
+from timonel.controllers.namespaces.content import create_once
 
 DEFAULT = "default"
 TOKEN_TYPE = "kubernetes.io/service-account-token"
@@ -37,13 +37,7 @@ class ServiceAccountController(Controller):
             "apiVersion": "v1",
             "metadata": {"name": DEFAULT, "namespace": key.name},
         }
-        try:
-            await self.client.create(SERVICE_ACCOUNTS, account)
-        except AlreadyExists:
-            return Result()
-        except ApiError as exc:
-            if not has_cause(exc, "NamespaceTerminating"):
-                raise
+        await create_once(self.client, SERVICE_ACCOUNTS, account)
         return Result()
 
 

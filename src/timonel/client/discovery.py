@@ -23,19 +23,24 @@ class ServedResource:
 
 
 async def discover(client: ApiClient) -> list[ServedResource]:
-    """Every resource in its group's preferred version, without subresources. Raises when any part is unavailable:
-    to act on half of what there is would be worse than to try again."""
+    """Every resource once, without subresources: in its group's preferred version, or in the first other one that has
+    it. Raises when any part is unavailable: to act on half of what there is would be worse than to try again."""
     groups = (await _get(client, "/apis")).get("groups") or []
-    paths = ["/api/v1"] + [f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups]
+    paths = ["/api/v1"]
+    for group in groups:
+        preferred = group["preferredVersion"]["groupVersion"]
+        others = [each["groupVersion"] for each in group.get("versions") or () if each["groupVersion"] != preferred]
+        paths += [f"/apis/{group_version}" for group_version in (preferred, *others)]
     documents = await asyncio.gather(*(_get(client, path) for path in paths))
-    found = []
+    found: dict[tuple[str, str], ServedResource] = {}
     for document in documents:
-        group, _, version = document["groupVersion"].rpartition("/")
+        group_name, _, version = document["groupVersion"].rpartition("/")
         for row in document.get("resources") or ():
-            if "/" not in row["name"]:
-                ref = ResourceRef(group, version, row["name"], row["kind"], bool(row["namespaced"]))
-                found.append(ServedResource(ref, frozenset(row.get("verbs") or ())))
-    return found
+            key = group_name, row["name"]
+            if "/" not in row["name"] and key not in found:
+                ref = ResourceRef(group_name, version, row["name"], row["kind"], bool(row["namespaced"]))
+                found[key] = ServedResource(ref, frozenset(row.get("verbs") or ()))
+    return list(found.values())
 
 
 async def _get(client: ApiClient, path: str) -> Object:

@@ -72,7 +72,7 @@ def _check_parameters(errors: Errors, parameters: Object) -> None:
         errors.append(forbidden(_PARAMETERS / "namespace", "`parameters.scope` is set to 'Cluster'"))
     elif scope == "Namespace" and namespace is None:
         errors.append(required(_PARAMETERS / "namespace", "`parameters.scope` is set to 'Namespace'"))
-    elif scope == "Namespace":
+    elif namespace is not None:
         check_label(errors, _PARAMETERS / "namespace", namespace)
 
 

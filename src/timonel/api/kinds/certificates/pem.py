@@ -1,0 +1,62 @@
+"""PEM text inside base64 text: what is wrong with it. Source: RFC 7468."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Iterator
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from timonel.api.field_errors import quote
+
+_blocks_in = re.compile(
+    rb"^-----BEGIN (?P<kind>[^-\n]+)-----[ \t]*\r?\n(?P<headers>(?:[^\n:]+:[^\n]*\r?\n)*)\s*(?P<body>[^-]*?)"
+    rb"-----END (?P=kind)-----",
+    re.MULTILINE,
+).finditer
+
+
+def request_problem(text: str) -> str:
+    """Of a certificate request, base64 of PEM; "" when it is well-formed and signed with its own key."""
+    for kind, _, der in _blocks(text):
+        if kind != "CERTIFICATE REQUEST":
+            break
+        try:
+            request = x509.load_der_x509_csr(der)
+            return "" if request.is_signature_valid else "x509: invalid signature"
+        except (ValueError, UnsupportedAlgorithm) as exc:
+            return f"x509: {exc}"
+    return "PEM block type must be CERTIFICATE REQUEST"
+
+
+def certificates_problem(text: str) -> str:
+    """Of issued certificates, base64 of one or more PEM blocks."""
+    count = 0
+    for kind, headers, der in _blocks(text):
+        if kind != "CERTIFICATE":
+            return f"only CERTIFICATE PEM blocks are allowed, found {quote(kind)}"
+        if headers:
+            return "no PEM block headers are permitted"
+        count += 1
+        try:
+            x509.load_der_x509_certificate(der)
+        except ValueError as exc:
+            return f"x509: {exc}"
+    return "" if count else "must contain at least one CERTIFICATE PEM block"
+
+
+def _blocks(text: str) -> Iterator[tuple[str, bytes, bytes]]:
+    """Kind, headers and content of each block; what is no PEM is passed over."""
+    try:
+        data = b64decode(text)
+    except Base64Error:
+        return
+    for found in _blocks_in(data):
+        try:
+            der = b64decode(found["body"], validate=False)
+        except Base64Error:
+            continue
+        yield found["kind"].decode(errors="replace"), found["headers"], der

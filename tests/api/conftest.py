@@ -7,12 +7,18 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
+from timonel.api.clock import SystemClock
+from timonel.storage.etcd import open_etcd
 from timonel.testing.server import RunningServer, start_api_server
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(tmp_path_factory) -> AsyncIterator[RunningServer]:
-    running = await start_api_server(tmp_path_factory.mktemp("server"))
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "etcd"])
+async def server(request, tmp_path_factory) -> AsyncIterator[RunningServer]:
+    """Clients cannot tell on which store it is."""
+    store = None
+    if request.param == "etcd":
+        store = await open_etcd(request.getfixturevalue("new_config")(), SystemClock())
+    running = await start_api_server(tmp_path_factory.mktemp("server"), store=store)
     yield running
     await running.stop()
 

@@ -31,6 +31,7 @@ from timonel.kubelet.streaming.takeover import TakeoverHandler, TakeoverServer
 logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 2.0
+_LINGER_SECONDS = 2.0
 
 Handler = Callable[[web.BaseRequest, list[str]], Awaitable[web.StreamResponse]]
 
@@ -46,6 +47,8 @@ class KubeletServerConfig:
     """Address to listen on; "" is every address, IPv4 and IPv6."""
     port: int = 10250
     """0 takes a free one; `KubeletServer.port` then says which."""
+    idle_seconds: float = 75.0
+    """A connection that asks nothing for so long is closed: nobody has to say who he is to open one."""
 
 
 class KubeletServer:
@@ -88,7 +91,12 @@ class KubeletServer:
 
     async def run(self) -> None:
         self._tls = self._tls_context()
-        server = TakeoverServer(self._handle, access_log=None)
+        server = TakeoverServer(
+            self._handle,
+            access_log=None,
+            keepalive_timeout=self._config.idle_seconds,
+            lingering_time=_LINGER_SECONDS,
+        )
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(
             server, self._config.address or None, self._config.port, ssl=self._tls, reuse_address=True

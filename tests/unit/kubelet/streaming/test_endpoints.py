@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 import pytest
 
 from timonel.kubelet.streaming.backend import ExecResult
+from timonel.kubelet.streaming.server import KubeletServer, KubeletServerConfig
+from timonel.testing.clock import VirtualClock
 
 from .conftest import Node
-from .fakes import pod
+from .fakes import Certificates, FakeBackend, FakeReviewer, pod
 
 
 async def test_pods(node: Node) -> None:
@@ -77,3 +82,20 @@ async def test_run_gives_the_output_and_fails_with_the_command(node: Node) -> No
     node.backend.result = ExecResult(b"", b"no such file", 2)
     async with node.client.post("/run/default/web/u-1/app?cmd=ls") as answer:
         assert (answer.status, await answer.text()) == (500, "command 'ls' exited with 2: no such file")
+
+
+async def test_a_connection_that_asks_nothing_is_closed(certificates: Certificates) -> None:
+    cert, key = certificates.pair("server")
+    config = KubeletServerConfig(cert, key, certificates.ca_file, address="127.0.0.1", port=0, idle_seconds=0.05)
+    server = KubeletServer(config=config, backend=FakeBackend(), client=FakeReviewer(), clock=VirtualClock())
+    running = asyncio.create_task(server.run())
+    await server.wait_ready()
+    tls = certificates.client_context("admin")
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=tls)
+    writer.write(b"GET /healthz HTTP/1.1\r\n")  # and never the rest of the head
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running

@@ -48,7 +48,9 @@ fi
 mkdir -p "$FOLDER/etc" "$FOLDER/work"
 mount -t overlay -o "lowerdir=/etc,upperdir=$FOLDER/etc,workdir=$FOLDER/work" overlay /etc
 # Other clusters' mounts were inherited, and would go when those clusters do.
-cut -d' ' -f5 /proc/self/mountinfo | grep -E '^/(run|var/lib|tmp)/' | tac | xargs -r umount -l
+cut -d' ' -f5 /proc/self/mountinfo | grep -E '^/(run|var/lib|tmp)/' | tac | while read -r place; do
+  umount -l "$place" 2>/dev/null || true  # one may have gone with another, or with its cluster just now
+done
 for place in /run /var/lib /srv; do mount -t tmpfs tmpfs $place; done
 ip link set lo up
 ip netns add {OUTSIDE}
@@ -110,7 +112,9 @@ class Machine:
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line == "ready\n", line + self._process.stdout.read()
+        if line != "ready\n":
+            rest, _ = self._process.communicate(timeout=20)
+            raise AssertionError(f"the machine was not set up: {line}{rest}")
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         self.init = int(children[0])
         return self

@@ -15,12 +15,16 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 from timonel.api.clock import SystemClock
 from timonel.api.objects import Object
 from timonel.storage.cache import WatchCache
 from timonel.storage.codec import Codec, encode
+from timonel.storage.etcd import open_etcd
+from timonel.storage.protocol import Store
 from timonel.storage.sqlite import SqliteStore, open_sqlite
+from timonel.testing.etcd import EtcdProcess, etcd_binary
 
 PODS = "/registry/pods/"
 PAYLOAD = "x" * 1750  # makes an object of 2 KB
@@ -51,6 +55,10 @@ def fdatasync_rate(directory: str) -> float:
 
 async def opened(directory: str) -> tuple[SqliteStore, WatchCache]:
     store = await open_sqlite(os.path.join(directory, "state.db"), clock=SystemClock())
+    return store, await cache_of(store)
+
+
+async def cache_of(store: Store) -> WatchCache:
     cache = WatchCache(
         store,
         PODS,
@@ -59,7 +67,7 @@ async def opened(directory: str) -> tuple[SqliteStore, WatchCache]:
         index_fields=("spec.nodeName",),
     )
     await cache.start()
-    return store, cache
+    return cache
 
 
 async def write_rate(cache: WatchCache, writers: int, seconds: float = 2) -> float:
@@ -96,6 +104,51 @@ async def fan_out_rate(cache: WatchCache, watchers: int, events: int = 300) -> f
         current = await cache.update(current.key, encode(pod("fan")), current.revision)
     await asyncio.gather(*followers)
     return watchers * events / (time.perf_counter() - start)
+
+
+async def consistent_read_rate(cache: WatchCache, readers: int, seconds: float = 1) -> float:
+    """Reads that wait until the cache has what any server has acknowledged."""
+
+    async def read() -> int:
+        count = 0
+        while time.perf_counter() < end:
+            await cache.catch_up()
+            cache.get(f"{PODS}default/x")
+            count += 1
+        return count
+
+    end = time.perf_counter() + seconds
+    return sum(await asyncio.gather(*(read() for _ in range(readers)))) / seconds
+
+
+async def handed_on_rate(writing: WatchCache, reading: WatchCache, writers: int, each: int = 50) -> float:
+    """Changes a second that one server writes and another has in its cache."""
+
+    async def work(number: int) -> None:
+        key, plain = f"{PODS}default/h{number}", encode(pod(f"h{number}"))
+        current = await writing.create(key, plain)
+        for _ in range(each):
+            current = await writing.update(key, plain, current.revision)
+
+    start = time.perf_counter()
+    await asyncio.gather(*map(work, range(writers)))
+    await reading.catch_up()
+    return writers * (each + 1) / (time.perf_counter() - start)
+
+
+async def etcd_figures(directory: str) -> None:
+    """The same on etcd: every write crosses two processes and TLS."""
+    with EtcdProcess(Path(directory)) as etcd:
+        stores = [await open_etcd(etcd.config(), SystemClock()) for _ in range(2)]
+        one, two = [await cache_of(store) for store in stores]
+        for writers in (1, 16, 64):
+            report(f"etcd: durable updates of 2 KB, {writers} writers", await write_rate(one, writers), "/s")
+        for readers in (1, 64):
+            report(f"etcd: consistent reads, {readers} readers", await consistent_read_rate(one, readers), "/s")
+        report("etcd: written by one server, in the other's cache", await handed_on_rate(one, two, 16), "/s")
+        report("etcd: events delivered, 200 watchers, one writer", await fan_out_rate(one, 200, 100), "/s")
+        for store in stores:
+            await store.close()
 
 
 def rate_of(work: Callable[[], object], seconds: float = 1) -> float:
@@ -143,6 +196,10 @@ async def main(directory: str) -> None:
     store, cache = await opened(directory)
     report("warm start with 10 000 objects of 2 KB", (time.perf_counter() - start) * 1000, "ms")
     await store.close()
+    if etcd_binary() is None:
+        print("etcd: left out, it is not installed (Debian: apt install etcd-server)")
+        return
+    await etcd_figures(directory)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
 from collections.abc import AsyncIterator, Callable
@@ -124,6 +125,20 @@ async def test_a_consumer_that_stays_behind_is_cut_off(
     with pytest.raises(StoreError, match=r"fell \d+ revisions behind and was cut off"):
         await anext(watch)
     await store.close()
+
+
+async def test_closing_the_store_ends_its_watches_with_an_error(new_config: Callable[[], EtcdConfig]) -> None:
+    store = await open_etcd(new_config(), VirtualClock())
+    watch = store.watch("/", await store.current_revision() + 1)
+    await store.create("/a", b"")
+    await anext(watch)
+    waiting = asyncio.ensure_future(anext(watch))
+    await asyncio.sleep(0)
+    await store.close()
+    with pytest.raises(StoreError, match="the store is closed"):
+        await waiting
+    with pytest.raises(StoreError, match="the store is closed"):
+        await anext(store.watch("/", 10**6))
 
 
 async def test_a_backup_is_etcds_own_file(new_config: Callable[[], EtcdConfig], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import grpc.aio
 
 from timonel.storage.etcd import etcd_pb2 as pb
 from timonel.storage.etcd.config import EtcdConfig
-from timonel.storage.etcd.errors import is_about_the_member, is_compacted, never_left, store_error
+from timonel.storage.etcd.errors import ClientClosed, is_about_the_member, is_compacted, never_left, store_error
 from timonel.storage.protocol import Compacted, StoreError
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ _OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_send_message_length", -1),  # etcd has its own, and says so
     ("grpc.keepalive_time_ms", 30_000),  # finds a member that vanished without a word
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),  # also beside a watch that has nothing to tell
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 500),
@@ -65,6 +66,7 @@ class EtcdClient:
         self._channels = [(endpoint, _open_channel(endpoint, config)) for endpoint in config.endpoints]
         self._chosen = 0
         self._methods: dict[tuple[int, str], Any] = {}
+        self._closed = False
 
     @property
     def endpoint(self) -> str:
@@ -75,6 +77,7 @@ class EtcdClient:
         return len(self._channels)
 
     async def close(self) -> None:
+        self._closed = True
         for _, channel in self._channels:
             await channel.close()
 
@@ -131,6 +134,8 @@ class EtcdClient:
 
     async def watch(self, request: pb.WatchCreateRequest) -> AsyncGenerator[pb.WatchResponse, None]:
         """One connection's worth of answers. The next call goes to the next member if this one failed."""
+        if self._closed:
+            raise ClientClosed("the store is closed")
         member = self._chosen
         endpoint, channel = self._channels[member]
         method = channel.stream_stream(
@@ -149,6 +154,12 @@ class EtcdClient:
         except grpc.aio.UsageError as exc:  # what writing to a call that has ended raises
             self._avoid(member)
             raise StoreError(f"etcd at {endpoint} ended the watch") from exc
+        except asyncio.CancelledError:
+            # Closing a channel cancels its calls, which is no reason for their consumers to think it was they.
+            task = asyncio.current_task()
+            if self._closed and task is not None and not task.cancelling():
+                raise ClientClosed("the store is closed") from None
+            raise
         finally:
             call.cancel()
         self._avoid(member)

@@ -19,6 +19,10 @@ _ADVICE = (
 )
 
 
+class ClientClosed(StoreError):
+    """The store was closed while somebody still watched."""
+
+
 class LeaseNotFound(StoreError):
     """The lease has expired before it was used."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from timonel.api.clock import Clock
 from timonel.storage.etcd import etcd_pb2 as pb
 from timonel.storage.etcd.client import EtcdClient
+from timonel.storage.etcd.errors import ClientClosed
 from timonel.storage.etcd.keys import Interval, Keyspace
 from timonel.storage.protocol import Compacted, Event, StoreError
 
@@ -67,6 +68,8 @@ async def follow(
             log.info("The watch of etcd ended, will resume endpoint=%s after=%d", client.endpoint, after)
         except Compacted as exc:
             raise Compacted(after, exc.oldest) from exc
+        except ClientClosed:
+            raise
         except StoreError as exc:
             log.warning("The watch of etcd broke, will resume after=%d error=%s", after, exc)
         await clock.sleep(delay)

@@ -137,9 +137,10 @@ def status(name: Name = "", data_dir: DataDir = None, run_dir: RunDir = None) ->
     from timonel.cli.tables import render_status
     from timonel.cluster.status import status as look
 
-    found = look(layout_of(name, data_dir, run_dir))
+    layout = layout_of(name, data_dir, run_dir)
+    found = look(layout)
     if not found.running:
-        fail("not running; start it with: timonel up")
+        fail(_not_running(layout))
     typer.echo(render_status(found))
     if not found.healthy:
         raise typer.Exit(1)
@@ -219,8 +220,12 @@ def _nodes(layout: Layout) -> list[NodeLayout]:
 
     state = ClusterState.load(layout.state_file)
     if state is None or ask(layout, "status") is None:
-        raise UserError("not running; start it with: timonel up")
+        raise UserError(_not_running(layout))
     return nodes_of(layout, state)
+
+
+def _not_running(layout: Layout) -> str:
+    return f"not running; start it with: timonel up{f' --name {layout.name}' if layout.name else ''}"
 
 
 def _later(command: str) -> None:

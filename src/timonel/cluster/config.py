@@ -154,6 +154,8 @@ def _camel(name: str) -> str:
 
 def _check(config: ClusterConfig, source: str) -> None:
     def network(text: str, where: str) -> ipaddress.IPv4Network:
+        if ":" in text:
+            raise UserError(f"{source}: {where}: {text}: IPv6 is not built yet")
         try:
             return ipaddress.IPv4Network(text)
         except ValueError as error:

@@ -74,7 +74,8 @@ def cni_plugin_folder() -> Path:
     raise UserError("CNI plugins not found: install containernetworking-plugins")
 
 
-def write_config(node: NodeLayout, registries: Mapping[str, RegistryConfig]) -> None:
+def write_config(node: NodeLayout, registries: Mapping[str, RegistryConfig]) -> bool:
+    """Returns whether the registries changed, which a running containerd then follows by itself."""
     for folder in (node.containerd_root, node.containerd_state, node.cni_config, node.registry_config, node.run):
         folder.mkdir(parents=True, exist_ok=True)
     node.containerd_config.write_text(
@@ -90,11 +91,15 @@ def write_config(node: NodeLayout, registries: Mapping[str, RegistryConfig]) -> 
             registries=node.registry_config,
         )
     )
-    write_registries(node.registry_config, registries)
+    return write_registries(node.registry_config, registries)
 
 
-def write_registries(folder: Path, registries: Mapping[str, RegistryConfig]) -> None:
-    """One hosts.toml per registry; containerd reads them at each pull, so a change needs no restart."""
+def write_registries(folder: Path, registries: Mapping[str, RegistryConfig]) -> bool:
+    """One hosts.toml per registry; containerd reads them at each pull, so a change needs no restart.
+
+    Returns whether anything changed.
+    """
+    before = _registries_in(folder)
     wanted = {host if host != "*" else "_default": render_hosts(host, config) for host, config in registries.items()}
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
@@ -103,6 +108,11 @@ def write_registries(folder: Path, registries: Mapping[str, RegistryConfig]) -> 
     for host, text in wanted.items():
         (folder / host).mkdir(exist_ok=True)
         (folder / host / "hosts.toml").write_text(text)
+    return before != wanted
+
+
+def _registries_in(folder: Path) -> dict[str, str]:
+    return {file.parent.name: file.read_text() for file in folder.glob("*/hosts.toml")}
 
 
 def render_hosts(host: str, config: RegistryConfig) -> str:

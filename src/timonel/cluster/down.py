@@ -70,8 +70,9 @@ def _remove_containers(
     except UserError as error:
         say(f"containers are stopped by force: {error}")
         return
+    # Its socket is there before CRI answers; containerd itself says when it does.
     deadline = time.monotonic() + 10
-    while not all(node.containerd_socket.exists() for node in nodes) and time.monotonic() < deadline:
+    while not _all_ready(layout) and time.monotonic() < deadline:
         time.sleep(0.05)
 
     async def remove_all() -> list[str]:
@@ -80,6 +81,11 @@ def _remove_containers(
 
     for problem in asyncio.run(remove_all()):
         say(f"removed by force: {problem}")
+
+
+def _all_ready(layout: Layout) -> bool:
+    answer = supervision.ask(layout, "status")
+    return answer is not None and all(part["state"] == "ready" for part in answer["parts"])
 
 
 def _purge(layout: Layout) -> None:
@@ -98,6 +104,8 @@ def _remove_host_node() -> None:
     """
     subprocess.run(["nft", "delete", "table", "ip", "timonel"], capture_output=True, check=False)
     subprocess.run(["nft", "delete", "table", "inet", "timonel"], capture_output=True, check=False)
+    for protocol in ("84", "85"):  # of the pod network and of the proxy
+        segment.run("ip", "route", "flush", "proto", protocol, check=False)
     for address in _loopback_extras():
         segment.run("ip", "addr", "del", address, "dev", "lo", check=False)
 

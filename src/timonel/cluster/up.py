@@ -91,19 +91,21 @@ def _up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpRes
     nodes = nodes_of(layout, state)
     state.save(layout.state_file)
     _prepare_network(layout, state, nodes)
-    _prepare_files(layout, config, state, nodes)
+    registries_changed = _prepare_files(layout, config, state, nodes)
     if running is None:
         say("starting server, manager and agent")
     changed = supervision.ensure_supervisor(layout, plan_parts(layout, state))
     if running is not None and changed:
         say("restarted the parts whose settings changed")
+    if running is not None and registries_changed:
+        say("registries changed; the next pull uses them")
     _prepare_images(layout, nodes, options, say)
     _wait_ready(layout, nodes, options.timeout_seconds, say)
     merged_into = None
     merged = False
     if options.merge_kubeconfig:
         merged_into, merged = merge_context(layout.admin_kubeconfig, layout.context)
-    return UpResult(changed or merged, state, layout.admin_kubeconfig, merged_into)
+    return UpResult(changed or registries_changed or merged, state, layout.admin_kubeconfig, merged_into)
 
 
 def _decide(
@@ -148,7 +150,8 @@ def _prepare_network(layout: Layout, state: ClusterState, nodes: list[NodeLayout
             segment.ensure_node_link(layout, node, state.segment)
 
 
-def _prepare_files(layout: Layout, config: ClusterConfig, state: ClusterState, nodes: list[NodeLayout]) -> None:
+def _prepare_files(layout: Layout, config: ClusterConfig, state: ClusterState, nodes: list[NodeLayout]) -> bool:
+    """Certificates, kubeconfigs and settings. Returns whether the registries changed."""
     addresses = [state.address]
     if state.segment:
         addresses.append(segment.address_of(state.segment, 0))
@@ -166,8 +169,9 @@ def _prepare_files(layout: Layout, config: ClusterConfig, state: ClusterState, n
     _kubeconfig(layout.data / "scheduler.kubeconfig", local, pki, SCHEDULER, layout.context)
     write_settings(settings_file(layout, "server"), plan_server(layout, config, state))
     write_settings(settings_file(layout, "manager"), plan_manager(layout, config))
+    registries_changed = False
     for node in nodes:
-        write_config(node, config.registries)
+        registries_changed |= write_config(node, config.registries)
         client = ensure_node_client(node.data, pki.ca, node.name)
         serving = ensure_kubelet_serving(node.data, pki.ca, node.name, [node_address(state, node)])
         url = server_url(state, node)
@@ -175,6 +179,7 @@ def _prepare_files(layout: Layout, config: ClusterConfig, state: ClusterState, n
         _kubeconfig(node.data / "network.kubeconfig", url, pki, PROXY, layout.context)
         settings = plan_agent(layout, config, state, node, serving.cert, serving.key)
         write_settings(settings_file(layout, agent_part(layout, node)), settings)
+    return registries_changed
 
 
 def _kubeconfig(path: Path, server: str, pki: Pki, client: str, context: str) -> None:

@@ -55,6 +55,7 @@ def test_every_key_is_read() -> None:
         ("network: {pods: 10.244.0.0/25}", "smaller than one node's /24"),
         ("network: {pods: 10.244.0.0}", "smaller than one node's /24"),
         ("network: {pods: nonsense}", "network.pods: "),
+        ("network: {pods: 'fd00::/64'}", "network.pods: fd00::/64: IPv6 is not built yet"),
         ("network: {dns: 10.0.0.1}", "network.dns 10.0.0.1 is not inside network.services"),
         ("network: {nodePorts: '30000'}", "network.nodePorts must be a range"),
         ("network: {nodePorts: 32000-31000}", "network.nodePorts must be a range"),

@@ -30,7 +30,9 @@ def test_tls_settings_apply_to_https_only() -> None:
 
 
 def test_folders_follow_the_configuration(tmp_path: Path) -> None:
-    write_registries(tmp_path, {"docker.io": RegistryConfig(), "*": RegistryConfig(mirrors=("http://a:1",))})
+    registries = {"docker.io": RegistryConfig(), "*": RegistryConfig(mirrors=("http://a:1",))}
+    assert write_registries(tmp_path, registries)
+    assert not write_registries(tmp_path, registries)
     assert {item.name for item in tmp_path.iterdir()} == {"docker.io", "_default"}
-    write_registries(tmp_path, {})
+    assert write_registries(tmp_path, {})
     assert list(tmp_path.iterdir()) == []

@@ -17,6 +17,9 @@ PLAIN_UDP_BYTES = 512
 LARGEST_UDP_BYTES = 1232
 """What never fragments on common links (dnsflagday.net/2020)."""
 
+_UNREADABLE = (dnslib.DNSError, ValueError, IndexError)
+"""What dnslib raises for packets that are none; decoding errors are ValueErrors."""
+
 
 class BadMessage(ValueError):
     """Not a query that can be answered, not even with an error."""
@@ -40,7 +43,7 @@ def parse_query(packet: bytes) -> Query:
     """Raises BadMessage for replies, truncated packets and anything but one question."""
     try:
         record = DNSRecord.parse(packet)
-    except (dnslib.DNSError, ValueError, IndexError, UnicodeError) as error:
+    except _UNREADABLE as error:
         raise BadMessage(str(error)) from error
     if record.header.qr or len(record.questions) != 1:
         raise BadMessage("not one question")
@@ -89,11 +92,15 @@ def render_truncated(query: Query) -> bytes:
 
 
 def render_with_answers(query: Query, records: Sequence[Record], upstream: bytes) -> bytes:
-    """Puts our own CNAME before an upstream's answer to its target."""
+    """Puts our own CNAME before an upstream's answer to its target; a failure when that is no DNS message."""
+    try:
+        answered = DNSRecord.parse(upstream).rr
+    except _UNREADABLE:
+        return render_error(query, RCODE.SERVFAIL)
     reply = _reply(query, RCODE.NOERROR, authoritative=True)
     for record in records:
         reply.add_answer(_resource(record))
-    for item in DNSRecord.parse(upstream).rr:
+    for item in answered:
         reply.add_answer(item)
     return bytes(reply.pack())
 
@@ -102,7 +109,7 @@ def least_ttl(packet: bytes) -> int:
     """How long an upstream's answer may be kept: its smallest TTL, or the SOA's for a negative one; 0 never."""
     try:
         record = DNSRecord.parse(packet)
-    except (dnslib.DNSError, ValueError, IndexError):
+    except _UNREADABLE:
         return 0
     if record.header.rcode not in (RCODE.NOERROR, RCODE.NXDOMAIN) or record.header.tc:
         return 0

@@ -184,11 +184,6 @@ def not_found(ref: ResourceRef, name: str) -> NotFound:
     return NotFound(f'{ref.group_resource} "{name}" not found', details=_details(ref, name))
 
 
-def resource_not_served() -> NotFound:
-    """The answer for a path no resource is served at; kubectl turns it into "the server doesn't have a resource"."""
-    return NotFound("the server could not find the requested resource")
-
-
 def already_exists(ref: ResourceRef, name: str) -> AlreadyExists:
     return AlreadyExists(f'{ref.group_resource} "{name}" already exists', details=_details(ref, name))
 

@@ -138,10 +138,6 @@ class Layout:
     def supervisor_socket(self) -> Path:
         return self.run / "supervisor.sock"
 
-    @property
-    def server_socket(self) -> Path:
-        return self.run / "server.sock"
-
     def node(self, index: int, name: str) -> NodeLayout:
         in_namespace = self.is_named or index > 1
         return NodeLayout(

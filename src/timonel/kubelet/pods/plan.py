@@ -259,9 +259,6 @@ class _Planner:
             self.result.done = True
         return False
 
-    def _ended_for_now(self, container: Object, status: ContainerView) -> bool:
-        return status.state == CREATED or (status.state == EXITED and self._restarts(Kind.MAIN, container, status))
-
     def _plan_main(self) -> None:
         kept = 0
         for container in self.main:

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -18,8 +19,10 @@ from timonel.cluster.pki import ensure_client_certificate, ensure_pki, ensure_se
 from timonel.storage.etcd import EtcdConfig
 
 _START_SECONDS = 30.0
-_HEARTBEAT_MILLISECONDS = 10
-"""A member alone elects itself after ten of these, and grants no shorter lease than a second."""
+_HEARTBEAT_ALONE = 10
+"""Milliseconds. A member alone elects itself after ten of these, and grants no shorter lease than a second."""
+_HEARTBEAT_TOGETHER = 50
+"""Others must answer within ten of these, on a machine with much else to do."""
 
 
 def etcd_binary() -> str | None:
@@ -30,14 +33,25 @@ def etcd_binary() -> str | None:
 class EtcdProcess:
     """Blocking calls, for fixtures. `kill` and `start` again keep the data and the address."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, name: str = "one") -> None:
         self.folder = folder
+        self._name = name
         pki = ensure_pki(folder / "pki", service_address="10.96.0.1")
         server = ensure_server_certificate(folder / "pki", "etcd-server", pki.ca, "etcd", ["127.0.0.1", "localhost"])
         client = ensure_client_certificate(folder / "pki", "etcd-client", pki.ca, "timonel-apiserver")
-        self.port, self._peer_port = _free_port(), _free_port()
+        self.port, peer_port = _free_port(), _free_port()
+        self._peer = f"http://127.0.0.1:{peer_port}"
+        self._members: Sequence[EtcdProcess] = (self,)
         self.ca, self._server, self._client = pki.ca.cert, server, client
         self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def cluster(cls, folder: Path) -> Sequence[EtcdProcess]:
+        """Three members, to be started each."""
+        members = [cls(folder, name=name) for name in ("one", "two", "three")]
+        for member in members:
+            member._members = members
+        return members
 
     @property
     def endpoint(self) -> str:
@@ -59,14 +73,16 @@ class EtcdProcess:
         binary = etcd_binary()
         if binary is None:
             raise RuntimeError("etcd is not installed (Debian: apt install etcd-server)")
-        peer = f"http://127.0.0.1:{self._peer_port}"
+        peer = self._peer
+        cluster = ",".join(f"{member._name}={member._peer}" for member in self._members)
+        heartbeat = _HEARTBEAT_ALONE if len(self._members) == 1 else _HEARTBEAT_TOGETHER
         arguments = [
-            binary, "--name=one", f"--data-dir={self.folder / 'data'}",
+            binary, f"--name={self._name}", f"--data-dir={self.folder / self._name}",
             f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}",
-            f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=one={peer}",
+            f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster={cluster}",
             "--client-cert-auth", f"--trusted-ca-file={self.ca}",
             f"--cert-file={self._server.cert}", f"--key-file={self._server.key}",
-            f"--heartbeat-interval={_HEARTBEAT_MILLISECONDS}", f"--election-timeout={10 * _HEARTBEAT_MILLISECONDS}",
+            f"--heartbeat-interval={heartbeat}", f"--election-timeout={10 * heartbeat}",
             "--enable-grpc-gateway=false", "--logger=zap", "--log-level=error",
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as output:

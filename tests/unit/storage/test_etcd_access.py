@@ -21,7 +21,7 @@ from timonel.testing.etcd import EtcdProcess
 
 
 async def test_without_a_certificate_nobody_gets_in(new_config: Callable[[], EtcdConfig]) -> None:
-    config = dataclasses.replace(new_config(), cert_file="", key_file="")
+    config = dataclasses.replace(new_config(), cert_file="", key_file="", call_seconds=0.5)
     with pytest.raises(StoreError, match="etcd"):
         await open_etcd(config, VirtualClock())
 
@@ -31,7 +31,7 @@ async def test_an_etcd_with_a_certificate_of_another_authority_is_not_trusted(
 ) -> None:
     other = str(etcd.folder / "pki" / "front-proxy-ca.crt")
     with pytest.raises(StoreError, match=r"etcd is away at .*(?i:certificate|ssl|tls|handshak)"):
-        await open_etcd(dataclasses.replace(new_config(), ca_file=other), VirtualClock())
+        await open_etcd(dataclasses.replace(new_config(), ca_file=other, call_seconds=0.5), VirtualClock())
 
 
 @pytest.mark.parametrize(

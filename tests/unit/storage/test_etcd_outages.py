@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,17 @@ async def relay(etcd: EtcdProcess) -> AsyncIterator[Relay]:
     opened = await Relay.open(etcd.port)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> Iterator[Sequence[EtcdProcess]]:
+    if etcd_binary() is None:
+        pytest.skip("etcd is not installed (Debian: apt install etcd-server)")
+    cluster = EtcdProcess.cluster(tmp_path)
+    with ExitStack() as started:
+        for member in cluster:
+            started.enter_context(member)
+        yield cluster
 
 
 async def wait_until(holds: Callable[[], bool]) -> None:
@@ -83,7 +94,60 @@ class Load:
 
 
 async def test_killed_twice_under_load(own_etcd: EtcdProcess) -> None:
+    def kill_twice() -> None:
+        for _ in range(2):
+            time.sleep(0.4)
+            own_etcd.kill()
+            time.sleep(0.2)
+            own_etcd.start()
+        time.sleep(0.6)
+
     store = await open_etcd(own_etcd.config(), SystemClock())
+    assert await acknowledged_writes_survive(store, kill_twice) > 0
+    await store.close()
+
+
+async def test_each_of_three_members_killed_in_turn(members: Sequence[EtcdProcess]) -> None:
+    def kill_each() -> None:
+        for member in members:
+            time.sleep(0.2)
+            member.kill()
+            time.sleep(0.8)  # long enough to elect another leader, if this was it
+            member.start()
+        time.sleep(0.9)
+
+    endpoints = tuple(member.endpoint for member in members)
+    store = await open_etcd(members[0].config(endpoints=endpoints), SystemClock())
+    await acknowledged_writes_survive(store, kill_each)
+    await store.close()
+
+
+async def test_a_member_that_has_lost_the_others_acknowledges_nothing_until_they_are_back(
+    members: Sequence[EtcdProcess],
+) -> None:
+    alone = await open_etcd(dataclasses.replace(members[0].config(), call_seconds=1), SystemClock())
+    await alone.create("/a", b"")
+    for member in members[1:]:
+        member.pause()
+    with pytest.raises(StoreError):
+        await alone.create("/b", b"")
+    with pytest.raises(StoreError):
+        await alone.catch_up()
+    for member in members[1:]:
+        member.resume()
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await alone.catch_up()
+                break
+            except StoreError:
+                await asyncio.sleep(0.05)
+    assert await alone.create("/c", b"") > 0
+    await alone.close()
+
+
+async def acknowledged_writes_survive(store: Store, during: Callable[[], None]) -> int:
+    """Puts load on the store meanwhile. How many writes were not acknowledged."""
     base = store.delivered_revision
     told: list[Event] = []
     watched: list[Event] = []
@@ -93,20 +157,11 @@ async def test_killed_twice_under_load(own_etcd: EtcdProcess) -> None:
         async for batch in store.watch("/load/", base + 1):
             watched.extend(batch)
 
-    def kill_twice() -> None:
-        for _ in range(2):
-            time.sleep(0.4)
-            own_etcd.kill()
-            time.sleep(0.2)
-            own_etcd.start()
-        time.sleep(0.6)
-
     watching = asyncio.create_task(watch())
     load = Load(store)
-    await load.run(kill_twice)
+    await load.run(during)
     await store.catch_up()
     last = store.delivered_revision
-    assert load.refusals > 0
     assert len(load.acknowledged) > 50
     history = await store.changes("/load/", base, last)
     await wait_until(lambda: bool(watched) and watched[-1].revision >= history[-1].revision)
@@ -118,7 +173,7 @@ async def test_killed_twice_under_load(own_etcd: EtcdProcess) -> None:
     for event in history:
         if event.previous_revision:
             assert written[event.previous_revision] == (event.key, event.previous)
-    await store.close()
+    return load.refusals
 
 
 async def test_a_frozen_etcd_costs_an_error_and_not_the_process(own_etcd: EtcdProcess) -> None:
@@ -142,7 +197,7 @@ async def test_a_frozen_etcd_costs_an_error_and_not_the_process(own_etcd: EtcdPr
 async def test_nobody_there_is_said_with_the_address(own_etcd: EtcdProcess) -> None:
     own_etcd.kill()
     with pytest.raises(StoreError, match=rf"etcd is away at {own_etcd.endpoint}: .*check that it runs"):
-        await open_etcd(own_etcd.config(), SystemClock())
+        await open_etcd(dataclasses.replace(own_etcd.config(), call_seconds=0.5), SystemClock())
 
 
 async def open_through(config: EtcdConfig, *relays: Relay) -> EtcdStore:

@@ -63,6 +63,7 @@ class EtcdClient:
         if not config.endpoints:
             raise StoreError("no etcd endpoint is configured")
         self._seconds = config.call_seconds
+        self._patience = min(_PATIENCE_SECONDS, config.call_seconds)
         self._channels = [(endpoint, _open_channel(endpoint, config)) for endpoint in config.endpoints]
         self._chosen = 0
         self._methods: dict[tuple[int, str], Any] = {}
@@ -166,7 +167,7 @@ class EtcdClient:
 
     async def _call(self, method: str, request: Any, *, repeatable: bool = False) -> Any:
         loop = asyncio.get_running_loop()
-        patient_until = loop.time() + _PATIENCE_SECONDS
+        patient_until = loop.time() + self._patience
         for tried in count(1):
             member = self._chosen
             try:

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 
 from tests.api.objects import config_map
+from timonel.apiserver.subresources import HANDLERS
 from timonel.testing.server import start_api_server
 
 
@@ -80,4 +81,24 @@ async def test_a_watcher_that_does_not_read_is_cut_off(tmp_path):
                 break
     assert not server.api.watches
     writer.transport.abort()
+    await server.stop()
+
+
+async def test_streams_that_would_not_end_do_not_keep_the_server_from_stopping(tmp_path, monkeypatch):
+    """Somebody's `kubectl logs -f` must not cost the others the audit log's last lines."""
+    streaming = asyncio.Event()
+
+    async def never_ends(context):
+        streaming.set()
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setitem(HANDLERS, ("", "pods", "log"), never_ends)
+    audit_log = tmp_path / "audit.log"
+    server = await start_api_server(tmp_path, audit_log=audit_log, shutdown_grace_seconds=600.0)
+    following = asyncio.create_task(server.request("GET", "/api/v1/namespaces/default/pods/p/log?follow=true"))
+    await streaming.wait()
+    async with asyncio.timeout(30):
+        server.task.cancel()
+        await asyncio.gather(server.task, following, return_exceptions=True)
+    assert b"/pods/p/log" in audit_log.read_bytes()
     await server.stop()

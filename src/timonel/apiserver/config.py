@@ -40,7 +40,8 @@ class ApiServerConfig:
     """A watcher with more than this unsent is cut off; it resumes from its resourceVersion."""
     gzip_min_bytes: int = 128 * 1024
     event_ttl_seconds: int = 3600
-    shutdown_grace_seconds: float = 10.0
-    """How long requests in flight may take once the server is told to stop."""
+    shutdown_grace_seconds: float = 5.0
+    """How long requests in flight may take once the server is told to stop: with all else that stopping takes, less
+    than the ten seconds after which the supervisor kills it."""
     history_seconds: float = 300.0
     """How long old revisions are kept for watches and continue tokens."""

@@ -56,6 +56,9 @@ from timonel.storage.protocol import Store, StoreError
 
 log = logging.getLogger(__name__)
 
+_STREAM_SECONDS = 1.0
+"""How long watches and other streams have to send what is queued once the server stops; then they are cut off. The
+supervisor kills a server that takes ten seconds to stop, and what it had still to write would be lost."""
 _STREAMS = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _ON_ONE = frozenset({"get", "update", "patch", "delete"})
 """Verbs of one object; the others are of collections (and a watch in the old form of path is of either)."""
@@ -102,6 +105,8 @@ class ApiServer:
         self.port = 0
         """The one really bound, once it is."""
         self.in_flight = 0
+        self._streams = 0
+        """Of those in flight, the ones that end when their client wishes: watches, logs, exec."""
         self._request_done = asyncio.Event()
 
     # Life
@@ -154,14 +159,14 @@ class ApiServer:
         with suppress(TimeoutError):
             async with asyncio.timeout(self.config.shutdown_grace_seconds):
                 await self._idle()
-        await listener.shutdown(1.0)
+        await listener.shutdown(_STREAM_SECONDS)
         await self.security.audit.flush()
         remove_socket(self.config)
         log.info("server stopped unfinished=%d", self.in_flight)
 
     async def _idle(self) -> None:
-        """Returns when no request is being handled."""
-        while self.in_flight:
+        """Returns when no request is being handled but streams, which would not end by themselves."""
+        while self.in_flight > self._streams:
             self._request_done.clear()
             await self._request_done.wait()
 
@@ -276,9 +281,13 @@ class ApiServer:
         if not long_running:
             return await handler(context)
         cancel_when_lost(request)
+        self._streams += 1
+        if self.is_stopping:
+            self._request_done.set()
         try:
             return await handler(context)
         finally:
+            self._streams -= 1
             cancel_when_lost(request, on=False)
 
 

@@ -207,3 +207,11 @@ async def compare_with_store(store: Store, changes: list[tuple[str, str, str | N
                 o for o in cache.list() if o.obj["spec"]["nodeName"] == node_name
             ]
     await store.close()
+
+
+async def test_catching_up_with_a_store_of_ones_own_takes_not_even_a_turn_of_the_loop(sqlite: SqliteStore) -> None:
+    cache = await started(sqlite)
+    assert not cache.is_shared
+    for revision in (0, 1, 10**6):
+        with pytest.raises(StopIteration):
+            cache.catch_up(revision).send(None)

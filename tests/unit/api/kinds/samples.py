@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from timonel.api.clock import format_time
-from timonel.api.kinds import BUILTIN
+from timonel.api.kinds import BUILTIN, families
 from timonel.api.kinds.certificates import CERTIFICATE_ROWS
 from timonel.api.kinds.flowcontrol import FLOW_CONTROL_ROWS
 from timonel.api.kinds.networking import NETWORKING_ROWS
@@ -25,7 +25,11 @@ def ago(**kwargs: float) -> str:
     return format_time(NOW - timedelta(**kwargs))
 
 
-TABLE = ResourceTable((*BUILTIN.rows, *FAMILIES))
+WORKLOAD_FAMILIES = (
+    *families.WORKLOAD_ROWS, *families.BATCH_ROWS, *families.AUTOSCALING_ROWS, *families.POLICY_ROWS,
+    *families.NAMESPACE_LIMIT_ROWS, *families.CORE_ROWS,
+)  # fmt: skip
+TABLE = ResourceTable((*BUILTIN.rows, *FAMILIES, *WORKLOAD_FAMILIES))
 """Every row there is, also those that nothing serves yet."""
 
 

@@ -158,15 +158,19 @@ class ApiServer:
         self.registry.close()  # ends every watch after what is queued
         with suppress(TimeoutError):
             async with asyncio.timeout(self.config.shutdown_grace_seconds):
-                await self._idle()
+                await self._wait_done(but_streams=True)
         await listener.shutdown(_STREAM_SECONDS)
+        with suppress(TimeoutError):
+            # Those just cut off have yet to be written into the audit log.
+            async with asyncio.timeout(_STREAM_SECONDS):
+                await self._wait_done()
         await self.security.audit.flush()
         remove_socket(self.config)
         log.info("server stopped unfinished=%d", self.in_flight)
 
-    async def _idle(self) -> None:
-        """Returns when no request is being handled but streams, which would not end by themselves."""
-        while self.in_flight > self._streams:
+    async def _wait_done(self, *, but_streams: bool = False) -> None:
+        """Until no request is being handled; streams, which would not end by themselves, may be left out."""
+        while self.in_flight > (self._streams if but_streams else 0):
             self._request_done.clear()
             await self._request_done.wait()
 

@@ -67,6 +67,20 @@ def test_policies_and_finalizers(present, options, after):
     assert finalizers_for({"finalizers": present}, options) == after
 
 
+@pytest.mark.parametrize(
+    ("present", "options", "after"),
+    [
+        ([], {}, ["orphan"]),
+        (["x/y"], {}, ["x/y", "orphan"]),
+        (["foregroundDeletion"], {}, ["foregroundDeletion"]),
+        ([], {"propagationPolicy": "Background"}, []),
+        ([], {"orphanDependents": False}, []),
+    ],
+)
+def test_kinds_that_leave_dependents_alone(present, options, after):
+    assert finalizers_for({"finalizers": present}, options, orphans=True) == after
+
+
 def running_pod(**metadata):
     pod = obj("Pod", **metadata)
     return {**pod, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 30}, "status": {"phase": "Running"}}

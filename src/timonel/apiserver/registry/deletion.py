@@ -54,7 +54,7 @@ def plan_deletion(obj: Object, resource: Resource, options: Object, now: datetim
         if grace > 0:
             _mark(metadata, now, grace)
             changed = True
-    finalizers = finalizers_for(metadata, options)
+    finalizers = finalizers_for(metadata, options, orphans=resource.strategy.orphans_dependents)
     if finalizers != (metadata.get("finalizers") or []):
         _set_finalizers(metadata, finalizers)
         changed = True
@@ -92,13 +92,17 @@ def is_released(obj: Object) -> bool:
     )
 
 
-def finalizers_for(metadata: Object, options: Object) -> list[str]:
-    """The finalizers after the propagation policy has added or removed the garbage collector's two."""
+def finalizers_for(metadata: Object, options: Object, *, orphans: bool = False) -> list[str]:
+    """The finalizers after the propagation policy has added or removed the garbage collector's two.
+
+    `orphans`: dependents of this kind are left alone when nobody says otherwise.
+    """
     finalizers: list[str] = list(metadata.get("finalizers") or ())
     policy = options.get("propagationPolicy")
     orphan = options.get("orphanDependents")
     if policy is None and orphan is None:
-        return finalizers
+        decided = ORPHAN in finalizers or FOREGROUND in finalizers
+        return [*finalizers, ORPHAN] if orphans and not decided else finalizers
     wanted = ""
     if policy == "Orphan" or orphan:
         wanted = ORPHAN

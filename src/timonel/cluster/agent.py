@@ -58,6 +58,8 @@ async def run_agent(settings: AgentSettings) -> None:
                 node_name=settings.node_name,
                 table=settings.nft_table,
                 cluster_cidr=settings.pod_cidr,
+                service_cidr=settings.service_cidr,
+                node_address=settings.node_address,
                 skipped_addresses=(settings.dns_address,),
             ),
             informers=network_informers,

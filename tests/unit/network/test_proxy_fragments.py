@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
+import re
 import shutil
 import subprocess
 
@@ -16,12 +18,10 @@ from timonel.network.proxy.fragments import (
     Fragment,
     HostPort,
     host_port_fragment,
-    render_base,
-    render_change,
-    render_hairpin,
     service_fragment,
 )
 from timonel.network.proxy.services import Endpoint, ServicePort
+from timonel.network.proxy.table import render_base, render_changes, render_hairpin
 
 in_kernel = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("nft") is None, reason="needs root and nft for a network namespace"
@@ -48,17 +48,20 @@ def port(
         port=number,
         node_port=node_port,
         cluster_ips=(address,),
-        load_balancer_ips=(),
+        external_ips=(),
         affinity_seconds=affinity,
         internal=everything,
         external=external,
-        any_endpoint=bool(everything),
+        everywhere=everything,
         keeps_client_address=here is not None,
     )
 
 
 def kernel_rules(*scripts: str) -> str:
-    """Applies the scripts one after the other in a fresh namespace and returns the table as the kernel has it."""
+    """Applies the scripts one after the other in a fresh namespace and returns the table as the kernel has it.
+
+    Sets, maps and chains sorted: the kernel lists them in the order they were made, which has no meaning.
+    """
     commands = "\n".join(f"nft -f - <<'END' || exit 1\n{script}END" for script in scripts if script)
     result = subprocess.run(
         ["unshare", "--net", "sh", "-c", f"{commands}\nnft list table ip timonel"],
@@ -67,10 +70,13 @@ def kernel_rules(*scripts: str) -> str:
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    return result.stdout
+    body = result.stdout.partition("{\n")[2]
+    return "\n\n".join(sorted(block.strip("\n") for block in re.split(r"\n\t}\n", body)))
 
 
-BASE = render_base("timonel", ["10.244.0.0/24"], "10.244.0.0/16")
+BASE = render_base("timonel", ["10.244.0.0/24"], "10.244.0.0/16", "10.96.0.0/12")
+KNOWN = ("cluster_ips", "10.96.0.20")
+"""Other ports of the Service's address are rejected."""
 
 
 def test_a_service_is_one_map_element_and_one_rule() -> None:
@@ -79,7 +85,7 @@ def test_a_service_is_one_map_element_and_one_rule() -> None:
     assert rules == (
         "meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 8080, 1 : 10.244.1.2 . 8080 }",
     )
-    assert fragment.elements == {("services", "10.96.0.20 . tcp . 80"): f"goto {chain}"}
+    assert fragment.elements == {("services", "10.96.0.20 . tcp . 80"): f"goto {chain}", KNOWN: ""}
     assert fragment.hairpin == {"10.244.0.2"}
 
 
@@ -89,33 +95,90 @@ def test_without_endpoints_connections_are_rejected() -> None:
     assert fragment.elements == {
         ("unserved", "10.96.0.20 . tcp . 80"): "",
         ("unserved_nodeports", "tcp . 30080"): "",
+        KNOWN: "",
     }
 
 
-def test_policy_local_without_a_local_endpoint_drops_at_the_node_port_only() -> None:
-    fragment = service_fragment([port("10.244.1.2", node_port=30080, here=())])
-    assert ("undeliverable_nodeports", "tcp . 30080") in fragment.elements
-    assert ("services", "10.96.0.20 . tcp . 80") in fragment.elements
+def external_rules(fragment: Fragment) -> tuple[str, ...]:
+    (rules,) = [rules for name, rules in fragment.chains.items() if name.startswith("ext-")]
+    return rules
+
+
+def chain_of(fragment: Fragment, prefix: str) -> str:
+    (name,) = [name for name in fragment.chains if name.startswith(prefix)]
+    return name
 
 
 def test_outside_clients_are_masqueraded_unless_the_policy_is_local() -> None:
     cluster = service_fragment([port("10.244.1.2", node_port=30080)])
-    (external,) = [rules for name, rules in cluster.chains.items() if name.startswith("ext-")]
-    assert external[0] == "meta mark set meta mark or 0x4000"
-    local = service_fragment([port("10.244.0.2", node_port=30080, here=("10.244.0.2",))])
-    (external,) = [rules for name, rules in local.chains.items() if name.startswith("ext-")]
-    assert external[0] == "ip saddr 127.0.0.0/8 meta mark set meta mark or 0x4000"
+    assert external_rules(cluster) == (
+        "meta mark set meta mark or 0x4000",
+        f"goto {chain_of(cluster, 'svc-')}",
+    )
+
+
+def test_policy_local_is_for_outside_clients_only() -> None:
+    """A node's own pods and processes reach every endpoint (iptables and nftables proxies of upstream do the same)."""
+    local = service_fragment(
+        [port("10.244.0.2", "10.244.1.2", node_port=30080, here=("10.244.0.2",))], ["10.244.0.0/24"]
+    )
+    everywhere = chain_of(local, "svc-")
+    assert external_rules(local) == (
+        f"ip saddr 10.244.0.0/24 goto {everywhere}",
+        "fib saddr type local meta mark set meta mark or 0x4000",
+        f"fib saddr type local goto {everywhere}",
+        f"goto {chain_of(local, 'loc-')}",
+    )
+
+
+def test_policy_local_without_a_local_endpoint_drops_what_comes_from_outside() -> None:
+    fragment = service_fragment([port("10.244.1.2", node_port=30080, here=())], ["10.244.0.0/24"])
+    assert fragment.elements == {
+        ("services", "10.96.0.20 . tcp . 80"): f"goto {chain_of(fragment, 'svc-')}",
+        ("nodeports", "tcp . 30080"): f"goto {chain_of(fragment, 'ext-')}",
+        ("undeliverable_nodeports", "tcp . 30080"): "",
+        KNOWN: "",
+    }
+    assert not any("loc-" in rule for rule in external_rules(fragment))
+
+
+def test_addresses_of_load_balancers_and_external_ips_lead_where_node_ports_do() -> None:
+    described = dataclasses.replace(port("10.244.1.2"), external_ips=("192.0.2.80",))
+    fragment = service_fragment([described])
+    assert fragment.elements["services", "192.0.2.80 . tcp . 80"] == f"goto {chain_of(fragment, 'ext-')}"
+    empty = service_fragment([dataclasses.replace(port(), external_ips=("192.0.2.80",))])
+    assert empty.elements["unserved", "192.0.2.80 . tcp . 80"] == ""
+
+
+def test_udp_ports_are_known_by_every_address_they_are_asked_at() -> None:
+    fragment = service_fragment([port("10.244.0.2", "10.244.1.2", protocol="udp", number=53, node_port=30053)])
+    endpoints = {"10.244.0.2", "10.244.1.2"}
+    assert fragment.udp == {("10.96.0.20", 53): endpoints, ("", 30053): endpoints}
+    # Without endpoints the port is still known, so that entries to former ones are stale.
+    assert service_fragment([port(protocol="udp", number=53)]).udp == {("10.96.0.20", 53): frozenset()}
+
+
+@in_kernel
+def test_a_port_moves_from_one_service_to_another_in_one_transaction() -> None:
+    """The new owner's name sorts before the old one's: its element must not come before the old one has left."""
+    old = service_fragment([port("10.244.0.2", name="web", node_port=30080)])
+    new = service_fragment([port("10.244.0.2", name="app", node_port=30080)])
+    moved = render_changes("timonel", [(EMPTY, new), (old, EMPTY)])
+    assert kernel_rules(BASE, render_changes("timonel", [(EMPTY, old)]), moved) == kernel_rules(
+        BASE + render_changes("timonel", [(EMPTY, new)])
+    )
 
 
 def test_equal_fragments_need_no_transaction() -> None:
     assert (
-        render_change("timonel", service_fragment([port("10.244.0.2")]), service_fragment([port("10.244.0.2")])) == ""
+        render_changes("timonel", [(service_fragment([port("10.244.0.2")]), service_fragment([port("10.244.0.2")]))])
+        == ""
     )
 
 
 def test_a_changed_endpoint_rewrites_one_chain_and_no_element() -> None:
     old, new = service_fragment([port("10.244.0.2")]), service_fragment([port("10.244.0.3")])
-    lines = render_change("timonel", old, new).splitlines()
+    lines = render_changes("timonel", [(old, new)]).splitlines()
     (chain,) = new.chains
     assert lines == [
         f"add chain ip timonel {chain}",
@@ -131,6 +194,10 @@ def test_the_kernel_takes_every_kind_of_fragment() -> None:
         service_fragment([port("10.244.0.2", name="sticky", address="10.96.0.21", affinity=60, node_port=30081)]),
         service_fragment([port("10.244.0.2", name="dns", protocol="udp", number=53, address="10.96.0.22")]),
         service_fragment([port(name="empty", address="10.96.0.23")]),
+        service_fragment(
+            [port("10.244.0.2", name="near", address="10.96.0.24", node_port=30082, here=("10.244.0.2",))],
+            ["10.244.0.0/24"],
+        ),
         host_port_fragment(
             "default/web-1",
             [
@@ -139,10 +206,11 @@ def test_the_kernel_takes_every_kind_of_fragment() -> None:
             ],
         ),
     ]
-    script = BASE + "".join(render_change("timonel", EMPTY, item) for item in fragments)
+    script = BASE + render_changes("timonel", [(EMPTY, item) for item in fragments])
     rules = kernel_rules(script + render_hairpin("timonel", ["10.244.0.2"], []))
     assert "10.96.0.20 . tcp . 80 : goto svc-" in rules
-    assert "udp . 5353 : goto host-" in rules
+    assert "tcp . 8080 : goto host-" in rules
+    assert "192.0.2.1 . udp . 5353 : goto host-" in rules
     assert "10.96.0.23 . tcp . 80" in rules
 
 
@@ -169,7 +237,7 @@ def test_the_kernel_takes_every_kind_of_fragment() -> None:
 def test_steps_end_where_starting_anew_would(states: list[list[ServicePort]]) -> None:
     fragments = [service_fragment(state) for state in states]
     steps = [
-        render_change("timonel", old, new) for old, new in itertools.pairwise([EMPTY, *fragments])
+        render_changes("timonel", [(old, new)]) for old, new in itertools.pairwise([EMPTY, *fragments])
     ]  # fmt: skip
     last: Fragment = fragments[-1]
-    assert kernel_rules(BASE, *steps) == kernel_rules(BASE + render_change("timonel", EMPTY, last))
+    assert kernel_rules(BASE, *steps) == kernel_rules(BASE + render_changes("timonel", [(EMPTY, last)]))

@@ -102,7 +102,7 @@ def test_local_policies_keep_to_this_node() -> None:
     assert [item.address for item in port.internal] == ["10.244.1.2"]
     (port,) = plan_service(service(internalTrafficPolicy="Local"), slices, "nowhere")
     assert port.internal == ()
-    assert port.any_endpoint
+    assert [item.address for item in port.everywhere] == ["10.244.0.2", "10.244.1.2"]
 
 
 def test_affinity_lasts_three_hours_unless_told() -> None:
@@ -111,3 +111,15 @@ def test_affinity_lasts_three_hours_unless_told() -> None:
     told = {"clientIP": {"timeoutSeconds": 60}}
     (port,) = plan_service(service(sessionAffinity="ClientIP", sessionAffinityConfig=told), [], "here")
     assert port.affinity_seconds == 60
+
+
+def test_external_ips_stand_beside_those_of_load_balancers() -> None:
+    (port,) = plan_service(
+        {
+            **service(type="LoadBalancer", externalIPs=["192.0.2.9", "2001:db8::9"]),
+            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.8"}, {"hostname": "lb.example"}]}},
+        },
+        [],
+        "here",
+    )
+    assert port.external_ips == ("192.0.2.8", "192.0.2.9")

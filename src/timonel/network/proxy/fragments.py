@@ -1,14 +1,12 @@
-"""nftables text. A fragment is everything one Service (or one pod's host ports) puts into the table, so an update
-replaces one fragment and costs what changed. Rules and elements are rendered to text and compared as text.
+"""What one Service, or one pod's host ports, puts into the table: an update replaces one fragment and costs what
+changed. Chains, sets and elements by name, rules as nft's text; table.py puts them into the kernel.
 
-Table `timonel` (ip):
-
-    prerouting, output (nat) → dispatch ─┬─ @services   addr . proto . port → svc-…   (or ext-… for load balancers)
-                                         └─ @nodeports  proto . port → ext-… | host-…
-    ext-…  marks for masquerading, goes to svc-…        svc-…  dnat to one of its endpoints, evenly at random
-    postrouting: marked, hairpin and pod-to-outside traffic is masqueraded
-    filter: @unserved is rejected, @undeliverable (no endpoint on this node, policy Local) is dropped
-    guard: nobody outside reaches 127.0.0.0/8, which node ports on localhost would open
+    services, hostports_at   addr . proto . port → svc-… | ext-… | host-…
+    nodeports, hostports     proto . port        → ext-… | host-…
+    svc-…  dnat to an endpoint, evenly at random, for traffic from inside; loc-…, all-… the same for other endpoints
+    ext-…  for traffic from outside: marks for masquerading and goes to one of those
+    unserved (rejected), undeliverable (dropped: no endpoint on this node, policy Local), and both for node ports
+    cluster_ips (other ports of these are rejected)
 """
 
 from __future__ import annotations
@@ -21,9 +19,12 @@ from dataclasses import dataclass, field
 from timonel.network.proxy.services import Endpoint, ServicePort
 
 MASQUERADE_MARK = "0x4000"
+_MASQUERADE = f"meta mark set meta mark or {MASQUERADE_MARK}"
 
 Element = tuple[str, str]
 """Name of the map or set, and key."""
+UdpPort = tuple[str, int]
+"""Address, "" for every address of the node, and port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,55 +37,78 @@ class Fragment:
     """To the map's value, "" in sets."""
     hairpin: frozenset[str] = frozenset()
     """Local endpoint addresses, which may be asked by themselves; shared between Services, hence counted."""
-    udp: frozenset[tuple[str, int, str]] = frozenset()
-    """(service address, port, endpoint address): whose connection tracking entries end with them."""
+    udp: Mapping[UdpPort, frozenset[str]] = field(default_factory=dict)
+    """Endpoint addresses of each: connection tracking entries to others have to go."""
 
 
 EMPTY = Fragment()
 
 
-def service_fragment(ports: Sequence[ServicePort]) -> Fragment:
+def service_fragment(ports: Sequence[ServicePort], own_pods: Sequence[str] = ()) -> Fragment:
+    """`own_pods`: address ranges of this node's pods."""
     sets: dict[str, str] = {}
     chains: dict[str, tuple[str, ...]] = {}
     elements: dict[Element, str] = {}
     hairpin: set[str] = set()
-    udp: set[tuple[str, int, str]] = set()
+    udp: dict[UdpPort, frozenset[str]] = {}
     for port in ports:
         service = chain_name("svc", port)
-        external = chain_name("ext", port)
-        outside = service if port.external == port.internal else chain_name("loc", port)
         _add_balancer(service, port.internal, port, sets, chains)
-        if outside != service:
-            _add_balancer(outside, port.external, port, sets, chains)
-        is_reachable_outside = bool(port.node_port or port.load_balancer_ips)
-        if is_reachable_outside and port.external:
-            mark = () if port.keeps_client_address else (f"meta mark set meta mark or {MASQUERADE_MARK}",)
-            # Loopback has to be left behind for the way back, whatever the policy.
-            mark = mark or (f"ip saddr 127.0.0.0/8 meta mark set meta mark or {MASQUERADE_MARK}",)
-            chains = {external: (*mark, f"goto {outside}"), **chains}
+        external = _add_external(port, service, own_pods, sets, chains)
         for address in port.cluster_ips:
             key = f"{address} . {port.protocol} . {port.port}"
-            elements[_target(port, key, port.internal)] = f"goto {service}" if port.internal else ""
-        for address in port.load_balancer_ips:
-            key = f"{address} . {port.protocol} . {port.port}"
-            elements[_target(port, key, port.external)] = f"goto {external}" if port.external else ""
-        if port.node_port:
-            key = f"{port.protocol} . {port.node_port}"
-            if port.external:
-                elements["nodeports", key] = f"goto {external}"
+            elements["cluster_ips", address] = ""
+            if port.internal:
+                elements["services", key] = f"goto {service}"
             else:
-                elements["unserved_nodeports" if not port.any_endpoint else "undeliverable_nodeports", key] = ""
-        everything = {*port.internal, *port.external}
+                elements["undeliverable" if port.everywhere else "unserved", key] = ""
+        places = [("services", "", f"{address} . {port.protocol} . {port.port}") for address in port.external_ips]
+        if port.node_port:
+            places.append(("nodeports", "_nodeports", f"{port.protocol} . {port.node_port}"))
+        for container, suffix, key in places:
+            if port.everywhere:
+                elements[container, key] = f"goto {external}"
+            if not port.external:
+                # Also when the map above has it: what it does not translate ends here.
+                elements[("undeliverable" if port.everywhere else "unserved") + suffix, key] = ""
+        everything = {*port.internal, *port.external, *port.everywhere}
         hairpin |= {endpoint.address for endpoint in everything if endpoint.is_local}
         if port.protocol == "udp":
-            udp |= {(address, port.port, endpoint.address) for address in port.cluster_ips for endpoint in everything}
-    return Fragment(sets, chains, elements, frozenset(hairpin), frozenset(udp))
+            addresses = frozenset(endpoint.address for endpoint in everything)
+            udp |= {(address, port.port): addresses for address in (*port.cluster_ips, *port.external_ips)}
+            if port.node_port:
+                udp["", port.node_port] = addresses
+    return Fragment(sets, chains, elements, frozenset(hairpin), udp)
 
 
-def _target(port: ServicePort, key: str, endpoints: Sequence[Endpoint]) -> Element:
-    if endpoints:
-        return "services", key
-    return ("undeliverable" if port.any_endpoint else "unserved"), key
+def _add_external(
+    port: ServicePort,
+    service: str,
+    own_pods: Sequence[str],
+    sets: dict[str, str],
+    chains: dict[str, tuple[str, ...]],
+) -> str:
+    """The chain of node ports and external addresses; "" when there are none or nothing could answer."""
+    if not (port.node_port or port.external_ips) or not port.everywhere:
+        return ""
+    everywhere = service
+    if port.everywhere != port.internal:
+        everywhere = chain_name("all", port)
+        _add_balancer(everywhere, port.everywhere, port, sets, chains)
+    rules: list[str]
+    if not port.keeps_client_address:
+        rules = [_MASQUERADE, f"goto {everywhere}"]
+    else:
+        # The policy is for clients outside. This node's own pods and processes are not: they reach every endpoint.
+        rules = [f"ip saddr {cidr} goto {everywhere}" for cidr in own_pods]
+        rules += [f"fib saddr type local {_MASQUERADE}", f"fib saddr type local goto {everywhere}"]
+        if port.external:
+            local = chain_name("loc", port)
+            _add_balancer(local, port.external, port, sets, chains)
+            rules.append(f"goto {local}")
+    name = chain_name("ext", port)
+    chains[name] = tuple(rules)
+    return name
 
 
 def _add_balancer(
@@ -146,98 +170,20 @@ def host_port_fragment(pod: str, ports: Iterable[HostPort]) -> Fragment:
     chains = {}
     elements: dict[Element, str] = {}
     hairpin = set()
+    udp = {}
     for port in ports:
         digest = hashlib.sha256(f"{pod}/{port}".encode()).hexdigest()[:10]
         name = f"host-{digest}-" + re.sub(r"[^a-zA-Z0-9/._-]", "_", pod)[:80]
-        match = f"ip daddr {port.host_address} " if port.host_address else ""
         chains[name] = (
-            f"ip saddr 127.0.0.0/8 meta mark set meta mark or {MASQUERADE_MARK}",
-            f"{match}meta l4proto {port.protocol} dnat ip to {port.endpoint.address}:{port.endpoint.port}",
+            # Loopback has to be left behind for the way back.
+            f"ip saddr 127.0.0.0/8 {_MASQUERADE}",
+            f"meta l4proto {port.protocol} dnat ip to {port.endpoint.address}:{port.endpoint.port}",
         )
-        elements["nodeports", f"{port.protocol} . {port.host_port}"] = f"goto {name}"
+        if port.host_address:
+            elements["hostports_at", f"{port.host_address} . {port.protocol} . {port.host_port}"] = f"goto {name}"
+        else:
+            elements["hostports", f"{port.protocol} . {port.host_port}"] = f"goto {name}"
         hairpin.add(port.endpoint.address)
-    return Fragment(chains=chains, elements=elements, hairpin=frozenset(hairpin))
-
-
-def render_base(table: str, node_pod_cidrs: Sequence[str], cluster_cidr: str) -> str:
-    """The table without any Service, replacing what was there in the same transaction."""
-    services = "type ipv4_addr . inet_proto . inet_service"
-    node_ports = "type inet_proto . inet_service"
-    lookup = "ip daddr . meta l4proto . th dport"
-    local = "fib daddr type local meta l4proto . th dport"
-    lines = [
-        f"add table ip {table}",
-        f"delete table ip {table}",
-        f"add table ip {table}",
-        f"add map ip {table} services {{ {services} : verdict; }}",
-        f"add map ip {table} nodeports {{ {node_ports} : verdict; }}",
-        f"add set ip {table} unserved {{ {services}; }}",
-        f"add set ip {table} unserved_nodeports {{ {node_ports}; }}",
-        f"add set ip {table} undeliverable {{ {services}; }}",
-        f"add set ip {table} undeliverable_nodeports {{ {node_ports}; }}",
-        f"add set ip {table} hairpin {{ type ipv4_addr . ipv4_addr; }}",
-        f"add chain ip {table} dispatch",
-        f"add rule ip {table} dispatch {lookup} vmap @services",
-        f"add rule ip {table} dispatch {local} vmap @nodeports",
-        f"add chain ip {table} prerouting {{ type nat hook prerouting priority dstnat; policy accept; }}",
-        f"add rule ip {table} prerouting jump dispatch",
-        f"add chain ip {table} output {{ type nat hook output priority -100; policy accept; }}",
-        f"add rule ip {table} output jump dispatch",
-        f"add chain ip {table} postrouting {{ type nat hook postrouting priority srcnat; policy accept; }}",
-        f"add rule ip {table} postrouting meta mark and {MASQUERADE_MARK} == {MASQUERADE_MARK} masquerade fully-random",
-        f"add rule ip {table} postrouting ip saddr . ip daddr @hairpin masquerade fully-random",
-        *(
-            f"add rule ip {table} postrouting ip saddr {cidr} ip daddr != {cluster_cidr} masquerade fully-random"
-            for cidr in node_pod_cidrs
-        ),
-        f"add chain ip {table} refuse",
-        f"add rule ip {table} refuse {lookup} @unserved reject",
-        f"add rule ip {table} refuse {lookup} @undeliverable drop",
-        f"add rule ip {table} refuse {local} @unserved_nodeports reject",
-        f"add rule ip {table} refuse {local} @undeliverable_nodeports drop",
-        *(
-            line
-            for hook in ("input", "forward", "output")
-            for line in (
-                f"add chain ip {table} filter-{hook} {{ type filter hook {hook} priority filter; policy accept; }}",
-                f"add rule ip {table} filter-{hook} ct state new jump refuse",
-            )
-        ),
-        f"add chain ip {table} guard {{ type filter hook prerouting priority raw; policy accept; }}",
-        f'add rule ip {table} guard iifname != "lo" ip daddr 127.0.0.0/8 drop',
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def render_change(table: str, old: Fragment, new: Fragment) -> str:
-    """From one state of a fragment to another; "" when nothing differs. Hairpin elements are the caller's."""
-    if old == new:
-        return ""
-    lines = [
-        f"add set ip {table} {name} {definition}"
-        for name, definition in new.sets.items()
-        if old.sets.get(name) != definition
-    ]
-    changed = [name for name, rules in new.chains.items() if old.chains.get(name) != rules]
-    lines += [f"add chain ip {table} {name}" for name in changed]
-    lines += [f"flush chain ip {table} {name}" for name in changed if name in old.chains]
-    lines += [f"add rule ip {table} {name} {rule}" for name in changed for rule in new.chains[name]]
-    for (container, key), value in old.elements.items():
-        if new.elements.get((container, key)) != value:
-            lines.append(f"delete element ip {table} {container} {{ {key} }}")
-    for (container, key), value in new.elements.items():
-        if old.elements.get((container, key)) != value:
-            item = f"{key} : {value}" if value else key
-            lines.append(f"add element ip {table} {container} {{ {item} }}")
-    gone = [name for name in old.chains if name not in new.chains]
-    # Emptied first, so that none is still referred to when it is deleted.
-    lines += [f"flush chain ip {table} {name}" for name in gone]
-    lines += [f"delete chain ip {table} {name}" for name in gone]
-    lines += [f"delete set ip {table} {name}" for name in old.sets if name not in new.sets]
-    return "\n".join(lines) + "\n" if lines else ""
-
-
-def render_hairpin(table: str, added: Iterable[str], removed: Iterable[str]) -> str:
-    lines = [f"add element ip {table} hairpin {{ {address} . {address} }}" for address in sorted(added)]
-    lines += [f"delete element ip {table} hairpin {{ {address} . {address} }}" for address in sorted(removed)]
-    return "\n".join(lines) + "\n" if lines else ""
+        if port.protocol == "udp":
+            udp[port.host_address, port.host_port] = frozenset([port.endpoint.address])
+    return Fragment(chains=chains, elements=elements, hairpin=frozenset(hairpin), udp=udp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -14,20 +15,22 @@ from timonel.api.refs import ENDPOINT_SLICES, NODES, SERVICES
 from timonel.client.backoff import Backoff
 from timonel.client.informer import Informer, Informers
 from timonel.network.commands import CommandFailed, run_command
+from timonel.network.proxy import conntrack
+from timonel.network.proxy.claims import Claims, Identity
 from timonel.network.proxy.fragments import (
     EMPTY,
     Fragment,
     HostPort,
     host_port_fragment,
-    render_base,
-    render_change,
-    render_hairpin,
     service_fragment,
 )
 from timonel.network.proxy.services import Endpoint, plan_service
+from timonel.network.proxy.table import render_base, render_changes, render_hairpin
 
 logger = logging.getLogger(__name__)
 
+ROUTE_PROTOCOL = "85"
+"""Marks our route in the kernel (`ip route show proto 85`)."""
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
@@ -36,6 +39,10 @@ class ProxyConfig:
     node_name: str
     table: str
     cluster_cidr: str
+    """All pods' addresses."""
+    service_cidr: str
+    node_address: str = ""
+    """Source of connections from this node to Services; "" leaves the choice to the routes there are."""
     skipped_addresses: tuple[str, ...] = ()
     """Service addresses that a process on this node answers itself: cluster DNS."""
 
@@ -50,10 +57,11 @@ class Proxy:
         self._nodes = informers.of(NODES)
         self._pods = pods
         self._slices.add_index("service", _service_of_slice)
-        self._dirty: set[tuple[str, ObjectKey]] = set()
+        self._dirty: set[Identity] = set()
         self._changed = asyncio.Event()
         self._ready = asyncio.Event()
-        self._applied: dict[tuple[str, ObjectKey], Fragment] = {}
+        self._applied: dict[Identity, Fragment] = {}
+        self._claims = Claims()
         self._hairpin: Counter[str] = Counter()
         self._pod_cidrs: tuple[str, ...] = ()
 
@@ -66,6 +74,7 @@ class Proxy:
         self._watch()
         await asyncio.gather(*(item.wait_synced() for item in (self._services, self._slices, self._nodes, self._pods)))
         _allow_node_ports_on_localhost()
+        await self._route_services()
         self._changed.set()
         is_fresh = False
         backoff = Backoff(first=1.0, limit=30.0)
@@ -84,12 +93,31 @@ class Proxy:
                 self._ready.set()
                 backoff.reset()
             except CommandFailed as error:
-                # Most likely somebody changed or deleted the table: put the whole of it there again.
+                self._changed.set()
+                if is_fresh:
+                    # Most likely somebody changed or deleted the table: put the whole of it there again, at once.
+                    logger.warning("service rules not changed, will replace all of them error=%s", error)
+                    is_fresh = False
+                    continue
                 delay = backoff.next_delay()
                 logger.error("service rules not applied, will retry seconds=%.1f error=%s", delay, error)
-                is_fresh = False
                 await asyncio.sleep(delay)
-                self._changed.set()
+
+    async def _route_services(self) -> None:
+        """A way for this node's own packets to Services: without a default route the kernel would refuse them before
+        the table could translate them. By the link that has the node's address, although nothing leaves by it: the
+        table sends all of them elsewhere, or ends them.
+        """
+        address = self._config.node_address
+        if not address:
+            return
+        try:
+            links = json.loads(await run_command("ip", "-j", "-4", "addr", "show", "to", f"{address}/32") or "[]")
+            device = next((link["ifname"] for link in links if link.get("ifname")), "lo")
+            route = (self._config.service_cidr, "dev", device, "src", address, "proto", ROUTE_PROTOCOL)
+            await run_command("ip", "route", "replace", *route)
+        except CommandFailed as error:
+            logger.warning("services not routed from this node error=%s", error)
 
     def _watch(self) -> None:
         def service_changed(service: Object) -> None:
@@ -124,7 +152,8 @@ class Proxy:
         cidrs = get_path(node, "spec", "podCIDRs", default=[]) if node else []
         return tuple(cidr for cidr in cidrs if ":" not in cidr)
 
-    def _fragment(self, kind: str, key: ObjectKey) -> Fragment:
+    def _fragment(self, identity: Identity) -> Fragment:
+        kind, key = identity
         if kind == "pod":
             pod = self._pods.lister.get(*key)
             return host_port_fragment(str(key), host_ports_of(pod)) if pod else EMPTY
@@ -132,34 +161,39 @@ class Proxy:
         if service is None or get_path(service, "spec", "clusterIP") in self._config.skipped_addresses:
             return EMPTY
         slices = self._slices.lister.by_index("service", key)
-        return service_fragment(plan_service(service, slices, self._config.node_name))
+        return service_fragment(plan_service(service, slices, self._config.node_name), self._pod_cidrs)
 
-    async def _apply(self, dirty: Iterable[tuple[str, ObjectKey]], pod_cidrs: tuple[str, ...], replace: bool) -> None:
-        applied = {} if replace else dict(self._applied)
-        hairpin: Counter[str] = Counter() if replace else self._hairpin.copy()
-        before = set(hairpin)
-        ended: set[tuple[str, int, str]] = set()
-        script = []
-        for identity in sorted(dirty):
-            old, new = applied.get(identity, EMPTY), self._fragment(*identity)
-            script.append(render_change(self._config.table, old, new))
-            ended |= self._applied.get(identity, EMPTY).udp - new.udp
-            hairpin.subtract(old.hairpin)
-            hairpin.update(new.hairpin)
-            if new == EMPTY:
-                applied.pop(identity, None)
-            else:
-                applied[identity] = new
-        hairpin = +hairpin
-        script.append(render_hairpin(self._config.table, hairpin.keys() - before, before - hairpin.keys()))
-        text = "".join(script)
+    async def _apply(self, dirty: Iterable[Identity], pod_cidrs: tuple[str, ...], replace: bool) -> None:
+        """After a failure only a replacement sets things right: what is remembered is then ahead of the kernel."""
         if replace:
-            text = render_base(self._config.table, pod_cidrs, self._config.cluster_cidr) + text
+            self._applied, self._hairpin, self._claims = {}, Counter(), Claims()
+        self._pod_cidrs = pod_cidrs
+        table = self._config.table
+        granted = self._claims.settle({item: self._fragment(item) for item in dirty}, self._fragment)
+        changes = [(self._applied.get(identity, EMPTY), new) for identity, new in granted.items()]
+        touched = {address for change in changes for fragment in change for address in fragment.hairpin}
+        before = {address for address in touched if self._hairpin[address] > 0}
+        for identity, (old, new) in zip(granted, changes, strict=True):
+            self._hairpin.subtract(old.hairpin)
+            self._hairpin.update(new.hairpin)
+            if new == EMPTY:
+                self._applied.pop(identity, None)
+            else:
+                self._applied[identity] = new
+        after = {address for address in touched if self._hairpin[address] > 0}
+        for address in touched - after:
+            del self._hairpin[address]
+        text = render_changes(table, changes) + render_hairpin(table, after - before, before - after)
+        if replace:
+            text = render_base(table, pod_cidrs, self._config.cluster_cidr, self._config.service_cidr) + text
         if text:
             await run_command("nft", "-f", "-", stdin=text)
-        self._applied, self._hairpin, self._pod_cidrs = applied, hairpin, pod_cidrs
-        for address, port, endpoint in sorted(ended):
-            await _forget_connections(address, port, endpoint)
+        if replace:
+            await conntrack.forget_stale({key: value for _, new in changes for key, value in new.udp.items()})
+        else:
+            await conntrack.forget(
+                conntrack.ended_flows((old.udp for old, _ in changes), (new.udp for _, new in changes))
+            )
 
 
 def host_ports_of(pod: Object) -> list[HostPort]:
@@ -197,18 +231,6 @@ def _both(handler: Callable[[Object], None]) -> Callable[[Object, Object], None]
         handler(new)
 
     return on_update
-
-
-async def _forget_connections(address: str, port: int, endpoint: str) -> None:
-    """UDP has no end: entries to a vanished endpoint would swallow packets until they time out."""
-    try:
-        await run_command(
-            *("conntrack", "-D", "-p", "udp", "--orig-dst", address, "--orig-port-dst", str(port)),
-            *("--reply-src", endpoint),
-        )
-    except CommandFailed as error:
-        if "0 flow entries" not in str(error):
-            logger.warning("connections not forgotten endpoint=%s error=%s", endpoint, error)
 
 
 def _allow_node_ports_on_localhost() -> None:

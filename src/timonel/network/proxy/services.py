@@ -32,15 +32,16 @@ class ServicePort:
     port: int
     node_port: int
     cluster_ips: tuple[str, ...]
-    load_balancer_ips: tuple[str, ...]
+    external_ips: tuple[str, ...]
+    """Of load balancers, and spec.externalIPs: routed to this node by others."""
     affinity_seconds: int
     """Client address affinity; 0 is none."""
     internal: tuple[Endpoint, ...]
     """Endpoints for traffic from inside, after internalTrafficPolicy."""
     external: tuple[Endpoint, ...]
     """Endpoints for node ports and load balancers, after externalTrafficPolicy."""
-    any_endpoint: bool
-    """Somewhere in the cluster there is one: without, connections are rejected; with none here, dropped."""
+    everywhere: tuple[Endpoint, ...]
+    """Whatever the policies: without any, connections are rejected; with none here, dropped."""
     keeps_client_address: bool
     """externalTrafficPolicy Local: outside clients are not masqueraded."""
 
@@ -61,7 +62,8 @@ def plan_service(service: Object, slices: Iterable[Object], node_name: str) -> l
     if spec.get("sessionAffinity") == "ClientIP":
         affinity = get_path(spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds", default=10800)
     ingress = get_path(service, "status", "loadBalancer", "ingress", default=[])
-    load_balancer_ips = tuple(item["ip"] for item in ingress if _is_ipv4(item.get("ip", ""))) if is_external else ()
+    external_ips = {item["ip"] for item in ingress if _is_ipv4(item.get("ip", ""))} if is_external else set()
+    external_ips |= {address for address in spec.get("externalIPs") or [] if _is_ipv4(address)}
     ports = []
     for port in spec.get("ports") or []:
         found = endpoints_of(slices, port.get("name") or "", port.get("protocol", "TCP"), node_name)
@@ -76,11 +78,11 @@ def plan_service(service: Object, slices: Iterable[Object], node_name: str) -> l
                 port=port["port"],
                 node_port=port.get("nodePort") or 0,
                 cluster_ips=cluster_ips,
-                load_balancer_ips=load_balancer_ips,
+                external_ips=tuple(sorted(external_ips)),
                 affinity_seconds=affinity,
                 internal=here if internal_local else everywhere,
                 external=here if external_local else everywhere,
-                any_endpoint=bool(everywhere),
+                everywhere=everywhere,
                 keeps_client_address=external_local,
             )
         )

@@ -27,6 +27,8 @@ OUTSIDE = "outside"
 """Network namespace, inside the machine, of the world it is connected to."""
 HOME = "/srv"
 CGROUP_ROOT = Path("/sys/fs/cgroup")
+CGROUP = f"test-machine-{os.environ.get('TIMONEL_E2E_NAME', 'e2e')}"
+"""Under every hierarchy, on the host; what is below it the machine sees as its root."""
 
 _SETUP = f"""
 mount -t proc proc /proc
@@ -73,7 +75,7 @@ _ENTER = 'for file in $CGROUPS; do echo $$ > "$file/cgroup.procs"; done; exec ns
 
 
 class Machine:
-    def __init__(self, folder: Path, name: str = "timonel-test-machine") -> None:
+    def __init__(self, folder: Path, name: str = CGROUP) -> None:
         self._folder = folder
         self._is_v2 = (CGROUP_ROOT / "cgroup.controllers").exists()
         self._controllers = [] if self._is_v2 else [entry.name for entry in _hierarchies()]

@@ -188,6 +188,10 @@ class TestLife:
             assert life.fetch(index, "http://127.0.0.1:30080/").strip() in addresses
         assert life.outside("curl", "-sSf", f"http://{ADDRESS}:30080/").stdout.strip() in addresses
         assert life.outside("curl", "-sSf", f"http://{ADDRESS}:8088/").stdout == "web-1\n"
+        # Without a default route too, as on a machine that is off the network.
+        life.run("ip", "route", "del", "default")
+        assert life.fetch(1, f"http://{service}/").strip() in addresses
+        life.run("ip", "route", "add", "default", "via", OUTSIDE_ADDRESS)
         # Pods reach outside, which sees the machine's address instead of theirs.
         for name in addresses:
             ask = f"echo hello | nc -w 5 {OUTSIDE_ADDRESS} 7000"

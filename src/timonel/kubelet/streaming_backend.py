@@ -75,7 +75,7 @@ class KubeletBackend:
             raise NotFound(f'pod "{pod}" not found')
         view = self._kubelet.reader.known(worker.uid)
         running = next((c for c in view.instances(container) if c.state == RUNNING), None)
-        if running is None:
+        if running is None or self.has_ended(running.id):
             try:
                 view = await self._kubelet.reader.read(worker.uid)
             except RuntimeFailure as exc:
@@ -107,8 +107,8 @@ class KubeletBackend:
             raise InternalError(str(exc)) from exc
         return ContainerLog(status.log_path)
 
-    def is_running(self, container_id: str) -> bool:
-        return self._kubelet.reader.is_running(container_id)
+    def has_ended(self, container_id: str) -> bool:
+        return self._kubelet.reader.told_end(container_id) or not self._kubelet.reader.is_running(container_id)
 
     async def wait_ended(self, container_id: str) -> None:
         await self._kubelet.reader.wait_ended(container_id)

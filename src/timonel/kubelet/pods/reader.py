@@ -11,7 +11,19 @@ from typing import Any
 from timonel.kubelet.containers import labels
 from timonel.kubelet.cri import runtime_pb2 as cri
 from timonel.kubelet.cri.runtime import Runtime, RuntimeNotFound
-from timonel.kubelet.pods.view import CREATED, EXITED, RUNNING, UNKNOWN, ContainerView, PodView, SandboxView, make_view
+from timonel.kubelet.pods.view import (
+    CREATED,
+    EXITED,
+    LOST_EXIT_CODE,
+    LOST_MESSAGE,
+    LOST_REASON,
+    RUNNING,
+    UNKNOWN,
+    ContainerView,
+    PodView,
+    SandboxView,
+    make_view,
+)
 
 _STATES = {
     cri.CONTAINER_CREATED: CREATED,
@@ -23,7 +35,7 @@ _STATES = {
 _MESSAGE_LIMIT = 4096
 _LOG_MESSAGE_LIMIT = 2048
 _LOG_MESSAGE_LINES = 80
-_EARLY_ENDS = 512
+_TOLD_ENDS = 512
 
 
 class ViewReader:
@@ -35,7 +47,7 @@ class ViewReader:
         self._containers: dict[str, dict[str, ContainerView]] = {}
         self._owners: dict[str, str] = {}
         self._end_waiters: dict[str, asyncio.Event] = {}
-        self._early_ends: OrderedDict[str, None] = OrderedDict()
+        self._told_ends: OrderedDict[str, None] = OrderedDict()
 
     def known(self, uid: str) -> PodView:
         """As of the last look."""
@@ -46,13 +58,13 @@ class ViewReader:
         return self._owners.get(container_id)
 
     def note_end(self, container_id: str) -> None:
-        """The event stream told of the end of a container that no look has seen yet: it may be that quick."""
-        self._early_ends[container_id] = None
-        if len(self._early_ends) > _EARLY_ENDS:
-            self._early_ends.popitem(last=False)
+        """The event stream told of an end: the runtime's lists say so later, or no look has seen the start yet."""
+        self._told_ends[container_id] = None
+        if len(self._told_ends) > _TOLD_ENDS:
+            self._told_ends.popitem(last=False)
 
-    def ended_early(self, container_id: str) -> bool:
-        return container_id in self._early_ends
+    def told_end(self, container_id: str) -> bool:
+        return container_id in self._told_ends
 
     def is_running(self, container_id: str) -> bool:
         """By the last look; an unknown id does not run."""
@@ -139,6 +151,8 @@ def container_view(status: cri.ContainerStatus, sandbox_id: str) -> ContainerVie
     if state == EXITED:
         said = termination_message(status)
         message = f"{message}: {said}" if message and said else message or said
+    # containerd's own words for a container whose process it did not find again after its start.
+    lost = state == EXITED and (status.reason, status.exit_code) == ("Unknown", 255)
     return ContainerView(
         id=status.id,
         name=status.labels.get(labels.CONTAINER_NAME) or status.metadata.name,
@@ -148,9 +162,9 @@ def container_view(status: cri.ContainerStatus, sandbox_id: str) -> ContainerVie
         created_at=status.created_at,
         started_at=status.started_at,
         finished_at=status.finished_at,
-        exit_code=status.exit_code,
-        reason=status.reason,
-        message=message,
+        exit_code=LOST_EXIT_CODE if lost else status.exit_code,
+        reason=LOST_REASON if lost else status.reason,
+        message=message or (LOST_MESSAGE if lost else ""),
         image=status.image.image,
         image_ref=status.image_ref,
         spec_hash=status.annotations.get(labels.CONTAINER_HASH, ""),

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from enum import StrEnum
 
-from timonel.api.objects import Object, find_by
+from timonel.api.objects import Object, find_by, get_path
 
 DEFAULT_GRACE_SECONDS = 30
 MINIMUM_GRACE_SECONDS = 2
@@ -102,6 +102,12 @@ def container_status(status: Object, name: str) -> Object | None:
         if found is not None:
             return found
     return None
+
+
+def has_run(status: Object) -> bool:
+    """Whether a container status tells of a run, past or present."""
+    ended = get_path(status, "lastState", "terminated") or get_path(status, "state", "terminated")
+    return bool(ended or status.get("restartCount") or get_path(status, "state", "running"))
 
 
 def full_name(pod: Object) -> str:

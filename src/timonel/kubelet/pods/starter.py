@@ -55,6 +55,19 @@ class PodStarter:
         services.cgroups.ensure_pod(pod)
         await asyncio.to_thread(os.makedirs, pod_log_dir(services.config, pod), mode=0o755, exist_ok=True)
 
+    def attempt_after(self, pod: Object, container: str, known: Object) -> int:
+        """Number of the next run of a container that the runtime has forgotten, and the status tells of.
+
+        Logs outlive a reboot and are numbered by run: the next one gets a log of its own.
+        """
+        try:
+            names = os.listdir(f"{pod_log_dir(self._services.config, pod)}/{container}")
+        except FileNotFoundError:
+            names = []
+        numbers = (name.split(".", 1)[0] for name in names)
+        runs = (int(number) + 1 for number in numbers if number.isdigit())
+        return max(*runs, int(known.get("restartCount") or 0), 0)
+
     def sandbox_config(self, pod: Object, attempt: int) -> cri.PodSandboxConfig:
         """Raises ValueError when the pod's host name cannot be."""
         services = self._services

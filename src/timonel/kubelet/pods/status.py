@@ -16,7 +16,19 @@ from timonel.kubelet.pods.phase import FAILED, PENDING, is_terminal, pod_phase
 from timonel.kubelet.pods.plan import sandbox_needed
 from timonel.kubelet.pods.qos import qos_class
 from timonel.kubelet.pods.spec import Kind, containers_of, is_host_network, restarts_after
-from timonel.kubelet.pods.view import CREATED, EXITED, RUNNING, ContainerView, PodProbes, PodView, Waiting
+from timonel.kubelet.pods.view import (
+    CREATED,
+    EXITED,
+    LOST_BEFORE_MESSAGE,
+    LOST_EXIT_CODE,
+    LOST_MESSAGE,
+    LOST_REASON,
+    RUNNING,
+    ContainerView,
+    PodProbes,
+    PodView,
+    Waiting,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +174,14 @@ def _container_status(
             ready = False
         status |= {"ready": ready, "started": started}
     else:
-        status |= _unseen_state(container, old, inputs, waiting or Waiting(default_reason))
+        status |= _unseen_state(pod, kind, container, old, inputs, waiting or Waiting(default_reason))
     _add_spec_fields(status, container)
     return status
 
 
-def _unseen_state(container: Object, old: Object | None, inputs: StatusInput, waiting: Waiting) -> Object:
+def _unseen_state(
+    pod: Object, kind: Kind, container: Object, old: Object | None, inputs: StatusInput, waiting: Waiting
+) -> Object:
     """Of a container the runtime knows nothing about."""
     count = (old or {}).get("restartCount") or 0
     last = (old or {}).get("lastState") or {}
@@ -176,18 +190,13 @@ def _unseen_state(container: Object, old: Object | None, inputs: StatusInput, wa
     if "terminated" in old_state:
         state = old_state
     elif "running" in old_state and (inputs.lost_when_gone or inputs.ended):
-        ended = {
-            "exitCode": 137,
-            "reason": "ContainerStatusUnknown",
-            "message": "The container could not be located when the pod was terminated",
-            "startedAt": None,
-            "finishedAt": None,
-        }
-        if inputs.ended:
+        ended = {"exitCode": LOST_EXIT_CODE, "reason": LOST_REASON, "message": LOST_MESSAGE}
+        ended |= {"startedAt": None, "finishedAt": None}
+        if inputs.ended or not restarts_after(pod, kind, container, LOST_EXIT_CODE):
             state = {"terminated": ended}
         else:
-            last = {"terminated": ended | {"message": "The container could not be located when the pod was deleted."}}
-            count += 1
+            last = {"terminated": ended | {"message": LOST_BEFORE_MESSAGE}}
+            count += 1  # it is about to be started again
     status: Object = {
         "state": state,
         "lastState": last,
@@ -249,7 +258,7 @@ def _state(container: ContainerView, runtime_name: str) -> Object:
         return {"running": {"startedAt": _time(container.started_at)}}
     if container.state == EXITED:
         return {"terminated": _ended(container, runtime_name)}
-    return {"waiting": {"reason": "ContainerCreating" if container.state == CREATED else "ContainerStatusUnknown"}}
+    return {"waiting": {"reason": "ContainerCreating" if container.state == CREATED else LOST_REASON}}
 
 
 def _ended(container: ContainerView, runtime_name: str) -> Object:

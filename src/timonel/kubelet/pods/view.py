@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 
 CREATED, RUNNING, EXITED, UNKNOWN = "created", "running", "exited", "unknown"
 
+LOST_EXIT_CODE = 137
+LOST_REASON = "ContainerStatusUnknown"
+LOST_MESSAGE = "The container could not be located when the pod was terminated"
+LOST_BEFORE_MESSAGE = "The container could not be located when the pod was deleted.  The container used to be Running"
+"""What is said of a container that ended without a trace, with the machine or with its sandbox."""
+
 
 @dataclass(frozen=True, slots=True)
 class SandboxView:

@@ -33,6 +33,7 @@ from timonel.kubelet.pods.spec import (
     find_container,
     full_name,
     grace_seconds,
+    has_run,
     is_host_network,
     spec_hash,
 )
@@ -96,7 +97,7 @@ class PodWorker:
         self._exit_hints: dict[str, int] = {}
         self.failing = False
         """The runtime did not answer the last time: worth another try as soon as it is back."""
-        self._early_hinted: set[str] = set()
+        self._hinted: set[str] = set()
         self._hold_seconds = 0.0
         self._prepared = False
         """Volumes and cgroup are there."""
@@ -136,10 +137,6 @@ class PodWorker:
         """Something that was missing may be there now: what waits for a retry is tried at once."""
         self._retry_at.clear()
         self._hold_seconds = 0.0
-        self.wake.set()
-
-    def container_ended(self, container_id: str) -> None:
-        self._exit_hints[container_id] = 0
         self.wake.set()
 
     def fail(self, reason: str, message: str) -> None:
@@ -248,7 +245,7 @@ class PodWorker:
         )
         self._explain_held(plan, view)
         self.publish(view)
-        if plan.done:
+        if plan.done or is_terminal(self._status().get("phase") or ""):
             self._ending.set()
             return 0
         acted = await self._carry_out(plan, view)
@@ -301,8 +298,8 @@ class PodWorker:
     def _look_again(self, view: PodView) -> list[float]:
         running = {container.id for container in view.running} | {box.id for box in view.sandboxes if box.ready}
         for container_id in running:
-            if container_id not in self._early_hinted and self._services.reader.ended_early(container_id):
-                self._early_hinted.add(container_id)
+            if container_id not in self._hinted and self._services.reader.told_end(container_id):
+                self._hinted.add(container_id)
                 self._exit_hints[container_id] = 0
         pauses = []
         for container_id, count in list(self._exit_hints.items()):
@@ -440,10 +437,11 @@ class PodWorker:
         _, container = found
         latest = view.latest(start.name)
         if latest is None:
-            # Nothing of it is left in the runtime: the count of restarts goes on from what the API remembers.
-            known = container_status(self._status(), start.name) or {}
-            if known.get("containerID"):
-                start = Start(start.kind, start.name, int(known.get("restartCount") or 0) + 1)
+            known = container_status(self._status(), start.name)
+            if known is not None and has_run(known):
+                # Nothing of it is left in the runtime: the count of restarts goes on from what others remember.
+                attempt = await asyncio.to_thread(self._starter.attempt_after, self.pod, start.name, known)
+                start = Start(start.kind, start.name, attempt)
         elif latest.state == EXITED:
             services.back_off.fail(self._back_off_key(container), latest.finished_at / 1e9, self._now())
         self._retry_at.pop(start.name, None)

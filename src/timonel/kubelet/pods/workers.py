@@ -144,15 +144,11 @@ class PodWorkers:
                                 waiting.notify()
                         await self._relist_quietly()
                         continue
+                    if event.kind == "exit":
+                        self._services.reader.note_end(event.id)
                     uid = self._services.reader.owner(event.id)
                     worker = self._workers.get(uid) if uid else None
-                    if worker is None:
-                        if event.kind == "exit":
-                            self._services.reader.note_end(event.id)
-                        continue
-                    if event.kind == "exit":
-                        worker.container_ended(event.id)
-                    else:
+                    if worker is not None:
                         worker.notify()
             except RuntimeFailure as exc:
                 log.info("runtime event stream broke error=%s", exc)

@@ -74,6 +74,10 @@ class StreamingBackend(Protocol):
         """
         ...
 
+    def has_ended(self, container_id: str) -> bool:
+        """Whether its process is known to be gone, which may be some time before the runtime calls it EXITED."""
+        ...
+
     async def find_sandbox(self, namespace: str, pod: str, *, uid: str = "") -> str:
         """CRI id of the pod's ready sandbox. Raises NotFound."""
         ...

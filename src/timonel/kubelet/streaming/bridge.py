@@ -17,6 +17,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from timonel.api.errors import InternalError
 from timonel.api.objects import Object
+from timonel.kubelet.streaming.attach_end import AttachEnd
 from timonel.kubelet.streaming.backend import StreamRequest
 from timonel.kubelet.streaming.byte_stream import ByteStream, send
 from timonel.kubelet.streaming.remotecommand import STREAM_TYPE, failure_text, parse_status
@@ -152,10 +153,16 @@ class CommandBridge(Bridge):
     """exec and attach: one SPDY stream per channel, named by its header."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, protocol: ChannelProtocol, runtime: ByteStream, streams: StreamRequest
+        self,
+        socket: web.WebSocketResponse,
+        protocol: ChannelProtocol,
+        runtime: ByteStream,
+        streams: StreamRequest,
+        attach: AttachEnd | None = None,
     ) -> None:
         super().__init__(socket, protocol, runtime)
         self._wanted = streams
+        self._attach = attach
         self._stream_of: dict[int, int] = {}
         self._channel_of: dict[int, int] = {}
         self._open_outputs: set[int] = set()
@@ -203,6 +210,8 @@ class CommandBridge(Bridge):
                 if channel == channels.ERROR:
                     self._status += data[: _MAX_STATUS_BYTES - len(self._status)]
                 else:
+                    if self._attach is not None:
+                        self._attach.delivered = True
                     await self._send_channel(channel, data)
             case StreamEnded(stream) | StreamReset(stream):
                 self._open_outputs.discard(self._channel_of.get(stream, -1))
@@ -217,7 +226,8 @@ class CommandBridge(Bridge):
         await self._flush()
 
     async def _runtime_ended(self) -> None:
-        await self._send_status(parse_status(bytes(self._status)))
+        status = parse_status(bytes(self._status))
+        await self._send_status(status if self._attach is None else await self._attach.judge(status))
 
     async def _failed(self) -> None:
         await self._send_status(InternalError("the kubelet failed to carry the stream").status)

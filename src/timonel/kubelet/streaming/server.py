@@ -69,7 +69,7 @@ class KubeletServer:
         self._registry = registry or CollectorRegistry()
         self._metrics = ServerMetrics(self._registry)
         self._access = Access(client=client, clock=clock, node_name=backend.node_name)
-        self._sessions = Sessions(backend=backend, metrics=self._metrics)
+        self._sessions = Sessions(backend=backend, metrics=self._metrics, clock=clock)
         self._changes = DirectoryChanges(clock=clock)
         self._requests: set[asyncio.Task[object]] = set()
         self._ready = asyncio.Event()

@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from aiohttp import web
 from multidict import MultiMapping
 
-from timonel.api.errors import BadRequest, Forbidden, NotFound
+from timonel.api.clock import Clock
+from timonel.api.errors import ApiError, BadRequest, Forbidden, InternalError, NotFound
 from timonel.api.objects import Object, get_path, uid_of
+from timonel.kubelet.streaming.attach_end import AttachEnd, JudgedAttach
 from timonel.kubelet.streaming.backend import StreamingBackend, StreamRequest
 from timonel.kubelet.streaming.bridge import CommandBridge
-from timonel.kubelet.streaming.byte_stream import RuntimeStream, Tunnel, pipe
+from timonel.kubelet.streaming.byte_stream import ByteStream, RuntimeStream, Tunnel, pipe
 from timonel.kubelet.streaming.logs.choice import container_spec
 from timonel.kubelet.streaming.metrics import ServerMetrics
 from timonel.kubelet.streaming.port_bridge import PortBridge
@@ -28,7 +30,7 @@ from timonel.kubelet.streaming.remotecommand import (
     parse_ports,
     parse_streams,
 )
-from timonel.kubelet.streaming.runtime_dial import UpgradeRefused, dial
+from timonel.kubelet.streaming.runtime_dial import Upgraded, UpgradeRefused, dial
 from timonel.kubelet.streaming.takeover import Done, TakeoverHandler
 from timonel.kubelet.streaming.websocket.channels import (
     PORT_FORWARD_PROTOCOLS,
@@ -45,8 +47,9 @@ _CLOSE_SECONDS = 5.0
 
 
 class Sessions:
-    def __init__(self, *, backend: StreamingBackend, metrics: ServerMetrics) -> None:
+    def __init__(self, *, backend: StreamingBackend, metrics: ServerMetrics, clock: Clock) -> None:
         self._backend = backend
+        self._clock = clock
         self._metrics = metrics
 
     async def exec(
@@ -70,12 +73,15 @@ class Sessions:
         found = await self._backend.find_container(namespace, pod, container, uid=uid)
         # Whether there is a terminal was settled when the process started.
         tty = bool(get_path(spec, "tty", default=False))
+        if tty and asked.stdin and asked.stderr:
+            # Input that is no terminal cannot be ended on one, so it would never end. kubectl shows the log instead.
+            raise InternalError("rpc error: code = InvalidArgument desc = tty and stderr cannot both be true")
         streams = StreamRequest(stdin=asked.stdin, stdout=asked.stdout, stderr=asked.stderr and not tty, tty=tty)
         kind = _kind(request)
+        end = AttachEnd(backend=self._backend, clock=self._clock, container_id=found.id)
+        end.check_runs()
         url = await self._backend.attach_url(found.id, streams)
-        return await self._command(
-            request, "attach", kind, url, StreamRequest(streams.stdin, streams.stdout, streams.stderr, asked.tty)
-        )
+        return await self._command(request, "attach", kind, url, streams, end)
 
     async def port_forward(self, request: web.BaseRequest, namespace: str, pod: str, uid: str) -> web.StreamResponse:
         kind = _kind(request)
@@ -104,36 +110,47 @@ class Sessions:
         return socket
 
     async def _command(
-        self, request: web.BaseRequest, subresource: str, kind: str, url: str, streams: StreamRequest
+        self,
+        request: web.BaseRequest,
+        subresource: str,
+        kind: str,
+        url: str,
+        streams: StreamRequest,
+        attach: AttachEnd | None = None,
     ) -> web.StreamResponse:
         if kind == "spdy":
-            return await self._pass_through(request, url)
+            return await self._pass_through(request, url, attach)
         self._metrics.websocket(subresource)
         protocol = _choose(_websocket_protocols(request), PROTOCOLS)
         try:
-            upgraded = await dial(url, [COMMAND_PROTOCOL])
+            upgraded = await _dial(url, [COMMAND_PROTOCOL], attach)
         except UpgradeRefused as refused:
             return _refusal(refused)
         socket = await _accept(request, protocol.name, upgraded.stream)
-        await CommandBridge(socket, protocol, upgraded.stream, streams).run()
+        await CommandBridge(socket, protocol, upgraded.stream, streams, attach).run()
         return socket
 
-    async def _pass_through(self, request: web.BaseRequest, url: str) -> web.StreamResponse:
+    async def _pass_through(
+        self, request: web.BaseRequest, url: str, attach: AttachEnd | None = None
+    ) -> web.StreamResponse:
         handler = request.protocol
         assert isinstance(handler, TakeoverHandler)
         try:
-            upgraded = await dial(url, request.headers.getall(PROTOCOL_HEADER, []))
+            upgraded = await _dial(url, request.headers.getall(PROTOCOL_HEADER, []), attach)
         except UpgradeRefused as refused:
             return _refusal(refused)
+        runtime: ByteStream = upgraded.stream
+        if attach is not None and upgraded.protocol == COMMAND_PROTOCOL:
+            runtime = JudgedAttach(runtime, attach)
         client = handler.take_over()
         headers = [("Connection", "Upgrade"), ("Upgrade", SPDY_UPGRADE)]
         if upgraded.protocol:
             headers.append((PROTOCOL_HEADER, upgraded.protocol))
         try:
             await client.switch(headers)
-            await pipe(client, upgraded.stream)
+            await pipe(client, runtime)
         except ConnectionError:
-            await upgraded.stream.close()
+            await runtime.close()
         return Done()
 
     def _pod(self, namespace: str, name: str, uid: str) -> Object:
@@ -141,6 +158,17 @@ class Sessions:
         if pod is None or (uid and uid_of(pod) != uid):
             raise NotFound("pod does not exist")
         return pod
+
+
+async def _dial(url: str, protocols: list[str], attach: AttachEnd | None) -> Upgraded:
+    upgraded = await dial(url, protocols)
+    try:
+        if attach is not None:
+            attach.check_runs()
+    except ApiError:
+        await upgraded.stream.close()
+        raise
+    return upgraded
 
 
 def _kind(request: web.BaseRequest) -> str:

@@ -104,6 +104,7 @@ class FakeRuntime:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.refusal: tuple[int, str] | None = None
+        self.on_upgrade: Callable[[], object] = lambda: None
         self.sessions: list[Session] = []
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -141,6 +142,7 @@ class FakeRuntime:
                     f"Content-Length: {len(text)}\r\n\r\n{text}".encode()
                 )
                 return
+            self.on_upgrade()
             writer.write(
                 b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
                 b"X-Stream-Protocol-Version: " + protocols[0].encode() + b"\r\n\r\n"
@@ -174,6 +176,8 @@ class FakeBackend:
     logs: dict[str, str] = field(default_factory=dict)
     ended: dict[str, asyncio.Event] = field(default_factory=dict)
     asked: list[tuple[object, ...]] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    """Containers whose process has ended, though the runtime may still attach to them."""
     result: ExecResult = field(default_factory=lambda: ExecResult(b"", b"", 0))
     summary: Object | None = None
     unhealthy: str = ""
@@ -194,6 +198,9 @@ class FakeBackend:
             raise NotFound(f'container not found ("{container}")')
         return FoundContainer(f"id-{container}", "sandbox", container == "term", False)
 
+    def has_ended(self, container_id: str) -> bool:
+        return container_id in self.gone
+
     async def find_sandbox(self, namespace: str, pod: str, *, uid: str = "") -> str:
         return "sandbox"
 
@@ -202,7 +209,7 @@ class FakeBackend:
 
     async def wait_ended(self, container_id: str) -> None:
         try:
-            await self.ended[container_id].wait()
+            await self.ended.setdefault(container_id, asyncio.Event()).wait()
         finally:
             self.followers_gone.set()
 

@@ -11,6 +11,7 @@ import aiohttp
 import orjson
 import pytest
 
+from timonel.kubelet.streaming import attach_end
 from timonel.kubelet.streaming.backend import StreamRequest
 from timonel.kubelet.streaming.bridge import CommandBridge
 from timonel.kubelet.streaming.spdy.connection import Connection, DataReceived, Event, Role, StreamEnded
@@ -32,8 +33,9 @@ EXEC = "/exec/default/web/app?command=cat&command=-n&input=1&output=1&error=1"
 
 
 @pytest.fixture(autouse=True)
-def known_pod(node: Node) -> None:
+def known_pod(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     node.backend.known["web"] = pod()
+    monkeypatch.setattr(attach_end, "_END_SECONDS", 0.01)
 
 
 async def cat(session: Session) -> None:
@@ -215,6 +217,124 @@ async def test_attach_has_the_terminal_the_container_has(node: Node) -> None:
     async with node.client.ws_connect(url, protocols=("v5.channel.k8s.io",)) as socket:
         assert await messages(socket) == [b"\x03" + SUCCESS]
     assert node.backend.asked == [("attach", "id-term", StreamRequest(stdout=True, tty=True))]
+
+
+ATTACH = "/attach/default/web/app?input=1&output=1&error=1"
+
+
+async def test_an_ended_container_cannot_be_attached_to(node: Node) -> None:
+    """kubectl run takes the refusal as a sign to show the log; a success without output would be the end of it."""
+    node.backend.gone.add("id-app")
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+        await node.client.ws_connect(ATTACH, protocols=("v5.channel.k8s.io",))
+    assert refusal.value.status == 500
+    assert node.runtime.sessions == []
+    async with spdy(node, ATTACH, "v4.channel.k8s.io") as client:
+        assert client.head.startswith(b"HTTP/1.1 500 ")
+        assert await client.reader.read() == b"container is in CONTAINER_EXITED state"
+
+
+@pytest.mark.parametrize("way", ["websocket", "spdy"])
+async def test_a_container_that_ends_while_the_runtime_answers_is_not_attached_to(node: Node, way: str) -> None:
+    over = asyncio.Event()
+
+    async def program(session: Session) -> None:
+        await session.until(lambda: session.is_over)
+        over.set()
+
+    node.runtime.program = program
+    node.runtime.on_upgrade = lambda: node.backend.gone.add("id-app")
+    if way == "spdy":
+        async with spdy(node, ATTACH, "v4.channel.k8s.io") as client:
+            assert client.head.startswith(b"HTTP/1.1 500 ")
+    else:
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await node.client.ws_connect(ATTACH, protocols=("v5.channel.k8s.io",))
+    async with asyncio.timeout(10):
+        await over.wait()
+
+
+async def end_at_once(session: Session) -> None:
+    """As containerd ends an attach to a process that is just gone."""
+    for kind in ("stdin", "stdout", "stderr"):
+        await session.stream(kind)
+    await session.send(await session.stream("error"), SUCCESS, fin=True)
+
+
+async def attach_by(node: Node, way: str) -> bytes:
+    """What the error stream of an attach said."""
+    if way == "websocket":
+        async with node.client.ws_connect(ATTACH, protocols=("v5.channel.k8s.io",)) as socket:
+            return b"".join(message[1:] for message in await messages(socket) if message[0] == 3)
+    async with spdy(node, ATTACH, "v4.channel.k8s.io") as client:
+        for kind in ("error", "stdin", "stdout", "stderr"):
+            client.spdy.open_stream([("streamType", kind)])
+        client.spdy.send_data(3, b"", fin=True)
+        await client.flush()
+        return (await run_cat(client))[1]
+
+
+@pytest.mark.parametrize("way", ["websocket", "spdy"])
+@pytest.mark.parametrize("printed", ["", "2026-01-01T00:00:00Z stdout F hello\n"])
+async def test_an_attach_that_came_too_late_for_the_output_failed(node: Node, way: str, printed: str) -> None:
+    node.runtime.program = end_at_once
+    node.backend.ended["id-app"] = asyncio.Event()
+    node.backend.ended["id-app"].set()
+    log = node.folder / "0.log"
+    log.write_text(printed)
+    node.backend.logs["id-app"] = str(log)
+    status = orjson.loads(await attach_by(node, way))
+    if printed:
+        assert (status["status"], status["reason"], status["code"]) == ("Failure", "InternalError", 500)
+        assert "the container ended while it was attached to" in status["message"]
+    else:
+        assert status["status"] == "Success"
+
+
+@pytest.mark.parametrize("way", ["websocket", "spdy"])
+async def test_an_attach_that_was_only_left_succeeded(node: Node, way: str) -> None:
+    """The runtime also ends an attach at the end of its input; the container runs on."""
+    node.runtime.program = end_at_once
+    node.backend.ended["id-app"] = asyncio.Event()
+    assert orjson.loads(await attach_by(node, way))["status"] == "Success"
+
+
+@pytest.mark.parametrize("way", ["websocket", "spdy"])
+async def test_an_attach_that_delivered_something_succeeded(node: Node, way: str) -> None:
+    async def program(session: Session) -> None:
+        await session.send(await session.stream("stdout"), b"late\n")
+        await end_at_once(session)
+
+    node.runtime.program = program
+    node.backend.ended["id-app"] = asyncio.Event()
+    node.backend.ended["id-app"].set()
+    log = node.folder / "0.log"
+    log.write_text("2026-01-01T00:00:00Z stdout F early\n2026-01-01T00:00:01Z stdout F late\n")
+    node.backend.logs["id-app"] = str(log)
+    assert orjson.loads(await attach_by(node, way))["status"] == "Success"
+
+
+async def test_input_that_is_no_terminal_is_not_attached_to_one(node: Node) -> None:
+    """As upstream's runtimes refuse it; such input could never end, and kubectl would wait for ever."""
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+        await node.client.ws_connect(
+            "/attach/default/web/term?input=1&output=1&error=1", protocols=("v5.channel.k8s.io",)
+        )
+    assert refusal.value.status == 500
+    assert node.backend.asked == []
+
+
+async def test_watching_a_terminal_without_being_one_opens_what_the_runtime_waits_for(node: Node) -> None:
+    async def program(session: Session) -> None:
+        for kind in ("stdout", "resize"):
+            await session.stream(kind)
+        await session.send(await session.stream("error"), SUCCESS)
+
+    node.runtime.program = program
+    async with node.client.ws_connect(
+        "/attach/default/web/term?output=1&error=1", protocols=("v5.channel.k8s.io",)
+    ) as socket:
+        assert await messages(socket) == [b"\x03" + SUCCESS]
 
 
 # SPDY clients

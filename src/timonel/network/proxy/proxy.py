@@ -26,6 +26,7 @@ from timonel.network.proxy.fragments import (
 )
 from timonel.network.proxy.services import Endpoint, plan_service
 from timonel.network.proxy.table import render_base, render_changes, render_hairpin
+from timonel.network.proxy.tablewatch import TableWatch
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class Proxy:
         self._dirty: set[Identity] = set()
         self._changed = asyncio.Event()
         self._ready = asyncio.Event()
+        self._is_suspect = False
+        """Somebody, perhaps we, deleted a table of our name."""
         self._applied: dict[Identity, Fragment] = {}
         self._claims = Claims()
         self._hairpin: Counter[str] = Counter()
@@ -75,12 +78,27 @@ class Proxy:
         await asyncio.gather(*(item.wait_synced() for item in (self._services, self._slices, self._nodes, self._pods)))
         _allow_node_ports_on_localhost()
         await self._route_services()
+        watch = TableWatch(table=self._config.table, on_deleted=self._suspect)
+        watch.start()
+        try:
+            await self._keep()
+        finally:
+            watch.stop()
+
+    def _suspect(self) -> None:
+        self._is_suspect = True
+        self._changed.set()
+
+    async def _keep(self) -> None:
         self._changed.set()
         is_fresh = False
         backoff = Backoff(first=1.0, limit=30.0)
         while True:
             await self._changed.wait()
             self._changed.clear()
+            if self._is_suspect:
+                self._is_suspect = False
+                is_fresh = is_fresh and await self._has_table()
             pod_cidrs = self._own_pod_cidrs()
             is_fresh = is_fresh and pod_cidrs == self._pod_cidrs
             dirty, self._dirty = self._dirty, set()
@@ -102,6 +120,16 @@ class Proxy:
                 delay = backoff.next_delay()
                 logger.error("service rules not applied, will retry seconds=%.1f error=%s", delay, error)
                 await asyncio.sleep(delay)
+
+    async def _has_table(self) -> bool:
+        try:
+            tables = await run_command("nft", "list", "tables", "ip")
+        except CommandFailed:
+            return False
+        if f"table ip {self._config.table}" in tables.splitlines():
+            return True
+        logger.warning("table was deleted by somebody, will be made again table=%s", self._config.table)
+        return False
 
     async def _route_services(self) -> None:
         """A way for this node's own packets to Services: without a default route the kernel would refuse them before

@@ -110,7 +110,7 @@ async def test_a_refused_writer_knows_what_was_in_his_way(pair: tuple[EtcdStore,
 
 async def test_an_etcd_that_went_back_is_noticed(pair: tuple[EtcdStore, EtcdStore]) -> None:
     store = pair[0]
-    store._progress.advance(await store.current_revision() + 1000)  # as after `etcdctl snapshot restore`
+    store._feed.begin_after(await store.current_revision() + 1000)  # as after `etcdctl snapshot restore`
     with pytest.raises(StoreError, match=r"etcd went back from revision \d+ to \d+: it was restored or replaced"):
         await store.catch_up()
 

@@ -1,12 +1,8 @@
-"""The store as the event loop sees it: guarded writes, one watch of everything that feeds the subscribers.
+"""The store as the event loop sees it: guarded writes, reads of a quorum, history, backup.
 
-etcd may be written by others, so subscribers learn of changes by the watch alone. A write returns when the watch has
-brought it: then they are current with all that this process was acknowledged. For what others wrote there is
+etcd may be written by others, so subscribers learn of changes by the watch alone (`feed`). A write returns when the
+watch has brought it: then they are current with all that this process was acknowledged. For what others wrote there is
 `catch_up`, which asks a quorum for the newest revision and waits until the watch is there.
-
-The watch spans all keys below the prefix, so each change of ours is an event that moves it on. etcd's way to be told of
-progress where nothing happens (WatchProgressRequest) is not relied on: before 3.4.31 and 3.5.13 the answer may overtake
-events (github.com/etcd-io/etcd issues 15220, 17507). Where others share the etcd, a write of our own does it instead.
 """
 
 from __future__ import annotations
@@ -14,37 +10,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from timonel.api.clock import Clock
 from timonel.storage.etcd import etcd_pb2 as pb
 from timonel.storage.etcd.client import EtcdClient
-from timonel.storage.etcd.compaction import COMPACT_KEY, Compactor, compacted_revision
+from timonel.storage.etcd.compaction import Compactor
 from timonel.storage.etcd.config import EtcdConfig
 from timonel.storage.etcd.errors import LeaseNotFound
+from timonel.storage.etcd.feed import Deliver, Feed, OnGap
 from timonel.storage.etcd.keys import Keyspace
 from timonel.storage.etcd.leases import Leases
-from timonel.storage.etcd.progress import Progress, SharedReading
+from timonel.storage.etcd.progress import SharedReading
 from timonel.storage.etcd.snapshot import write_snapshot
-from timonel.storage.etcd.watching import News, event_of, follow, full_event_of
+from timonel.storage.etcd.watching import News, follow, full_event_of
 from timonel.storage.protocol import Compacted, Entry, Event, KeyExists, Range, RevisionMismatch, StoreError
 
 log = logging.getLogger(__name__)
-
-Deliver = Callable[[Sequence[Event]], None]
-OnGap = Callable[[], Awaitable[None]]
 
 _PAGE = 1000
 """Entries asked for at once: two megabytes of usual objects."""
 _WATCH_LAG = 65536
 """Revisions a `watch` may fall behind between two batches before it is cut off."""
-_NUDGE_SECONDS = 0.02
 _HISTORY_SECONDS = 0.25
 """After which etcd has begun to tell history, if there is any: it looks for that every 100 ms."""
-_RETRY_SECONDS = 1.0
 
 
 async def open_etcd(config: EtcdConfig, clock: Clock) -> EtcdStore:
@@ -56,13 +47,6 @@ async def open_etcd(config: EtcdConfig, clock: Clock) -> EtcdStore:
         await store.close()
         raise
     return store
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Subscriber:
-    prefix: str
-    deliver: Deliver
-    on_gap: OnGap | None
 
 
 class EtcdStore:
@@ -78,11 +62,15 @@ class EtcdStore:
             client, clock, interval_seconds=config.history_seconds, on_compacted=self._see_compacted
         )
         self._newest = SharedReading(self._read_newest)
-        self._progress = Progress(0)
+        self._feed = Feed(
+            client,
+            clock,
+            self._keys,
+            patience_seconds=config.call_seconds,
+            read_newest=self._read_newest,
+            on_compacted=self._see_compacted,
+        )
         self._compacted = 0
-        self._subscribers: list[_Subscriber] = []
-        self._newest_told: dict[str, int] = {}
-        """By subscribed prefix, the newest revision that brought an event."""
         self._tasks: list[asyncio.Task[None]] = []
         self._in_flight = 0
         self._idle = asyncio.Event()
@@ -94,12 +82,14 @@ class EtcdStore:
         if self._config.history_seconds:
             await self._compactor.take_turn()
             self._run(self._compactor.run(), "etcd-compaction")
-        self._progress.advance(await self._read_newest())
-        self._run(self._follow(), "etcd-watch")
-        log.info("Opened etcd endpoint=%s revision=%d", self._client.endpoint, self._progress.revision)
+        self._feed.begin_after(await self._read_newest())
+        self._run(self._feed.run(), "etcd-watch")
+        log.info("Opened etcd endpoint=%s revision=%d", self._client.endpoint, self._feed.revision)
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_report_loss)
+        self._tasks.append(task)
 
     # Reading: always of a quorum, so never older than what anybody was acknowledged before
 
@@ -138,7 +128,7 @@ class EtcdStore:
 
     @property
     def delivered_revision(self) -> int:
-        return self._progress.revision
+        return self._feed.revision
 
     @property
     def compacted_revision(self) -> int:
@@ -171,7 +161,7 @@ class EtcdStore:
                 answer = await self._change(name, value, expected, ttl_seconds)
             revision = answer.header.revision
             if answer.succeeded:
-                if not await self._told(revision, is_ours=True):
+                if not await self._feed.has_told(revision, is_ours=True):
                     raise StoreError(
                         f"{key} was written at revision {revision}, but etcd's watch has not come that far; "
                         "look before writing again"
@@ -180,7 +170,7 @@ class EtcdStore:
             # A refusal too is told when subscribers know why, so that whoever looks again sees what was in the way.
             found = answer.responses[0].response_range.kvs
             current = self._entry(found[0]) if found else None
-            await self._told(current.mod_revision if current else revision, is_ours=current is not None)
+            await self._feed.has_told(current.mod_revision if current else revision, is_ours=current is not None)
         if expected == 0 and current is not None:
             raise KeyExists(current)
         raise RevisionMismatch(key, current)
@@ -209,7 +199,7 @@ class EtcdStore:
         return True
 
     async def catch_up(self, revision: int = 0) -> None:
-        known = self._progress.revision  # before asking, for the watch goes on meanwhile
+        known = self._feed.revision  # before asking, for the watch goes on meanwhile
         if revision and revision <= known:
             return
         with self._using():
@@ -220,97 +210,11 @@ class EtcdStore:
                     "restart the servers that use it"
                 )
             target = min(revision, newest) if revision else newest
-            if not await self._told(target):
-                raise StoreError(f"etcd is at revision {target}, its watch only at {self._progress.revision}")
-
-    async def _told(self, revision: int, *, is_ours: bool = False) -> bool:
-        """Waits until subscribers have everything up to `revision`; False when that takes too long.
-
-        `is_ours`: it is the revision of a key that the watch sees.
-        """
-        if revision <= self._progress.revision:
-            return True
-        reached = self._progress.reaching(revision)
-        try:
-            if self._keys.root and not is_ours:
-                await asyncio.wait({reached}, timeout=_NUDGE_SECONDS)
-                if not reached.done():
-                    await self._nudge()
-            await asyncio.wait({reached}, timeout=self._limit)
-            return reached.done()
-        finally:
-            reached.cancel()
-
-    @property
-    def _limit(self) -> float:
-        return self._config.call_seconds
-
-    async def _nudge(self) -> None:
-        """Moves the watch past changes that lie outside of what it sees."""
-        with contextlib.suppress(StoreError):
-            await self._client.put(self._keys.marker, b"")
-
-    async def _nudge_later(self) -> None:
-        if self._keys.root:
-            await asyncio.sleep(_HISTORY_SECONDS)
-            await self._nudge()
+            if not await self._feed.has_told(target):
+                raise StoreError(f"etcd is at revision {target}, its watch only at {self._feed.revision}")
 
     def subscribe(self, prefix: str, deliver: Deliver, on_gap: OnGap | None = None) -> Callable[[], None]:
-        subscriber = _Subscriber(prefix, deliver, on_gap)
-        self._subscribers.append(subscriber)
-
-        def unsubscribe() -> None:
-            with contextlib.suppress(ValueError):
-                self._subscribers.remove(subscriber)
-
-        return unsubscribe
-
-    async def _follow(self) -> None:
-        while True:
-            after = self._progress.revision
-            stream = follow(self._client, self._clock, self._keys.everything, after, from_newest=True)
-            try:
-                async with aclosing(stream):
-                    async for news in stream:
-                        self._tell(news)
-            except Compacted as exc:
-                self._see_compacted(exc.oldest)
-                await self._bridge_gap()
-
-    def _tell(self, news: News) -> None:
-        self._progress.revision = news.revision
-        events = []
-        for event in news.events:
-            if event.kv.key == COMPACT_KEY:
-                self._see_compacted(compacted_revision(event.kv))
-            elif event.kv.key != self._keys.marker:
-                events.append(event_of(event, self._keys))
-        for subscriber in tuple(self._subscribers):
-            prefix = subscriber.prefix
-            concerned = [event for event in events if event.key.startswith(prefix)]
-            if concerned:
-                self._newest_told[prefix] = concerned[-1].revision
-                try:
-                    subscriber.deliver(concerned)
-                except Exception:  # one broken subscriber must not cost the others their events
-                    log.exception("A subscriber failed prefix=%s revision=%d", prefix, news.revision)
-        self._progress.advance(news.revision)
-
-    async def _bridge_gap(self) -> None:
-        """We were away for longer than history is kept: everybody reads the present state instead."""
-        log.warning("The watch of etcd fell out of the history, read all again after=%d", self._progress.revision)
-        while True:
-            try:
-                revision = await self._read_newest()
-                for subscriber in tuple(self._subscribers):
-                    if subscriber.on_gap is not None:
-                        await subscriber.on_gap()
-                break
-            except StoreError as exc:
-                log.warning("Could not read the present state, will retry error=%s", exc)
-                await self._clock.sleep(_RETRY_SECONDS)
-        self._newest_told.clear()
-        self._progress.advance(revision)
+        return self._feed.subscribe(prefix, deliver, on_gap)
 
     def _see_compacted(self, revision: int) -> None:
         self._compacted = max(self._compacted, revision)
@@ -320,8 +224,8 @@ class EtcdStore:
     async def changes(self, prefix: str, after: int, until: int) -> Sequence[Event]:
         if after < self._compacted:
             raise Compacted(after, self._compacted)
-        newest = self._newest_told.get(prefix)
-        if newest is not None and until <= self._progress.revision:
+        newest = self._feed.newest_told(prefix)
+        if newest is not None and until <= self._feed.revision:
             # We have heard of the last change under this prefix: it ends the search.
             interval, last = self._keys.interval(prefix), min(until, newest)
         else:
@@ -334,11 +238,11 @@ class EtcdStore:
             nudge = asyncio.create_task(self._nudge_later(), name="etcd-nudge")
             try:
                 async with (
-                    asyncio.timeout(self._limit) as limit,
+                    asyncio.timeout(self._config.call_seconds) as limit,
                     aclosing(follow(self._client, self._clock, interval, after, with_previous=True)) as stream,
                 ):
                     async for news in stream:
-                        limit.reschedule(asyncio.get_running_loop().time() + self._limit)
+                        limit.reschedule(asyncio.get_running_loop().time() + self._config.call_seconds)
                         events += self._full_events(news, prefix, until)
                         if news.revision >= last:
                             break
@@ -351,6 +255,10 @@ class EtcdStore:
                 nudge.cancel()
         return events
 
+    async def _nudge_later(self) -> None:
+        await asyncio.sleep(_HISTORY_SECONDS)
+        await self._feed.nudge()
+
     async def watch(self, prefix: str, start_revision: int) -> AsyncIterator[Sequence[Event]]:
         if start_revision <= self._compacted:
             raise Compacted(start_revision, self._compacted)
@@ -360,9 +268,9 @@ class EtcdStore:
             async for news in stream:
                 events = self._full_events(news, prefix, news.revision)
                 if events:
-                    before = self._progress.revision
+                    before = self._feed.revision
                     yield events
-                    lag = self._progress.revision - before
+                    lag = self._feed.revision - before
                     if lag > _WATCH_LAG:
                         raise StoreError(f"watch of {prefix} fell {lag} revisions behind and was cut off")
 
@@ -375,7 +283,7 @@ class EtcdStore:
         ]
 
     async def compact(self, revision: int) -> None:
-        revision = min(revision, self._progress.revision)
+        revision = min(revision, self._feed.revision)
         if revision > self._compacted:
             with self._using():
                 try:
@@ -402,7 +310,7 @@ class EtcdStore:
             return
         self._closed = True
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), self._limit)
+            await asyncio.wait_for(self._idle.wait(), self._config.call_seconds)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -420,6 +328,12 @@ class EtcdStore:
             self._in_flight -= 1
             if not self._in_flight:
                 self._idle.set()
+
+
+def _report_loss(task: asyncio.Task[None]) -> None:
+    """Without the watch every write fails after a while, and says so; here is why."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("A task of the store was lost task=%s", task.get_name(), exc_info=task.exception())
 
 
 def _guard(expected: int) -> int:

@@ -5,7 +5,7 @@ Source: kubernetes.io/docs/concepts/policy/limit-range
 
 from __future__ import annotations
 
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
 
 from timonel.api import refs
 from timonel.api.errors import FieldError
@@ -16,14 +16,14 @@ from timonel.api.kinds.resource_lists import canonical_resource_list, quantity_o
 from timonel.api.kinds.rules import Errors
 from timonel.api.names import validate_qualified_name
 from timonel.api.objects import Object, uid_of
+from timonel.api.quantity import MAX_INT64, int_value, milli_value
 from timonel.api.resource import Resource, Strategy
 
 _LIMITS = Path("spec") / "limits"
 _KINDS = ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
 _TYPES = ("Container", "PersistentVolumeClaim", "Pod")
-_LARGEST_MILLI = Decimal(2**63 - 1) / 1000
-_MILLI = Decimal("0.001")
-_SIX_PLACES = Decimal("0.000001")
+_RATIO = ("maxLimitRequestRatio", "min", "max")
+_MAX_MILLI = MAX_INT64 // 1000
 
 
 class LimitRangeStrategy(Strategy):
@@ -119,29 +119,31 @@ def _check_amounts(
     check_order("defaultRequest", "default", "defaultRequest", "defaultRequest", why)
     check_order("min", "default", "default", "min", f"min value {least} is greater than default value {default}")
     check_order("default", "max", "default", "max", f"default value {default} is greater than max value {most}")
-    _check_ratio(errors, (path / "maxLimitRequestRatio")[name], text["maxLimitRequestRatio"], amounts)
+    _check_ratio(errors, (path / "maxLimitRequestRatio")[name], text, amounts)
     given, asked = amounts["default"], amounts["defaultRequest"]
     if not is_overcommitted(name) and given is not None and asked is not None and given != asked:
         why = f"default value {default} must equal to defaultRequest value {request} in {name}"
         errors.append(invalid((path / "defaultRequest")[name], request, why))
 
 
-def _check_ratio(errors: Errors, path: Path, text: str, amounts: dict[str, Decimal | None]) -> None:
-    ratio, least, most = amounts["maxLimitRequestRatio"], amounts["min"], amounts["max"]
-    if ratio is None:
+def _check_ratio(errors: Errors, path: Path, texts: dict[str, str], amounts: dict[str, Decimal | None]) -> None:
+    given = [amounts[field] for field in _RATIO]
+    if given[0] is None:
         return
-    if ratio < 1:
+    text = texts["maxLimitRequestRatio"]
+    if given[0] < 1:
         errors.append(invalid(path, text, f"ratio {text} is less than 1"))
-    if least is None or most is None:
+    if None in given:
         return
     # Compared in thousandths, or in whole units where the amounts are too large for that.
-    unit = _MILLI if max(ratio, least, most) < _LARGEST_MILLI else Decimal(1)
-    ratio, least, most = (amount.quantize(unit, rounding=ROUND_UP) for amount in (ratio, least, most))
-    if not least:
-        return  # no ratio to something is larger than all to nothing
-    if ratio > most / least:
-        bound = (most / least).quantize(_SIX_PLACES)
-        errors.append(invalid(path, text, f"ratio {text} is greater than max/min = {bound}"))
+    ratio, least, most = (int_value(texts[field]) for field in _RATIO)
+    scale = 1
+    if max(ratio, least, most) < _MAX_MILLI:
+        ratio, least, most = (milli_value(texts[field]) for field in _RATIO)
+        scale = 1000
+    # No ratio is larger than that of all to nothing.
+    if least and ratio / scale > most / least:
+        errors.append(invalid(path, text, f"ratio {text} is greater than max/min = {most / least:.6f}"))
 
 
 LIMIT_RANGES = Resource(

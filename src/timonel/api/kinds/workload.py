@@ -60,11 +60,12 @@ def check_replica_counts(
         check_not_negative(errors, STATUS / field, status.get(field))
     replicas = status.get("replicas") or 0
     for field in bounded:
-        if (status.get(field) or 0) > replicas:
-            errors.append(invalid(STATUS / field, status[field], _MORE_THAN_REPLICAS))
-    if (status.get("availableReplicas") or 0) > (status.get("readyReplicas") or 0):
-        why = f"cannot be greater than {ready}"
-        errors.append(invalid(STATUS / "availableReplicas", status["availableReplicas"], why))
+        count = status.get(field) or 0
+        if count > replicas:
+            errors.append(invalid(STATUS / field, count, _MORE_THAN_REPLICAS))
+    available = status.get("availableReplicas") or 0
+    if available > (status.get("readyReplicas") or 0):
+        errors.append(invalid(STATUS / "availableReplicas", available, f"cannot be greater than {ready}"))
 
 
 def check_collision_count(errors: Errors, status: Object, before: Object) -> None:

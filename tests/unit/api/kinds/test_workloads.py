@@ -161,6 +161,13 @@ def test_status_counts() -> None:
     assert status_findings(refs.REPLICA_SETS, {"replicas": 3, "readyReplicas": 1, "availableReplicas": 2}) == [
         "status.availableReplicas: Invalid value: 2: cannot be greater than readyReplicas"
     ]
+    assert status_findings(refs.REPLICA_SETS, {"replicas": -1, "readyReplicas": -1}) == [
+        "status.replicas: Invalid value: -1: must be greater than or equal to 0",
+        "status.readyReplicas: Invalid value: -1: must be greater than or equal to 0",
+        "status.fullyLabeledReplicas: Invalid value: 0: cannot be greater than status.replicas",
+        "status.availableReplicas: Invalid value: 0: cannot be greater than status.replicas",
+        "status.availableReplicas: Invalid value: 0: cannot be greater than readyReplicas",
+    ]
     assert status_findings(refs.DEPLOYMENTS, {"collisionCount": 1}, collisionCount=2) == [
         "status.collisionCount: Invalid value: 1: cannot be decremented"
     ]

@@ -8,7 +8,11 @@ from typing import Any
 
 from timonel.api.clock import format_time
 from timonel.api.kinds import BUILTIN, families
+from timonel.api.kinds.admission import ADMISSION_ROWS
+from timonel.api.kinds.apiservice import API_REGISTRATION_ROWS
 from timonel.api.kinds.certificates import CERTIFICATE_ROWS
+from timonel.api.kinds.crd import API_EXTENSIONS_ROWS
+from timonel.api.kinds.devices import RESOURCE_ROWS
 from timonel.api.kinds.flowcontrol import FLOW_CONTROL_ROWS
 from timonel.api.kinds.networking import NETWORKING_ROWS
 from timonel.api.kinds.runtimeclass import NODE_ROWS
@@ -17,7 +21,17 @@ from timonel.api.objects import Object, copy_object
 from timonel.api.refs import ResourceRef
 from timonel.api.resource import Occasion, ResourceTable, Strategy
 
-FAMILIES = (*STORAGE_ROWS, *NETWORKING_ROWS, *NODE_ROWS, *CERTIFICATE_ROWS, *FLOW_CONTROL_ROWS)
+FAMILIES = (
+    *STORAGE_ROWS,
+    *NETWORKING_ROWS,
+    *NODE_ROWS,
+    *CERTIFICATE_ROWS,
+    *FLOW_CONTROL_ROWS,
+    *ADMISSION_ROWS,
+    *API_REGISTRATION_ROWS,
+    *API_EXTENSIONS_ROWS,
+    *RESOURCE_ROWS,
+)
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 

@@ -32,8 +32,13 @@ SERVED: tuple[ResourceRef, ...] = tuple(
     for ref in vars(refs).values()
     if isinstance(ref, ResourceRef) and not ref.plural.endswith("reviews") and ref.plural != "bindings"
 )
-_WITH_STATUS = {refs.PODS, refs.NODES, refs.NAMESPACES, refs.SERVICES, refs.DEPLOYMENTS, refs.REPLICA_SETS}
-_WITH_GENERATION = {refs.DEPLOYMENTS, refs.REPLICA_SETS}
+_WITH_GENERATION = {
+    refs.CRON_JOBS, refs.DAEMON_SETS, refs.DEPLOYMENTS, refs.JOBS, refs.POD_DISRUPTION_BUDGETS, refs.REPLICA_SETS,
+    refs.REPLICATION_CONTROLLERS, refs.STATEFUL_SETS,
+}  # fmt: skip
+_WITH_STATUS = _WITH_GENERATION | {
+    refs.HORIZONTAL_POD_AUTOSCALERS, refs.NAMESPACES, refs.NODES, refs.PODS, refs.RESOURCE_QUOTAS, refs.SERVICES,
+}  # fmt: skip
 _SUBRESOURCE_FIELDS = {"status": ("status",), "finalize": ("spec",)}
 
 

@@ -13,7 +13,7 @@ from timonel.api.errors import BadRequest, UnsupportedMediaType, conflict, inval
 from timonel.api.field_errors import Path
 from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.kinds.columns import AGE, NAME, cell_at
-from timonel.api.labels import selector_from_object
+from timonel.api.labels import Selector, selector_from_map, selector_from_object
 from timonel.api.objects import Object, copy_object, get_path
 from timonel.api.patch.json_patch import apply_json_patch
 from timonel.api.patch.merge import apply_merge_patch
@@ -52,7 +52,7 @@ def scale_of(obj: Object) -> Object:
     if replicas := get_path(obj, "spec", "replicas", default=0):
         spec["replicas"] = replicas
     status: Object = {"replicas": get_path(obj, "status", "replicas", default=0)}
-    if selector := str(selector_from_object(get_path(obj, "spec", "selector"))):
+    if selector := str(_selector_of(obj)):
         status["selector"] = selector
     return {
         "kind": "Scale",
@@ -61,6 +61,12 @@ def scale_of(obj: Object) -> Object:
         "spec": spec,
         "status": status,
     }
+
+
+def _selector_of(obj: Object) -> Selector:
+    """ReplicationControllers select by a plain map of labels."""
+    selector = get_path(obj, "spec", "selector")
+    return selector_from_map(selector) if obj["kind"] == "ReplicationController" else selector_from_object(selector)
 
 
 async def serve_scale(context: RequestContext) -> web.StreamResponse:

@@ -1,6 +1,7 @@
 """Resources served in another shape than they are stored in: one storage, one cache, two views.
 
-Only Events so far: events.k8s.io/v1 over core/v1. Everything behind the HTTP edge works on the stored shape.
+Events: events.k8s.io/v1 over core/v1. Autoscalers: autoscaling/v1 over autoscaling/v2. Everything behind the HTTP edge
+works on the stored shape.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from dataclasses import dataclass
 
 import orjson
 
+from timonel.api.kinds.autoscaler import to_v1, to_v2
 from timonel.api.kinds.events import from_core, to_core
 from timonel.api.objects import Object
-from timonel.api.refs import EVENTS_V1, ResourceRef
+from timonel.api.refs import EVENTS_V1, HORIZONTAL_POD_AUTOSCALERS_V1, ResourceRef
 from timonel.storage.cached_object import CachedObject
 
 
@@ -25,4 +27,7 @@ class Conversion:
         return orjson.dumps(self.to_served(cached.obj))
 
 
-CONVERSIONS: dict[ResourceRef, Conversion] = {EVENTS_V1: Conversion(to_core, from_core)}
+CONVERSIONS: dict[ResourceRef, Conversion] = {
+    EVENTS_V1: Conversion(to_core, from_core),
+    HORIZONTAL_POD_AUTOSCALERS_V1: Conversion(to_v2, to_v1),
+}

@@ -63,7 +63,10 @@ def ensure_supervisor(layout: Layout, parts: Sequence[Part]) -> bool:
     log = layout.logs / "supervisor.log"
     with open(log, "ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "timonel.cluster.supervisor", str(layout.parts_file), str(layout.supervisor_socket)],
+            [
+                *(sys.executable, "-m", "timonel.cluster.supervisor"),
+                *map(str, (layout.parts_file, layout.supervisor_socket, log)),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -75,7 +75,8 @@ def resident_bytes(pid: int) -> int:
 
 
 class Supervisor:
-    def __init__(self, *, parts_file: Path, socket_path: Path) -> None:
+    def __init__(self, *, parts_file: Path, socket_path: Path, own_log: Path | None = None) -> None:
+        self._own_log = own_log
         self._parts_file = parts_file
         self._socket_path = socket_path
         self._notify_path = socket_path.with_name("notify.sock")
@@ -245,8 +246,9 @@ class Supervisor:
     async def _rotate_logs(self) -> None:
         """Logs are opened for appending, so copying and truncating loses at most what is written in between."""
         while True:
-            for state in self._parts.values():
-                rotate_log(Path(state.part.log))
+            logs = [Path(state.part.log) for state in self._parts.values()]
+            for log in [*logs, self._own_log] if self._own_log else logs:
+                rotate_log(log)
             await asyncio.sleep(LOG_CHECK_SECONDS)
 
 
@@ -262,10 +264,13 @@ def read_parts(path: Path) -> list[Part]:
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m timonel.cluster.supervisor PARTS_FILE SOCKET`, started by `timonel up` in a session of its own."""
+    """`python -m timonel.cluster.supervisor PARTS_FILE SOCKET LOG`, started by `timonel up` in a session of its own.
+
+    LOG is where its output already goes; it is told so that it can keep it short.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    parts_file, socket_path = arguments
-    asyncio.run(Supervisor(parts_file=Path(parts_file), socket_path=Path(socket_path)).run())
+    parts_file, socket_path, log = map(Path, arguments)
+    asyncio.run(Supervisor(parts_file=parts_file, socket_path=socket_path, own_log=log).run())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from timonel.cluster.spawn import Part
-from timonel.cluster.supervisor import Supervisor
+from timonel.cluster.supervisor import LOG_LIMIT_BYTES, Supervisor, rotate_log
 
 READY = """
 import os, socket, time
@@ -135,6 +135,18 @@ async def test_nonsense_on_the_socket_is_answered_or_closed(harness: Harness) ->
         await reader.read()
         writer.close()
     assert (await harness.ask("status"))["parts"] == []
+
+
+def test_a_log_that_grew_too_long_starts_anew_and_keeps_one_before(tmp_path: Path) -> None:
+    log = tmp_path / "part.log"
+    with open(log, "wb") as file:
+        file.truncate(LOG_LIMIT_BYTES + 1)
+    rotate_log(log)
+    assert log.stat().st_size == 0
+    assert (tmp_path / "part.log.1").stat().st_size == LOG_LIMIT_BYTES + 1
+    log.write_text("short")
+    rotate_log(log)
+    assert log.read_text() == "short"
 
 
 def test_parts_survive_being_written(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ def test_every_message_compiles_so_none_contains_itself(package: str) -> None:
             assert message_of(f"{package}.{name}").numbers or not read_table(package)[name]
 
 
-def test_every_served_kind_has_a_message() -> None:
-    assert BUILTIN.rows
-    for row in BUILTIN.rows:
+def test_every_kind_that_can_be_written_has_a_message() -> None:
+    written = [row for row in BUILTIN.rows if {"create", "update", "patch"} & set(row.verbs)]
+    assert written
+    for row in written:
         assert find_message(row.ref.api_version, row.ref.kind) is not None, row.ref

@@ -209,6 +209,7 @@ class TestLife:
         wait_until("the pods run again", lambda: "web-" in life.fetch(1, "http://127.0.0.1:30080/"))
         life.wait_ready(*before)
         assert {item["metadata"]["name"]: item["metadata"]["uid"] for item in life.items("pods")} == before
+        assert_one_restart(life)
 
     def test_purge_leaves_nothing(self, life: MachineCluster, bare: dict[str, list[str]]) -> None:
         life.purge()
@@ -256,6 +257,16 @@ def test_up_after_a_reboot(cluster: MachineCluster, archive: Path) -> None:
     cluster.up()
     cluster.wait_ready("web-1", "web-2")
     wait_until("the service answers", lambda: "web-" in cluster.fetch(2, "http://127.0.0.1:30080/"))
+    assert_one_restart(cluster)
+
+
+def assert_one_restart(cluster: MachineCluster) -> None:
+    """Of every pod whose containers went with their machine, and were not there to say how."""
+    for item in cluster.items("pods"):
+        status = item["status"]["containerStatuses"][0]
+        assert status["restartCount"] == 1, item["metadata"]["name"]
+        ended = status["lastState"]["terminated"]
+        assert (ended["exitCode"], ended["reason"]) == (137, "ContainerStatusUnknown")
 
 
 def test_of_two_ups_at_once_one_waits_and_a_changed_setting_restarts_what_it_concerns(

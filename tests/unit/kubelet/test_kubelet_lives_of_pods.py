@@ -315,6 +315,56 @@ async def test_a_lost_sandbox_is_replaced(node: Node) -> None:
     assert ("SandboxChanged", "Pod sandbox changed, it will be killed and re-created.") in node.events("web")
 
 
+def forget_everything(node: Node) -> None:
+    """What `timonel down` and a reboot leave of a runtime."""
+    for kept in (node.runtime.sandboxes, node.runtime.containers, node.runtime.container_sandbox):
+        kept.clear()
+
+
+async def test_a_container_that_went_with_its_machine_counts_one_restart(node: Node) -> None:
+    for life in range(3):
+        async with node.running():
+            if not life:
+                await node.client.create(PODS, pod(C))
+            await node.until(lambda: node.runtime.running() == ["c"] and node.is_ready("web"), seconds=15)
+            assert node.container("web")["restartCount"] == life
+            log = f"{next(iter(node.runtime.containers.values())).log_path}"
+            assert log.endswith(f"/c/{life}.log")
+            with open(log, "w"):
+                pass  # as the runtime makes it
+        forget_everything(node)
+    ended = node.container("web")["lastState"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (137, "ContainerStatusUnknown")
+
+
+async def test_a_crash_loop_is_counted_on_after_the_machine_went(node: Node) -> None:
+    """Its status waits: whether it tells of the last run's end or of a lost one, the logs know how many there were."""
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+        for run in range(2):
+            await node.until(lambda: node.runtime.running() == ["c"], seconds=30)
+            with open(list(node.runtime.containers.values())[-1].log_path, "w"):
+                pass
+            assert node.container("web")["restartCount"] == run
+            node.runtime.exit_container("c", 1)
+        await node.until(lambda: "waiting" in node.container("web")["state"], seconds=1)
+    forget_everything(node)
+    async with node.running():
+        await node.until(lambda: node.is_ready("web"), seconds=15)
+        assert node.container("web")["restartCount"] == 2
+
+
+async def test_a_pod_that_never_restarts_is_not_started_again_after_the_machine_went(node: Node) -> None:
+    async with node.running():
+        await node.client.create(PODS, pod(C, restartPolicy="Never"))
+        await node.until(lambda: node.is_ready("web"))
+    forget_everything(node)
+    async with node.running():
+        await node.until(lambda: node.status("web")["phase"] == "Failed")
+        await node.clock.advance(30)
+        assert node.runtime.containers == {}
+
+
 async def test_a_deadline_ends_the_pod(node: Node) -> None:
     async with node.running():
         await node.client.create(PODS, pod(C, activeDeadlineSeconds=5))

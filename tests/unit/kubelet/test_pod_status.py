@@ -7,6 +7,8 @@ from typing import Any
 
 from tests.unit.kubelet.pods import container, pod, ran, sidecar, view
 from timonel.api.objects import Object, find_by
+from timonel.kubelet.cri import runtime_pb2 as cri
+from timonel.kubelet.pods.reader import container_view
 from timonel.kubelet.pods.status import StatusInput, build_status
 from timonel.kubelet.pods.statuses import status_patch
 from timonel.kubelet.pods.view import EXITED, PodProbes, PodView, ProbeState, Waiting
@@ -158,3 +160,38 @@ def test_patches_leave_conditions_of_others_alone_and_drop_old_addresses() -> No
     old = {"conditions": [{"type": "PodScheduled", "status": "True"}], "podIPs": [{"ip": "10.0.0.1"}]}
     patch = status_patch(old, {"conditions": [], "podIPs": [{"ip": "10.0.0.2"}]})
     assert patch == {"podIPs": [{"ip": "10.0.0.2"}, {"ip": "10.0.0.1", "$patch": "delete"}]}
+
+
+def test_a_container_lost_with_its_machine_counts_one_restart() -> None:
+    """It is about to be started again: its last state says how it ended, the pod stays Running."""
+    before = status(pod(C), view(ran(C, attempt=2)))
+    lost = status(pod(C), PodView(), before, lost_when_gone=True)
+    for _ in range(3):  # however often it is looked at
+        entry = lost["containerStatuses"][0]
+        assert entry["restartCount"] == 3
+        assert entry["state"] == {"waiting": {"reason": "ContainerCreating"}}
+        ended = entry["lastState"]["terminated"]
+        assert (ended["exitCode"], ended["reason"]) == (137, "ContainerStatusUnknown")
+        assert lost["phase"] == "Running"
+        lost = status(pod(C), PodView(), lost, lost_when_gone=True)
+    again = status(pod(C), view(ran(C, attempt=3, at=200)), lost, lost_when_gone=True)["containerStatuses"][0]
+    assert again["restartCount"] == 3
+    assert again["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
+
+
+def test_a_pod_that_never_restarts_fails_with_its_lost_container() -> None:
+    of = pod(C, restartPolicy="Never")
+    lost = status(of, PodView(), status(of, view(ran(C))), lost_when_gone=True)
+    assert lost["phase"] == "Failed"
+    entry = lost["containerStatuses"][0]
+    assert entry["restartCount"] == 0
+    assert entry["state"]["terminated"]["reason"] == "ContainerStatusUnknown"
+
+
+def test_what_the_runtime_calls_unknown_was_lost() -> None:
+    """containerd's words for a container whose process it does not find after a restart: kubectl would show Unknown."""
+    found = cri.ContainerStatus(id="c0", state=cri.CONTAINER_EXITED, exit_code=255, reason="Unknown")
+    found.metadata.name = "c"
+    made = container_view(found, "s0")
+    assert (made.exit_code, made.reason) == (137, "ContainerStatusUnknown")
+    assert made.message == "The container could not be located when the pod was terminated"

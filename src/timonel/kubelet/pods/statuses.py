@@ -20,7 +20,8 @@ from timonel.kubelet.pods.conditions import OWN_CONDITIONS
 
 log = logging.getLogger(__name__)
 
-_PARALLEL = 16
+_PARALLEL = 4
+"""Enough for thousands a second. Each more costs a connection and its TLS handshake when many pods start together."""
 _MERGED_BY = {"conditions": "type", "podIPs": "ip", "hostIPs": "ip"}
 
 
@@ -134,6 +135,17 @@ def _contradicts(stored: Object, own: Object) -> bool:
         if mine is not None and (theirs is None or theirs.get("status") != mine["status"]):
             return True
     return False
+
+
+def only_own_status_differs(before: Object, after: Object) -> bool:
+    """Of two versions of a pod in the API: whether nothing differs that is not for the kubelet itself to say."""
+    return _foreign(before) == _foreign(after)
+
+
+def _foreign(pod: Object) -> tuple[Object, Object, list[Object]]:
+    metadata = {key: value for key, value in pod["metadata"].items() if key not in ("resourceVersion", "managedFields")}
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return metadata, pod["spec"], [entry for entry in conditions if entry.get("type") not in OWN_CONDITIONS]
 
 
 def _plain(value: Any) -> Any:

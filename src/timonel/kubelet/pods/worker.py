@@ -39,6 +39,7 @@ from timonel.kubelet.pods.spec import (
 )
 from timonel.kubelet.pods.starter import PodStarter, StartFailure
 from timonel.kubelet.pods.status import StatusInput, build_status
+from timonel.kubelet.pods.statuses import only_own_status_differs
 from timonel.kubelet.pods.termination import Terminator
 from timonel.kubelet.pods.view import EXITED, RUNNING, ContainerView, PodView, Waiting
 from timonel.kubelet.volumes.manager import MountFailure
@@ -121,7 +122,8 @@ class PodWorker:
             self._services.objects.add(pod)
         if is_deleting(pod):
             self._ending.set()
-        self.wake.set()
+        if not only_own_status_differs(before, pod):
+            self.wake.set()
 
     def deleted(self, pod: Object) -> None:
         """The API object is gone: what runs of it must go, at once if it was deleted with force."""
@@ -251,6 +253,7 @@ class PodWorker:
         acted = await self._carry_out(plan, view)
         if acted:
             return 0
+        await self._remove_superseded(view)
         times = [plan.wake_at, deadline]
         now = self._now()
         times += [time for time in self._retry_at.values() if time > now]
@@ -348,7 +351,6 @@ class PodWorker:
             await self._start(start, view)
             if self._ending.is_set():
                 break
-        await self._remove_superseded(await self._services.reader.read(self.uid))
         return True
 
     async def _prepare(self) -> bool:

@@ -6,6 +6,7 @@ their time or than 24 hours.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +29,9 @@ class _Token:
     expires: datetime
 
 
+_PARALLEL = 4
+"""Each more costs a connection and its TLS handshake when many pods start together."""
+
 Key = tuple[str, str, int]
 """Pod uid, audience, seconds asked for."""
 
@@ -38,6 +42,7 @@ class TokenSource:
         self._clock = clock
         self._rng = rng or random.Random()
         self._tokens: dict[Key, _Token] = {}
+        self._slots = asyncio.Semaphore(_PARALLEL)
 
     @staticmethod
     def _key(pod: Object, projection: Object) -> Key:
@@ -72,9 +77,10 @@ class TokenSource:
         }
         account = pod["spec"].get("serviceAccountName") or "default"
         began = self._clock.now()
-        answer = await self._client.create(
-            SERVICE_ACCOUNTS, request, namespace_of(pod), subresource="token", name=account
-        )
+        async with self._slots:
+            answer = await self._client.create(
+                SERVICE_ACCOUNTS, request, namespace_of(pod), subresource="token", name=account
+            )
         expires = parse_time(get_path(answer, "status", "expirationTimestamp"))
         life = expires - began
         # Spread, so that the tokens of pods started together are not renewed together.

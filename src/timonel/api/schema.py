@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 
 from timonel.api import nodes
+from timonel.api.json_schema_nodes import ALTERNATIVES, JSON_SCHEMA, SchemaOrNode
 from timonel.api.nodes import BAD, Findings, ListNode, MapNode, Node, StructNode
 from timonel.api.objects import Object
 from timonel.api.presence import always_present, embedded_in, zero_counts
@@ -107,12 +108,16 @@ class Schemas:
         special = _SPECIAL.get(definition)
         if special is not None:
             return special
+        node: Node
+        if definition in ALTERNATIVES:
+            node = SchemaOrNode(self.node(JSON_SCHEMA), definition)
+            self._nodes[definition] = node
+            return node
         source = self._load().get(definition)
         if source is None:
             raise UnknownDefinition(definition)
         schema = orjson.loads(source)
         *_, package, short = ("", *definition.rsplit(".", 2)[-2:])
-        node: Node
         if "properties" in schema:
             struct = self._struct(schema, short, f"{package}.{short}")
             struct.definition = definition

@@ -9,8 +9,9 @@ import pytest
 from timonel.api import refs
 from timonel.api.kinds.crd.patterns import pattern_problem
 from timonel.api.objects import Object, copy_object
+from timonel.api.schema import schemas
 
-from .samples import changed, created, findings, status_findings, strategy, update_findings, warned
+from .samples import TABLE, changed, created, findings, status_findings, strategy, update_findings, warned
 
 REF = refs.CUSTOM_RESOURCE_DEFINITIONS
 ROOT = "spec.validation.openAPIV3Schema"
@@ -404,3 +405,35 @@ def test_formats_that_mean_nothing_are_warned_of() -> None:
 )
 def test_patterns_are_those_of_re2(pattern: str, good: bool) -> None:
     assert (pattern_problem(pattern) == "") == good
+
+
+@pytest.mark.parametrize(
+    ("schema", "unknown", "error"),
+    [
+        ({"items": {"type": "string", "nullable": False}}, [], None),
+        ({"items": [{"type": "string"}]}, [], None),
+        ({"additionalProperties": False, "dependencies": {"a": ["b"], "c": {"type": "object"}}}, [], None),
+        ({"items": {"typo": 1}}, ['unknown field "spec.versions[0].schema.openAPIV3Schema.items.typo"'], None),
+        ({"additionalProperties": 5}, [], "boolean or JSON schema expected"),
+        (
+            {"items": 5},
+            [],
+            "json: cannot unmarshal number into Go struct field JSONSchemaProps.spec.versions.schema.openAPIV3Schema."
+            "items of type v1.JSONSchemaPropsOrArray",
+        ),
+        (
+            {"items": {"properties": "x"}},
+            [],
+            "json: cannot unmarshal string into Go struct field JSONSchemaProps.spec.versions.schema.openAPIV3Schema."
+            "items.properties of type map[string]v1.JSONSchemaProps",
+        ),
+    ],
+)
+def test_schemas_are_read_to_their_leaves(schema: Object, unknown: list[str], error: str | None) -> None:
+    obj = versioned(schema=schema)
+    checked = schemas().check(TABLE.row(REF).definition, obj)
+    assert (checked.unknown, checked.error) == (unknown, error)
+    if not unknown and not error:
+        # What was said is kept, but for what means the same as silence.
+        kept = obj["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        assert kept == ({"items": {"type": "string"}} if "nullable" in str(schema) else schema)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 from timonel.api.field_errors import Path, forbidden, invalid, required, too_long
 from timonel.api.kinds.devices.common import check_attribute_name, check_set
@@ -82,6 +82,11 @@ def _value(amount: str) -> Decimal:
     return quantity_of(amount) or Decimal(0)
 
 
+def _whole(amount: str) -> int:
+    """Rounded up, as upstream counts steps."""
+    return int(_value(amount).to_integral_value(ROUND_CEILING))
+
+
 def _check_options(errors: Errors, path: Path, options: list[str], default: str, capacity: str) -> None:
     for index in range(1, len(options)):
         if _value(options[index]) < _value(options[index - 1]):
@@ -117,7 +122,8 @@ def _check_range(errors: Errors, path: Path, limits: Object, default: str, capac
         if added > _value(capacity):
             why = f"one step {format_quantity(added, like=str(least))} is larger than capacity value: {capacity}"
             errors.append(invalid(path / "step", step, why))
+        first, width = _whole(least), _whole(step)
         for value in (default, most):
-            if value is not None and _value(step) and (_value(value) - _value(least)) % _value(step):
+            if value is not None and width and (_whole(value) - first) % width:
                 why = f"value is not a multiple of a given step ({step}) from ({least})"
                 errors.append(invalid(path / "step", value, why))

@@ -144,8 +144,9 @@ def _check_affinity_update(errors: Errors, new: Object | None, old: Object) -> N
             for mine, theirs in zip(
                 term.get("matchExpressions") or (), other.get("matchExpressions") or (), strict=False
             ):
-                if theirs.get("key") == _RENAMED_LABELS.get(mine.get("key") or ""):
-                    mine["key"] = theirs["key"]
+                better = _RENAMED_LABELS.get(mine.get("key") or "")
+                if better is not None and theirs.get("key") == better:
+                    mine["key"] = better
     if new != renamed:
         why = f"{IMMUTABLE}, except for updating from beta label to GA"
         errors.append(invalid(Path("nodeAffinity"), new, why))

@@ -47,6 +47,8 @@ class PodStarter:
 
     def __init__(self, services: PodServices) -> None:
         self._services = services
+        self._config: tuple[int, cri.PodSandboxConfig] | None = None
+        """Of the newest sandbox, by its attempt: its containers are made with what it was made with."""
 
     async def prepare(self, pod: Object) -> None:
         """Volumes, cgroup, log directory. Raises MountFailure, OSError."""
@@ -71,13 +73,16 @@ class PodStarter:
     def sandbox_config(self, pod: Object, attempt: int) -> cri.PodSandboxConfig:
         """Raises ValueError when the pod's host name cannot be."""
         services = self._services
-        return sandbox_config(
-            pod,
-            attempt,
-            config=services.config,
-            host_resolver=services.host_resolver(),
-            cgroup_parent=services.cgroups.runtime_path(pod),
-        )
+        if self._config is None or self._config[0] != attempt:
+            made = sandbox_config(
+                pod,
+                attempt,
+                config=services.config,
+                host_resolver=services.host_resolver(),
+                cgroup_parent=services.cgroups.runtime_path(pod),
+            )
+            self._config = attempt, made
+        return self._config[1]
 
     async def create_sandbox(self, pod: Object, attempt: int) -> None:
         """Raises RuntimeFailure, ValueError."""

@@ -13,9 +13,11 @@ from typing import NamedTuple
 from timonel.api.clock import Clock
 from timonel.api.objects import Object, namespace_of, uid_of
 from timonel.api.refs import CONFIGMAPS, SECRETS
+from timonel.client.backoff import Backoff
 from timonel.client.informer import Informer
 from timonel.client.protocol import ApiClient
 from timonel.kubelet.containers.environment import referenced_objects
+from timonel.kubelet.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +62,14 @@ def _of_source(source: Object, projected: bool = False) -> set[tuple[str, str]]:
 
 
 class _Watched:
-    def __init__(self, informer: Informer, task: asyncio.Task[None]) -> None:
+    def __init__(self, informer: Informer) -> None:
         self.informer = informer
-        self.task = task
+        self.tasks: list[asyncio.Task[None]] = []
         self.pods: set[str] = set()
 
 
 class ReferencedObjects:
-    """`add` and `remove` pods; `get` their objects; handlers hear of every change."""
+    """`add` and `remove` pods; `get` their objects; handlers hear of every change. `run` fails when a watch is lost."""
 
     def __init__(self, *, client: ApiClient, clock: Clock) -> None:
         self._client = client
@@ -75,9 +77,14 @@ class ReferencedObjects:
         self._watched: dict[ObjectName, _Watched] = {}
         self._by_pod: dict[str, set[ObjectName]] = {}
         self._handlers: list[Callable[[ObjectName, set[str]], None]] = []
+        self._tasks = Tasks()
+
+    async def run(self) -> None:
+        """Until cancelled; then all watches end."""
+        await self._tasks.run()
 
     def add_handler(self, handler: Callable[[ObjectName, set[str]], None]) -> None:
-        """Gets the object's name and the uids of the pods that refer to it."""
+        """Gets the object's name and the uids of the pods that refer to it; also once it is known to be absent."""
         self._handlers.append(handler)
 
     def add(self, pod: Object) -> None:
@@ -103,14 +110,37 @@ class ReferencedObjects:
                 field_selector=f"metadata.name={name.name}",
                 clock=self._clock,
             )
-            task = asyncio.create_task(informer.run(), name=f"watch {name.kind} {name.namespace}/{name.name}")
-            watched = self._watched[name] = _Watched(informer, task)
+            watched = self._watched[name] = _Watched(informer)
             informer.add_handler(
                 on_add=lambda new: self._changed(name),
                 on_update=lambda old, new: self._changed(name),
                 on_delete=lambda old: self._changed(name),
             )
+            title = f"{name.kind} {name.namespace}/{name.name}"
+            watched.tasks = [
+                self._tasks.start(self._follow(informer), name=f"watch {title}"),
+                self._tasks.start(self._tell_absent(name, informer), name=f"first look at {title}"),
+            ]
         return watched
+
+    async def _follow(self, informer: Informer) -> None:
+        """One odd object must neither end the kubelet, nor leave its pods with what was true once: watched again.
+
+        A pod that needs an object of which nothing can be learnt says so by its FailedMount event.
+        """
+        backoff = Backoff(first=1.0, limit=60.0)
+        while True:
+            try:
+                await informer.run()
+            except Exception:
+                log.exception("watch broke resource=%s", informer.ref.plural)
+            await self._clock.sleep(backoff.next_delay())
+
+    async def _tell_absent(self, name: ObjectName, informer: Informer) -> None:
+        """No event tells that an object is not there, yet what waits to know goes on then."""
+        await informer.wait_synced()
+        if informer.lister.get(name.namespace, name.name) is None:
+            self._changed(name)
 
     def _changed(self, name: ObjectName) -> None:
         watched = self._watched.get(name)
@@ -125,7 +155,8 @@ class ReferencedObjects:
                 continue
             watched.pods.discard(uid)
             if not watched.pods:
-                watched.task.cancel()
+                for task in watched.tasks:
+                    task.cancel()
                 del self._watched[name]
 
     async def wait_known(self, names: Iterable[ObjectName]) -> None:
@@ -152,8 +183,5 @@ class ReferencedObjects:
         return watched is not None and watched.informer.has_synced
 
     async def close(self) -> None:
-        tasks = [watched.task for watched in self._watched.values()]
         self._watched.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.close()

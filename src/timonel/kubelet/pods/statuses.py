@@ -17,6 +17,7 @@ from timonel.api.refs import PODS
 from timonel.client.backoff import Backoff
 from timonel.client.protocol import ApiClient
 from timonel.kubelet.pods.conditions import OWN_CONDITIONS
+from timonel.kubelet.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +38,18 @@ class _Entry:
 
 
 class Statuses:
+    """`set` what a pod's status shall be; it is written as soon as can be. `run` fails when a write is lost."""
+
     def __init__(self, *, client: ApiClient, clock: Clock) -> None:
         self._client = client
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
         self._slots = asyncio.Semaphore(_PARALLEL)
+        self._tasks = Tasks()
+
+    async def run(self) -> None:
+        """Until cancelled; then no more is written."""
+        await self._tasks.run()
 
     def get(self, uid: str) -> Object | None:
         """The newest status set here, written or not."""
@@ -78,7 +86,7 @@ class Statuses:
 
     def _start(self, uid: str, entry: _Entry) -> None:
         if entry.task is None and status_patch(entry.base, entry.status):
-            entry.task = asyncio.create_task(self._write(uid, entry), name=f"status {name_of(entry.pod)}")
+            entry.task = self._tasks.start(self._write(uid, entry), name=f"status {name_of(entry.pod)}")
 
     async def _write(self, uid: str, entry: _Entry) -> None:
         backoff = Backoff(first=0.2, limit=10.0)
@@ -96,6 +104,11 @@ class Statuses:
                     log.info("status not written pod=%s error=%s", name_of(entry.pod), exc)
                     await self._clock.sleep(backoff.next_delay())
                     continue
+                except Exception:
+                    # One pod's odd status must not end the kubelet for all others; and it may be another one next time.
+                    log.exception("status write broke pod=%s", name_of(entry.pod))
+                    await self._clock.sleep(backoff.next_delay())
+                    continue
                 entry.base, entry.version = answer.get("status") or {}, _version(answer)
                 backoff.reset()
                 if not _differs(entry.status, patch, entry.base):
@@ -110,10 +123,7 @@ class Statuses:
         )
 
     async def close(self) -> None:
-        tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.close()
 
 
 def _version(pod: Object) -> int:

@@ -43,6 +43,10 @@ class MountFailure(Exception):
         self.volume = volume
 
 
+class _NotKnownYet(PayloadError):
+    """The API has not told whether the object exists. Whoever keeps a volume up to date is told when it does."""
+
+
 class Volumes:
     """`mount` and `unmount` by pod; `run` keeps files of mounted volumes up to date."""
 
@@ -156,7 +160,7 @@ class Volumes:
     def _lookup(self, kind: str, namespace: str, name: str) -> Object | None:
         if not self._objects.is_known(kind, namespace, name):
             # Not the same as absent: an optional object must not vanish while the API is away.
-            raise PayloadError(f'{kind} "{name}" is not known yet')
+            raise _NotKnownYet(f'{kind} "{name}" is not known yet')
         return self._objects.get(kind, namespace, name)
 
     def adopt(self, pod: Object) -> None:
@@ -249,9 +253,14 @@ class Volumes:
         try:
             if await self._write(pod, volume):
                 log.info("volume updated pod_uid=%s volume=%s", uid, name)
+        except _NotKnownYet:
+            return  # after a restart, say: what an earlier agent wrote stays until then
         except (OSError, PayloadError) as exc:
             # What was written before stays; an object that was deleted may come back.
             log.warning("volume not updated pod_uid=%s volume=%s error=%s", uid, name, exc)
+        except Exception:
+            # A defect that one volume brings to light must not stop the others, nor the kubelet.
+            log.exception("volume broke pod_uid=%s volume=%s", uid, name)
 
     async def _renew_tokens(self) -> None:
         now = self._clock.now()
@@ -265,6 +274,8 @@ class Volumes:
                     await self._tokens.ensure(pod, projection)
                 except PayloadError as exc:
                     log.warning("token not renewed pod_uid=%s error=%s", uid, exc)
+                except Exception:
+                    log.exception("token renewal broke pod_uid=%s", uid)
             self._tokens.postpone(uid, now + timedelta(seconds=_RETRY_SECONDS))
             for volume in pod["spec"].get("volumes") or ():
                 if volume.get("projected"):

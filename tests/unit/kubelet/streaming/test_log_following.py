@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from timonel.kubelet.streaming.logs.changes import POLL_SECONDS, DirectoryChanges
+from timonel.kubelet.streaming.logs.follow import LogFile
 from timonel.testing.clock import VirtualClock
 
 from .conftest import Node
@@ -136,3 +138,28 @@ async def test_one_watch_serves_several_followers_of_a_directory(tmp_path: Path)
         (tmp_path / "b").touch()
         await one.wait()
     changes.close()
+
+
+def test_a_log_rotated_twice_in_a_moment_is_found_at_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "0.log"
+    append(path, "one")
+    log = LogFile(str(path))
+    log.open(None)
+    assert b"one" in log.read()
+    path.rename(tmp_path / "0.log.1")
+    append(path, "two")
+    whole = os.stat
+
+    def stat(*args: Any, **more: Any) -> os.stat_result:
+        there = whole(*args, **more)
+        path.rename(tmp_path / "0.log.2")  # between the look and the opening
+        monkeypatch.setattr(os, "stat", whole)
+        return there
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert log.read() == b""
+    append(path, "three")
+    assert b"three" in log.read()
+    log.close()

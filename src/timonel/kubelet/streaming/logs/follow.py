@@ -64,10 +64,13 @@ class LogFile:
             return b""
         here = os.fstat(self._file.fileno())
         if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
+            try:
+                following = open(self._path, "rb", buffering=0)  # noqa: SIM115
+            except OSError:
+                return b""  # rotated once more, or gone, since it was looked at: the next read finds what is there
             if self._previous is not None:
                 self._previous.close()
-            self._previous = self._file
-            self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115
+            self._previous, self._file = self._file, following
             return self._read()
         if here.st_size < self._file.tell():  # cut short in place
             self._file.seek(0)

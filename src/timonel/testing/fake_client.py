@@ -33,13 +33,17 @@ SERVED: tuple[ResourceRef, ...] = tuple(
     if isinstance(ref, ResourceRef) and not ref.plural.endswith("reviews") and ref.plural != "bindings"
 )
 _WITH_GENERATION = {
-    refs.CRON_JOBS, refs.DAEMON_SETS, refs.DEPLOYMENTS, refs.JOBS, refs.POD_DISRUPTION_BUDGETS, refs.REPLICA_SETS,
-    refs.REPLICATION_CONTROLLERS, refs.STATEFUL_SETS,
+    refs.CRON_JOBS, refs.CUSTOM_RESOURCE_DEFINITIONS, refs.DAEMON_SETS, refs.DEPLOYMENTS, refs.DEVICE_CLASSES,
+    refs.FLOW_SCHEMAS, refs.INGRESSES, refs.INGRESS_CLASSES, refs.JOBS, refs.NETWORK_POLICIES,
+    refs.POD_DISRUPTION_BUDGETS, refs.PRIORITY_LEVEL_CONFIGURATIONS, refs.REPLICA_SETS, refs.REPLICATION_CONTROLLERS,
+    refs.RESOURCE_SLICES, refs.STATEFUL_SETS, refs.VALIDATING_ADMISSION_POLICIES,
 }  # fmt: skip
 _WITH_STATUS = _WITH_GENERATION | {
-    refs.HORIZONTAL_POD_AUTOSCALERS, refs.NAMESPACES, refs.NODES, refs.PODS, refs.RESOURCE_QUOTAS, refs.SERVICES,
+    refs.API_SERVICES, refs.CERTIFICATE_SIGNING_REQUESTS, refs.HORIZONTAL_POD_AUTOSCALERS, refs.NAMESPACES, refs.NODES,
+    refs.PERSISTENT_VOLUMES, refs.PERSISTENT_VOLUME_CLAIMS, refs.PODS, refs.RESOURCE_CLAIMS, refs.RESOURCE_QUOTAS,
+    refs.SERVICES, refs.SERVICE_CIDRS, refs.VOLUME_ATTACHMENTS,
 }  # fmt: skip
-_SUBRESOURCE_FIELDS = {"status": ("status",), "finalize": ("spec",)}
+_SUBRESOURCE_FIELDS = {"approval": ("status",), "status": ("status",), "finalize": ("spec",)}
 
 
 @dataclass(frozen=True, slots=True)

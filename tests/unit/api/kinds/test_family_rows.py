@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from timonel.api import refs
-from timonel.api.objects import Object
+from timonel.api.objects import Object, copy_object
 from timonel.api.refs import ResourceRef
 from timonel.api.resource import STORED_VERBS, Resource
 from timonel.api.schema import schemas
@@ -77,10 +77,14 @@ def test_every_row_is_described_here() -> None:
 
 
 @pytest.mark.parametrize("row", FAMILIES, ids=lambda row: row.ref.kind)
-def test_what_defaults_write_is_in_the_schema(row: Resource) -> None:
-    assert schemas().has(row.definition)
-    checked = schemas().check(row.definition, created(row.ref, _with_parts(row)))
+def test_what_defaults_write_is_in_the_schema_and_kept(row: Resource) -> None:
+    sample = _with_parts(row)
+    schemas().check(row.definition, sample)
+    filled = created(row.ref, sample)
+    read = copy_object(filled)
+    checked = schemas().check(row.definition, read)
     assert (checked.unknown, checked.error) == ([], None)
+    assert read == filled  # nothing of it is a zero that would be dropped
 
 
 def _with_parts(row: Resource) -> Object:

@@ -233,6 +233,13 @@ META_ONLY = "must not specify anything other than name and generateName, but met
                 "x-kubernetes-preserve-unknown-fields"
             ],
         ),
+        ({"a": {"type": "object", "properties": {"b": STRING}, "default": {"b": "x"}}}, []),
+        ({"a": {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "default": {"c": 1}}}, []),
+        ({"a": {"type": "object", "additionalProperties": STRING, "default": {"c": "x"}}}, []),
+        (
+            {"a": {"type": "array", "items": {"type": "object", "properties": {"b": STRING}}, "default": [{"c": 1}]}},
+            [f'{A}.default: Invalid value: [{{"c":1}}]: must not have unknown fields'],
+        ),
         (
             {"a": {"type": "string", "x-kubernetes-list-type": "set"}},
             [f'{A}.type: Invalid value: "string": must be array if x-kubernetes-list-type is specified'],

@@ -1,6 +1,7 @@
 """CustomResourceDefinition: a kind that users add.
 
-What is checked of its schemas is in `openapi` and `structural`; default values and CEL rules are not evaluated here.
+What is checked of its schemas is in `openapi`, `structural` and `defaults`; whether default values are valid, and CEL
+rules compile, is not.
 Source: kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from timonel.api.field_errors import Path, forbidden, invalid, not_supported, required
+from timonel.api.kinds.crd.defaults import default_findings
 from timonel.api.kinds.crd.structural import structural_findings, unsupported
 from timonel.api.kinds.crd.validation_rules import check_validation_rules
 from timonel.api.kinds.crd.walking import Schema
@@ -42,7 +43,7 @@ def check_schema(errors: Errors, path: Path, schema: Schema, *, has_status: bool
         errors.append(forbidden(path / "nullable", "nullable cannot be true at the root"))
     unreadable = unsupported(schema)
     if not unreadable:
-        errors += structural_findings(path, schema)
+        errors += structural_findings(path, schema) or default_findings(path, schema)
     _check(errors, path, schema, _Place(), root=True)
     if unreadable and len(errors) == before:
         errors.append(invalid(path, "", unreadable))

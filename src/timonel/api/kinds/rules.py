@@ -202,9 +202,12 @@ def check_cidr(errors: Errors, path: Path, text: str, old: Iterable[str] = ()) -
         errors.append(invalid(path, text, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"))
         return False
     before = len(errors)
-    if (length != str(int(length))) or (network.version == 4 and str(parse_ip(address)) != address):
+    parsed = parse_ip(address)
+    if (length != str(int(length))) or (network.version == 4 and str(parsed) != address):
         errors.append(invalid(path, text, "must not have leading 0s in IP or prefix length"))
-    if network.network_address != parse_ip(address):
+    elif isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        errors.append(invalid(path, text, "must not have an IPv4-mapped IPv6 address"))
+    elif network.network_address != parsed:
         errors.append(invalid(path, text, "must not have bits set beyond the prefix length"))
     return len(errors) == before
 

@@ -64,6 +64,14 @@ def backend(**fields: Any) -> Object:
         ),
         (
             refs.NETWORK_POLICIES,
+            policy(block("::ffff:10.0.0.0/104")),
+            [
+                f'{FROM}.ipBlock.cidr: Invalid value: "::ffff:10.0.0.0/104": must not have an IPv4-mapped IPv6 '
+                "address"
+            ],
+        ),
+        (
+            refs.NETWORK_POLICIES,
             policy(block("10.0.0.0/8", "10.0.0.0/8", "11.0.0.0/16", "fd00::/64", "x")),
             [
                 f'{FROM}.ipBlock.except[0]: Invalid value: "10.0.0.0/8": must be a strict subset of `cidr`',

@@ -24,6 +24,7 @@ from timonel.api.objects import Object, get_path, name_of
 from timonel.api.refs import NODES
 from timonel.client.backoff import Backoff
 from timonel.client.informer import Informers
+from timonel.network.addresses import ipv4_of
 from timonel.network.commands import CommandFailed, run_command
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def plan_routes(config: PodNetworkConfig, nodes: Iterable[Object], on_link: Iter
             continue
         pod_cidr = get_path(node, "spec", "podCIDR", default="")
         address = internal_address(node)
-        if not pod_cidr or not address:
+        if not pod_cidr or ":" in pod_cidr or not address:
             continue
         if any(IPv4Address(address) in link for link in links):
             routes.add(Route(pod_cidr, address))
@@ -103,8 +104,9 @@ def plan_routes(config: PodNetworkConfig, nodes: Iterable[Object], on_link: Iter
 def internal_address(node: Object) -> str:
     """The node's first IPv4 InternalIP, or ""."""
     for item in get_path(node, "status", "addresses", default=[]):
-        if item.get("type") == "InternalIP" and ":" not in item.get("address", ":"):
-            address: str = item["address"]
+        # A node may write anything here, about itself: it must not end the agents of the others.
+        address = ipv4_of(item.get("address") or "")
+        if item.get("type") == "InternalIP" and address:
             return address
     return ""
 
@@ -176,15 +178,26 @@ class PodNetwork:
             # After a restart the kernel remembers what we set before.
             shown = json.loads(await run_command("ip", "-j", "-4", "route", "show", "proto", ROUTE_PROTOCOL) or "[]")
             self._routes = {Route(item["dst"], item.get("gateway", "")) for item in shown}
-        for route in sorted(self._routes - wanted):
+        known, self._routes = self._routes, None
+        failures = []
+        for route in sorted(known - wanted):
             if not any(other.destination == route.destination for other in wanted):
-                await run_command("ip", "route", "del", route.destination, "proto", ROUTE_PROTOCOL)
-                logger.info("route removed destination=%s gateway=%s", route.destination, route.gateway)
-        for route in sorted(wanted - self._routes):
-            await run_command(
-                "ip", "route", "replace", route.destination, "via", route.gateway, "proto", ROUTE_PROTOCOL
-            )
-            logger.info("route set destination=%s gateway=%s", route.destination, route.gateway)
+                try:
+                    await run_command("ip", "route", "del", route.destination, "proto", ROUTE_PROTOCOL)
+                    logger.info("route removed destination=%s gateway=%s", route.destination, route.gateway)
+                except CommandFailed as error:
+                    failures.append(error)
+        for route in sorted(wanted - known):
+            try:
+                await run_command(
+                    "ip", "route", "replace", route.destination, "via", route.gateway, "proto", ROUTE_PROTOCOL
+                )
+                logger.info("route set destination=%s gateway=%s", route.destination, route.gateway)
+            except CommandFailed as error:
+                failures.append(error)
+        if failures:
+            # All others are set. The kernel is asked again what there is: a route may have gone without us.
+            raise failures[0]
         self._routes = wanted
 
 

@@ -25,6 +25,8 @@ class Claims:
         self._owner: dict[Element, Identity] = {}
         self._held: dict[Identity, frozenset[Element]] = {}
         self._refused: dict[Element, set[Identity]] = {}
+        self._in_vain: dict[Identity, set[Element]] = {}
+        """The same by who was refused: who wants it no more, or is gone, is not kept waiting."""
 
     def settle(
         self, wanted: dict[Identity, Fragment], fragment_of: Callable[[Identity], Fragment]
@@ -36,7 +38,7 @@ class Claims:
             identity = pending.pop()
             for element in self._held.get(identity, frozenset()) - wanted[identity].elements.keys():
                 del self._owner[element]
-                for other in self._refused.pop(element, ()):
+                for other in self._refused.get(element, ()):
                     if other not in wanted:
                         wanted[other] = fragment_of(other)
                         pending.append(other)
@@ -44,6 +46,12 @@ class Claims:
 
     def _grant(self, identity: Identity, fragment: Fragment) -> Fragment:
         refused = {item for item in fragment.elements if self._owner.setdefault(item, identity) != identity}
+        for element in self._in_vain.pop(identity, set()) - refused:
+            self._refused[element].discard(identity)
+            if not self._refused[element]:
+                del self._refused[element]
+        if refused:
+            self._in_vain[identity] = refused
         for element in refused:
             self._refused.setdefault(element, set()).add(identity)
             logger.warning(

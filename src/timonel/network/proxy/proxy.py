@@ -14,6 +14,7 @@ from timonel.api.objects import Object, ObjectKey, get_path, key_of, labels_of, 
 from timonel.api.refs import ENDPOINT_SLICES, NODES, SERVICES
 from timonel.client.backoff import Backoff
 from timonel.client.informer import Informer, Informers
+from timonel.network.addresses import ipv4_of
 from timonel.network.commands import CommandFailed, run_command
 from timonel.network.proxy import conntrack
 from timonel.network.proxy.claims import Claims, Identity
@@ -181,6 +182,14 @@ class Proxy:
         return tuple(cidr for cidr in cidrs if ":" not in cidr)
 
     def _fragment(self, identity: Identity) -> Fragment:
+        try:
+            return self._plan(identity)
+        except Exception:
+            # One odd object costs its own rules, not those of all others, nor the agent again and again.
+            logger.exception("rules not made kind=%s key=%s", *identity)
+            return EMPTY
+
+    def _plan(self, identity: Identity) -> Fragment:
         kind, key = identity
         if kind == "pod":
             pod = self._pods.lister.get(*key)
@@ -226,7 +235,7 @@ class Proxy:
 
 def host_ports_of(pod: Object) -> list[HostPort]:
     """Host ports of a pod that has an address of its own and still runs."""
-    address = get_path(pod, "status", "podIP", default="")
+    address = ipv4_of(get_path(pod, "status", "podIP", default=""))
     phase = get_path(pod, "status", "phase", default="")
     spec = pod.get("spec") or {}
     if not address or phase in ("Succeeded", "Failed") or spec.get("hostNetwork"):
@@ -235,8 +244,8 @@ def host_ports_of(pod: Object) -> list[HostPort]:
     ports = []
     for container in containers:
         for port in container.get("ports") or []:
-            if port.get("hostPort"):
-                host_address = port.get("hostIP") or ""
+            host_address = ipv4_of(port.get("hostIP") or "0.0.0.0")
+            if port.get("hostPort") and host_address:  # the others are of IPv6
                 ports.append(
                     HostPort(
                         protocol=port.get("protocol", "TCP").lower(),

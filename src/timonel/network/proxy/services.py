@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from timonel.api.objects import Object, get_path, labels_of, name_of, namespace_of
+from timonel.network.addresses import ipv4_of
 
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 """A Service with it belongs to another proxy."""
@@ -49,9 +50,7 @@ class ServicePort:
 def plan_service(service: Object, slices: Iterable[Object], node_name: str) -> list[ServicePort]:
     """One entry per port; none for headless, ExternalName and other proxies' Services."""
     spec = service.get("spec") or {}
-    cluster_ips = tuple(
-        address for address in spec.get("clusterIPs") or [spec.get("clusterIP") or ""] if _is_ipv4(address)
-    )
+    cluster_ips = tuple(_ipv4s(spec.get("clusterIPs") or [spec.get("clusterIP") or ""]))
     if spec.get("type") == "ExternalName" or not cluster_ips or PROXY_NAME_LABEL in labels_of(service):
         return []
     slices = [item for item in slices if item.get("addressType") == "IPv4"]
@@ -62,8 +61,8 @@ def plan_service(service: Object, slices: Iterable[Object], node_name: str) -> l
     if spec.get("sessionAffinity") == "ClientIP":
         affinity = get_path(spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds", default=10800)
     ingress = get_path(service, "status", "loadBalancer", "ingress", default=[])
-    external_ips = {item["ip"] for item in ingress if _is_ipv4(item.get("ip", ""))} if is_external else set()
-    external_ips |= {address for address in spec.get("externalIPs") or [] if _is_ipv4(address)}
+    external_ips = set(_ipv4s(item.get("ip") or "" for item in ingress)) if is_external else set()
+    external_ips |= set(_ipv4s(spec.get("externalIPs") or []))
     ports = []
     for port in spec.get("ports") or []:
         found = endpoints_of(slices, port.get("name") or "", port.get("protocol", "TCP"), node_name)
@@ -108,7 +107,7 @@ def endpoints_of(slices: Iterable[Object], port_name: str, protocol: str, node_n
                 serving = conditions.get("serving", ready)
                 terminating = bool(conditions.get("terminating"))
                 is_local = endpoint.get("nodeName") == node_name
-                for address in endpoint["addresses"][:1]:
+                for address in _ipv4s(endpoint["addresses"][:1]):
                     found.append((Endpoint(address, port["port"], is_local), ready, serving and terminating))
     return found
 
@@ -120,5 +119,5 @@ def usable(found: Sequence[Found]) -> tuple[Endpoint, ...]:
     return tuple(sorted(chosen))
 
 
-def _is_ipv4(address: str) -> bool:
-    return "." in address and ":" not in address
+def _ipv4s(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(address for address in map(ipv4_of, texts) if address))

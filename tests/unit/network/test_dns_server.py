@@ -81,6 +81,13 @@ def test_names_are_answered_over_udp_and_tcp_and_follow_the_services(tmp_path: P
             await client.create(SERVICES, new, "default")
             while (await ask_udp(port, "new.default.svc.cluster.local")).header.rcode != dnslib.RCODE.NOERROR:
                 await asyncio.sleep(0)
+            # The API takes it as a name, a packet does not: labels end at 63 bytes (RFC 1035).
+            odd = {**new, "metadata": {"namespace": "default", "name": "odd"}}
+            odd["spec"] = {"type": "ExternalName", "externalName": f"{'a' * 64}.example.org"}
+            await client.create(SERVICES, odd, "default")
+            while (reply := await ask_udp(port, "odd.default.svc.cluster.local")).header.rcode == dnslib.RCODE.NXDOMAIN:
+                await asyncio.sleep(0)
+            assert reply.header.rcode == dnslib.RCODE.SERVFAIL
             # Nobody upstream: said at once, not after a time-out.
             assert (await ask_udp(port, "example.org")).header.rcode == dnslib.RCODE.SERVFAIL
         finally:

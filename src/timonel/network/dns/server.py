@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 KEPT_ANSWERS = 4096
 TCP_IDLE_SECONDS = 10.0
+TCP_CONNECTIONS = 256
+"""More at once are closed: whoever opens thousands must not use up the agent's descriptors."""
 LONGEST_ALIAS_CHAIN = 8
 """ExternalName Services may point at each other, and in a circle."""
 LOOPBACK_LABEL = "lo:timonel"
@@ -66,6 +68,7 @@ class DnsServer:
         self._forwarder = Forwarder(upstreams=upstreams, clock=clock)
         self._kept: dict[bytes, bytes] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connections = 0
         self._ready = asyncio.Event()
 
     async def wait_ready(self) -> None:
@@ -92,6 +95,8 @@ class DnsServer:
         finally:
             transport.close()
             server.close()
+            for task in self._tasks:
+                task.cancel()
 
     async def _assign_address(self) -> None:
         if self._config.assign_address:
@@ -113,7 +118,12 @@ class DnsServer:
             query = parse_query(packet)
         except BadMessage:
             return None
-        reply = await self._answer_query(query, packet, aliases_followed)
+        try:
+            reply = await self._answer_query(query, packet, aliases_followed)
+        except Exception:
+            # Names that the API takes and a packet cannot hold (labels of 64 and more), say: the client is told.
+            logger.exception("question not answered name=%s type=%s", query.name, query.type)
+            reply = render_error(query, RCODE.SERVFAIL)
         if is_udp and len(reply) > query.udp_bytes:
             return render_truncated(query)
         return reply
@@ -156,6 +166,10 @@ class DnsServer:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._connections >= TCP_CONNECTIONS:
+            writer.close()
+            return
+        self._connections += 1
         try:
             while True:
                 async with asyncio.timeout(TCP_IDLE_SECONDS):
@@ -165,10 +179,14 @@ class DnsServer:
                 if reply is None:
                     break
                 writer.write(len(reply).to_bytes(2, "big") + reply)
-                await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+                async with asyncio.timeout(TCP_IDLE_SECONDS):
+                    await writer.drain()
+        except TimeoutError:
+            writer.transport.abort()  # it asks nothing, or does not read what it asked for
+        except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
+            self._connections -= 1
             writer.close()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import stat
 from collections.abc import Mapping
 from datetime import timedelta
@@ -27,6 +26,7 @@ from timonel.kubelet.volumes.layout import BUILT, WRITTEN, PodPaths, source_of
 from timonel.kubelet.volumes.payload import PayloadError, PayloadSource, reads_object, render_volume, token_projections
 from timonel.kubelet.volumes.subpath import SubPathError, bind_subpath
 from timonel.kubelet.volumes.tokens import TokenSource
+from timonel.kubelet.volumes.trees import remove_tree
 from timonel.kubelet.waiting import wait_event
 
 log = logging.getLogger(__name__)
@@ -299,4 +299,4 @@ def _remove_tree(root: str) -> None:
     left = mounts.mount_points(root)
     if left:
         raise OSError(f"still mounted: {', '.join(left)}")
-    shutil.rmtree(root)
+    remove_tree(root)

@@ -7,12 +7,12 @@ itself keeps the limit.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Iterator
 
 from timonel.api.clock import Clock
 from timonel.api.objects import Object
 from timonel.api.quantity import int_value
+from timonel.kubelet.volumes.trees import used_bytes
 
 _CHECK_SECONDS = 30.0
 
@@ -23,18 +23,6 @@ def limited_volumes(pod: Object) -> Iterator[tuple[Object, int]]:
         source = volume.get("emptyDir") or {}
         if source.get("sizeLimit") and not source.get("medium"):
             yield volume, int_value(str(source["sizeLimit"]))
-
-
-def used_bytes(path: str) -> int:
-    """What the files below take on disk. Blocking: run it in a thread."""
-    total = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_blocks * 512
-            except FileNotFoundError:
-                continue
-    return total
 
 
 class EmptyDirLimits:

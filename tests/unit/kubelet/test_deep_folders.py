@@ -1,0 +1,40 @@
+"""What a container may leave in its volumes: folders without end. They are measured and removed like any others."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from timonel.kubelet.volumes.trees import remove_tree, used_bytes
+
+
+def make_deep(root: Path, levels: int, name: str = "d") -> None:
+    """Deeper than a path can say, as a program does that goes down level by level."""
+    descriptor = os.open(root, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=descriptor)
+        below = os.open(name, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=descriptor))
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize(("levels", "name"), [(1, "d"), (sys.getrecursionlimit() + 500, "d"), (40, "d" * 255)])
+def test_folders_of_any_depth(tmp_path: Path, levels: int, name: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_bytes(b"x" * 8192)
+    root = tmp_path / "volume"
+    root.mkdir()
+    (root / "file").write_bytes(b"x" * 8192)
+    (root / "link").symlink_to(outside)
+    expected = sum((root / entry).lstat().st_blocks * 512 for entry in ("file", "link"))
+    make_deep(root, levels, name)
+    assert used_bytes(str(root)) == expected
+    remove_tree(str(root))
+    assert not root.exists()
+    assert (outside / "kept").exists()

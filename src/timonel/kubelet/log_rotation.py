@@ -61,7 +61,10 @@ class LogRotation:
         except RuntimeFailure as exc:
             # The runtime goes on writing into the renamed file: give it back its name, and try again later.
             log.warning("log not reopened path=%s error=%s", path, exc)
-            os.rename(rotated, path)
+            try:
+                os.rename(rotated, path)
+            except OSError as gone:  # with its pod, most likely, which is also why nothing was reopened
+                log.info("log not given back its name path=%s error=%s", path, gone)
 
 
 def _size(path: str) -> int:

@@ -67,6 +67,21 @@ async def test_http_request() -> None:
     assert any(line.startswith("User-Agent: kube-probe/1.") for line in lines)
 
 
+async def test_an_answer_without_a_body_is_not_waited_for() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await asked.wait()  # keeps the connection, as HTTP/1.1 may
+        writer.close()
+        closed.set()
+
+    asked, closed = asyncio.Event(), asyncio.Event()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+        outcome = await ask({"httpGet": {"port": listening.sockets[0].getsockname()[1]}})
+        asked.set()
+        await closed.wait()
+    assert outcome.passed
+
+
 async def test_redirects_elsewhere_are_a_warning() -> None:
     async with server(b"HTTP/1.1 302 Found\r\nLocation: http://example.org/\r\nContent-Length: 0\r\n\r\n") as port:
         outcome = await ask({"httpGet": {"port": port}})

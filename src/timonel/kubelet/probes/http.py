@@ -108,6 +108,8 @@ async def _read(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], str]
         name, _, value = line.partition(":")
         fields[name.strip().lower()] = value.strip()
     limit = min(int(fields.get("content-length") or BODY_LIMIT), BODY_LIMIT)
+    if status in (204, 304):
+        limit = 0  # these have none (RFC 9112, 6.3): a server that keeps the connection open sends nothing more
     body = b""
     while len(body) < limit:
         chunk = await reader.read(limit - len(body))

@@ -107,8 +107,8 @@ class Scheduler:
             self.queue.remove(pod.uid)
             self._say(obj, "Warning", "FailedScheduling", f"skip schedule deleting pod: {_full_name(obj)}")
             return
-        pod = waiting.pod = self.cluster.parse_pod(obj)
         try:
+            pod = waiting.pod = self.cluster.parse_pod(obj)
             decision = schedule(self.cluster, Attempt(pod, self._groups.selector_of(obj)), self._rng)
         except Exception as exc:  # one odd pod must not stop all others
             log.exception("Deciding failed pod=%s", _full_name(obj))

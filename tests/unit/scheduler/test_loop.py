@@ -16,6 +16,7 @@ from timonel.api.refs import EVENTS, NODES, PODS, REPLICA_SETS, SERVICES
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.scheduler.config import SchedulerConfig
+from timonel.scheduler.core.pods import Pod
 from timonel.scheduler.loop import Scheduler
 from timonel.testing.clock import VirtualClock, settle
 from timonel.testing.fake_client import FakeClient
@@ -264,3 +265,22 @@ async def test_hundreds_of_pods_never_over_commit_a_node() -> None:
         await world.settle()
         placed = [world.node_of(f"p{n}") for n in range(40)]
         assert {name: placed.count(name) for name in set(placed) if name} == {f"node-{n}": 4 for n in range(5)}
+
+
+async def test_a_pod_that_cannot_be_read_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(node("n1")) as world:
+        whole, reads = world.scheduler.cluster.parse_pod, 0
+
+        def parse(obj: Object) -> Pod:
+            nonlocal reads
+            if obj["metadata"]["name"] == "odd":
+                reads += 1
+                if reads > 1:  # changed since it was queued
+                    raise LookupError("odd")
+            return whole(obj)
+
+        monkeypatch.setattr(world.scheduler.cluster, "parse_pod", parse)
+        await world.create(pod("odd"))
+        await world.create(pod("plain"))
+        assert world.node_of("plain") == "n1"
+        assert world.condition("odd")["reason"] == "SchedulerError"

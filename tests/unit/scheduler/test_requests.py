@@ -57,3 +57,8 @@ def test_a_huge_request_does_not_wrap_around() -> None:
     huge = [pod(f"huge{n}", "9E", "9E", on="n") for n in range(40)]
     assert reasons(cluster_of([node("n")], huge), pod("x", "1m")) == {"Insufficient cpu": 1}
     assert reasons(cluster_of([node("n")]), pod("x", "9E")) == {"Insufficient cpu": 1}
+
+
+def test_what_many_containers_ask_for_stays_within_what_a_node_can_sum_up() -> None:
+    spec = {"containers": [container("1", "8E")] * 300}
+    assert pod_requests(spec)["memory"] == 2**55  # times the pods of a node is less than 2**63

@@ -63,7 +63,7 @@ def pod_requests(spec: Object, assumed: Mapping[str, int] | None = None) -> Amou
         if name in (CPU, MEMORY) or name.startswith("hugepages-"):
             total[name] = amount
     _add(total, parse_amounts(spec.get("overhead")))
-    return total
+    return {name: min(amount, _LARGEST) for name, amount in total.items()}
 
 
 def _requests_of(container: Object, assumed: Mapping[str, int] | None) -> Amounts:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,12 +25,19 @@ def make_deep(root: Path, levels: int, name: str = "d") -> None:
     os.close(descriptor)
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    # Whatever a failure leaves would be too deep for pytest to remove, now and in later runs.
+    subprocess.run(("rm", "-rf", str(tmp_path)), check=True)
+
+
 @pytest.mark.parametrize(("levels", "name"), [(1, "d"), (sys.getrecursionlimit() + 500, "d"), (40, "d" * 255)])
-def test_folders_of_any_depth(tmp_path: Path, levels: int, name: str) -> None:
-    outside = tmp_path / "outside"
+def test_folders_of_any_depth(folder: Path, levels: int, name: str) -> None:
+    outside = folder / "outside"
     outside.mkdir()
     (outside / "kept").write_bytes(b"x" * 8192)
-    root = tmp_path / "volume"
+    root = folder / "volume"
     root.mkdir()
     (root / "file").write_bytes(b"x" * 8192)
     (root / "link").symlink_to(outside)

@@ -122,6 +122,18 @@ def test_version_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("empty_files")
+def test_processes_that_have_no_number_here_are_not_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """cgroups(7): a process outside the reader's pid namespace reads as 0. To kill(2), 0 is the caller's own group."""
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, by: killed.append(pid))
+    place = tmp_path / "cpu" / "t/node/kubepods/poduid-web"
+    place.mkdir(parents=True)
+    (place / "cgroup.procs").write_text("0\n4294967\n")
+    assert Cgroups(root="/t/node", mount=str(tmp_path)).remove_pod("uid-web")
+    assert killed == [4294967]
+
+
+@pytest.mark.usefixtures("empty_files")
 def test_version_two(tmp_path: Path) -> None:
     files = {
         "cgroup.controllers": "cpu io memory pids", "cgroup.subtree_control": "", "cpu.weight": "100",

@@ -144,6 +144,8 @@ def _kill_processes(path: Path) -> None:
     except OSError:
         return
     for pid in pids:
+        if pid == "0":
+            continue  # a process of another pid namespace has no number here; for kill(2), 0 is our own process group
         try:
             os.kill(int(pid), signal.SIGKILL)
         except ProcessLookupError:

@@ -94,5 +94,6 @@ def disruption_condition(pod: Object, reason: str, message: str, now: datetime) 
         made["observedGeneration"] = generation
     present = condition_of(pod, "DisruptionTarget")
     kept = present is not None and present.get("status") == "True"
-    made["lastTransitionTime"] = present["lastTransitionTime"] if present and kept else format_time(now)
+    since = present.get("lastTransitionTime") if present and kept else None
+    made["lastTransitionTime"] = since or format_time(now)
     return made

@@ -82,13 +82,14 @@ def conditions(health: Health, now: datetime, previous: Iterable[Object]) -> lis
     for kind, status, reason_true, reason_false, message_true, message_false in rows:
         text = "True" if status else "False"
         old = find_by(previous, "type", kind)
-        changed_at = old["lastTransitionTime"] if old is not None and old.get("status") == text else moment
+        same = old is not None and old.get("status") == text
+        changed_at = (old or {}).get("lastTransitionTime") if same else None  # whoever wrote it may have left it out
         made.append(
             {
                 "type": kind,
                 "status": text,
                 "lastHeartbeatTime": moment,
-                "lastTransitionTime": changed_at,
+                "lastTransitionTime": changed_at or moment,
                 "reason": reason_true if status else reason_false,
                 "message": message_true if status else message_false,
             }

@@ -183,7 +183,12 @@ class PodWorkers:
             if self._services.reader.differs(uid, sandboxes.get(uid, ()), containers.get(uid, ())):
                 worker.notify()
         for uid in (sandboxes.keys() | containers.keys()) - self._workers.keys() - {""}:
-            orphan = _restore(sandboxes.get(uid, []), containers.get(uid, []))
+            try:
+                orphan = _restore(sandboxes.get(uid, []), containers.get(uid, []))
+            except (KeyError, ValueError) as exc:
+                # Not made by an agent of ours, or not as we write it: left alone, and no reason to end the kubelet.
+                log.warning("unknown pod left alone uid=%s error=%r", uid, exc)
+                continue
             log.info("orphaned pod found pod=%s/%s uid=%s", namespace_of(orphan), name_of(orphan), uid)
             self._begin(PodWorker(orphan, self._services, orphan=True))
         await self._clear_orphans()

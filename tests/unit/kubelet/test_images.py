@@ -69,6 +69,20 @@ def test_broken_secrets_are_no_credentials() -> None:
     assert credentials_for("nginx", [broken]) == []
 
 
+@pytest.mark.parametrize(
+    "odd", [{"auth": "not base64!"}, {"auth": 1}, {"username": ["a"]}, {"username": "u", "password": 1}]
+)
+def test_entries_that_are_no_credentials_leave_the_others(odd: Object) -> None:
+    both = secret(**{"reg.example.com": odd, "reg.example.com/team": {"username": "bob", "password": "x"}})
+    assert users("reg.example.com/team/app", both) == ["bob"]
+
+
+@pytest.mark.parametrize("text", [b"[]", b'"x"', b"1", b'{"auths": []}'])
+def test_json_that_is_no_configuration(text: bytes) -> None:
+    data = {".dockerconfigjson": base64.b64encode(text).decode()}
+    assert credentials_for("nginx", [{"type": "kubernetes.io/dockerconfigjson", "data": data}]) == []
+
+
 def test_back_off_doubles_to_five_minutes_and_forgets_after_ten() -> None:
     back_off = BackOff()
     assert back_off.until("k", 0) is None

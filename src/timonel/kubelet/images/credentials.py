@@ -29,7 +29,9 @@ def _entries(secret: Object) -> Iterator[tuple[str, Object]]:
         parsed = orjson.loads(base64.b64decode(raw))
     except (ValueError, binascii.Error):
         return
-    auths = parsed.get("auths") or {} if field == ".dockerconfigjson" else parsed
+    if not isinstance(parsed, dict):
+        return
+    auths = parsed.get("auths") if field == ".dockerconfigjson" else parsed
     if isinstance(auths, dict):
         yield from ((server, auth) for server, auth in auths.items() if isinstance(auth, dict))
 
@@ -55,7 +57,15 @@ def _host_matches(pattern: str, host: str) -> bool:
     )
 
 
-def _auth(server: str, entry: Object) -> cri.AuthConfig:
+def _auth(server: str, entry: Object) -> cri.AuthConfig | None:
+    """None for what nobody can log in with: the API checks only that a secret is JSON, and other entries may do."""
+    try:
+        return _parse_auth(server, entry)
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def _parse_auth(server: str, entry: Object) -> cri.AuthConfig:
     username, password = entry.get("username") or "", entry.get("password") or ""
     if entry.get("auth") and not (username or password):
         decoded = base64.b64decode(entry["auth"]).decode(errors="replace").rstrip("\0")
@@ -75,5 +85,7 @@ def credentials_for(image: str, secrets: Iterable[Object]) -> list[cri.AuthConfi
             if _host_matches(pattern, host) and (
                 not prefix or path == prefix or path.startswith(prefix.rstrip("/") + "/")
             ):
-                found.append((len(prefix), _auth(server, entry)))
+                auth = _auth(server, entry)
+                if auth is not None:
+                    found.append((len(prefix), auth))
     return [auth for _, auth in sorted(found, key=lambda item: -item[0])]

@@ -177,6 +177,16 @@ def test_resources(asked: Object, expected: dict[str, int]) -> None:
     assert reasons(cluster, asked) == expected
 
 
+def test_resources_that_only_waiting_pods_name_take_no_memory() -> None:
+    cluster = cluster_of([node("n")])
+    before = dict(cluster.nodes.rows)
+    for number in range(3):
+        name = f"example.com/r{number}"
+        asked = pod("x", containers=[container(requests={name: "1"})])
+        assert reasons(cluster, asked) == {f"Insufficient {name}": 1}
+    assert cluster.nodes.rows == before
+
+
 def test_a_node_takes_so_many_pods() -> None:
     cluster = cluster_of([node("n", pods="1")], [pod("there", on="n")])
     assert reasons(cluster, pod("x")) == {"Too many pods": 1}

@@ -30,10 +30,14 @@ class NodeResourcesFit:
         for name, amount in attempt.pod.klass.requests.items():
             if amount <= 0:
                 continue
-            row = nodes.row_of(name)
-            allocatable = nodes.allocatable[row]
+            row = nodes.rows.get(name)
+            if row is None:
+                # Nobody has it. No row is made for it: pods that wait may ask for any number of names.
+                allocatable = requested = np.zeros(nodes.capacity, np.int64)
+            else:
+                allocatable, requested = nodes.allocatable[row], nodes.requested[row]
             # In this order, so that a request of any size cannot overflow.
-            mask = allocatable - nodes.requested[row] < amount
+            mask = allocatable - requested < amount
             if mask.any():
                 reason = "Too many pods" if name == PODS else f"Insufficient {name}"
                 refusals.append(Refusal(reason, mask, resolvable=allocatable >= amount))

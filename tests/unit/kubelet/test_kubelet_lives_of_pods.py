@@ -345,7 +345,7 @@ async def test_a_crash_loop_is_counted_on_after_the_machine_went(node: Node) -> 
             await node.until(lambda: node.runtime.running() == ["c"], seconds=30)
             with open(list(node.runtime.containers.values())[-1].log_path, "w"):
                 pass
-            assert node.container("web")["restartCount"] == run
+            await node.until(lambda: node.container("web")["restartCount"] == run)  # noqa: B023
             node.runtime.exit_container("c", 1)
         await node.until(lambda: "waiting" in node.container("web")["state"], seconds=1)
     forget_everything(node)

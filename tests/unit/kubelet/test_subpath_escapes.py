@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from timonel.kubelet.volumes.subpath import SubPathError, open_beneath
+from timonel.kubelet.volumes import mounts
+from timonel.kubelet.volumes.subpath import SubPathError, bind_subpath, open_beneath
 
 
 def opened(root: Path, path: str) -> str:
@@ -66,3 +67,26 @@ def test_a_component_swapped_for_a_link_is_refused(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os.path, "realpath", swap)
     with pytest.raises(SubPathError, match="became a symbolic link"):
         open_beneath(str(tmp_path), "a/b")
+
+
+def test_a_bound_folder_is_bound_once_and_its_end_is_not_the_end_of_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mount_namespaces(7): unmounting below a shared bind unmounts at its source too, unless the bind is a slave."""
+    table: list[str] = []
+    flags: list[int] = []
+
+    def mount(source: str, target: str, kind: str = "", flags_: int = 0, options: str = "", **more: int) -> None:
+        flags.append(more.get("flags", flags_))
+        if flags[-1] & mounts.MS_BIND:
+            table.append(target)
+
+    monkeypatch.setattr(mounts, "mount", mount)
+    monkeypatch.setattr(mounts, "mount_points", lambda below: [point for point in table if point == below])
+    monkeypatch.setattr(mounts, "unmount", table.remove)
+    (tmp_path / "volume/sub").mkdir(parents=True)
+    target = str(tmp_path / "subpaths/0")
+    for _ in range(3):  # runs of the container
+        bind_subpath(str(tmp_path / "volume"), "sub", target)
+    assert table == [target]
+    assert [each & ~mounts.MS_REC for each in flags[:3]] == [mounts.MS_BIND, mounts.MS_SLAVE, mounts.MS_SHARED]

@@ -7,6 +7,7 @@ import os
 import re
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 4, 8, 32, 4096, 16384
+MS_SLAVE, MS_SHARED = 1 << 19, 1 << 20
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -30,7 +31,13 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
 
 
 def bind(source: str, target: str) -> None:
+    """With all that is mounted below. What is mounted there later is seen here, but unmounting here changes nothing
+    there: without the second step the end of a pod would unmount the node's own file systems (mount_namespaces(7)).
+    The third lets containers have a part in it (mountPropagation).
+    """
     mount(source, target, flags=MS_BIND | MS_REC)
+    mount("", target, flags=MS_SLAVE | MS_REC)
+    mount("", target, flags=MS_SHARED | MS_REC)
 
 
 def mount_tmpfs(target: str, *, size_bytes: int = 0, mode: str = "0777") -> None:

@@ -69,8 +69,9 @@ def bind_subpath(root: str, path: str, target: str) -> None:
     """Binds root/path to `target`, which is made as a file or a directory like it. Raises SubPathError, OSError."""
     descriptor = open_beneath(root, path)
     try:
-        if mounts.is_mount_point(target) or _is_bound_file(target):
-            mounts.unmount(target)
+        # Of the container's last run. What is bound on its own file system looks like any folder: the table tells.
+        for point in mounts.mount_points(target):
+            mounts.unmount(point)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             os.makedirs(target, exist_ok=True)
@@ -80,8 +81,3 @@ def bind_subpath(root: str, path: str, target: str) -> None:
         mounts.bind(f"/proc/self/fd/{descriptor}", target)
     finally:
         os.close(descriptor)
-
-
-def _is_bound_file(target: str) -> bool:
-    """A file bound from the same file system has no other device: only the mount table tells."""
-    return os.path.isfile(target) and os.path.realpath(target) in mounts.mount_points(target)

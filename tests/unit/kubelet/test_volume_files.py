@@ -90,3 +90,9 @@ def test_a_half_done_swap_is_finished(tmp_path: Path) -> None:
     assert write_files(str(tmp_path), {"a": File(b"2", 0o644)}, now=NOW)
     assert (tmp_path / "a").read_bytes() == b"2"
     assert not (tmp_path / "..2020_leftover").exists()
+
+
+def test_files_that_cannot_be_written_leave_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        write_files(str(tmp_path), {"a": File(b"1", 0o644), "a/b": File(b"2", 0o644)}, now=NOW)
+    assert list(tmp_path.iterdir()) == []

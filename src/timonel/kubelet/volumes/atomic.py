@@ -38,10 +38,15 @@ def write_files(directory: str, files: Mapping[str, File], *, now: datetime, gro
     payload = os.path.join(directory, version)
     os.mkdir(payload, 0o755)
     os.chmod(payload, 0o755)
-    for path, file in files.items():
-        _write(payload, path, file, group)
-    if group is not None:
-        _own_directories(directory, payload, group)
+    try:
+        for path, file in files.items():
+            _write(payload, path, file, group)
+        if group is not None:
+            _own_directories(directory, payload, group)
+    except BaseException:
+        # It is tried again, and again: what does not fit or contradicts itself must not pile up.
+        shutil.rmtree(payload, ignore_errors=True)
+        raise
     swap = os.path.join(directory, _SWAP)
     _unlink(swap)
     os.symlink(version, swap)

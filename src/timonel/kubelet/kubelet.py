@@ -178,17 +178,19 @@ class Kubelet:
             on_delete=lambda _: self.node.observe(None),
         )
         try:
-            # What pods start (watches, writes) lives in here as well: if one is lost, so is the kubelet.
+            # What pods start (watches, writes, probes) lives in here as well: if one is lost, so is the kubelet.
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.node.run(), name="node")
                 group.create_task(self._objects.run(), name="objects of pods")
                 group.create_task(self._statuses.run(), name="statuses")
+                group.create_task(self._probes.run(), name="probes")
                 group.create_task(self._volumes.run(), name="volumes")
                 group.create_task(self._rotation.run(), name="log rotation")
                 group.create_task(self._limits.run(), name="emptyDir limits")
                 group.create_task(self._lost_shims.run(), name="lost shims")
                 await self._work_on_pods()
         finally:
+            await self._probes.close()
             await self._statuses.close()
             await self._objects.close()
 

@@ -23,10 +23,13 @@ class Asked:
         self.clock = clock
         self.passes: dict[str, bool] = {}
         self.times: dict[str, list[float]] = {}
+        self.takes_seconds = 0.0
 
     async def run(self, handler: Object, container: Object, container_id: str, pod_ip: str, timeout: float) -> Outcome:
         which = handler["tcpSocket"]["port"]
         self.times.setdefault(which, []).append(self.clock.monotonic())
+        if self.takes_seconds:
+            await self.clock.sleep(self.takes_seconds)
         return Outcome(self.passes.get(which, True), "why")
 
 
@@ -125,6 +128,23 @@ async def test_a_program_that_listens_late_is_ready_soon_and_nobody_complains(be
     await bench.clock.advance(0.2)
     assert bench.state.readiness is True
     assert bench.told == []
+
+
+async def test_a_first_answer_is_not_asked_for_twice(bench: Bench) -> None:
+    bench.begin(readiness={"periodSeconds": 10})
+    await bench.clock.advance(9)
+    assert len(bench.asked.times["readiness"]) == 1
+    assert bench.state.readiness is True
+
+
+async def test_what_is_slow_to_fail_counts_from_the_first(bench: Bench) -> None:
+    """Quick first tries count for nothing; slow ones would put off the end of a program that hangs."""
+    bench.asked.passes["startup"] = False
+    bench.asked.takes_seconds = 5
+    bench.begin(startup={"periodSeconds": 10, "failureThreshold": 2, "timeoutSeconds": 5})
+    await bench.clock.advance(21)  # two attempts of five seconds and the period between them
+    assert bench.state.startup is False
+    assert [reason for reason, _ in bench.told] == ["Unhealthy", "Unhealthy"]
 
 
 async def test_a_new_agent_spreads_its_first_probes(bench: Bench) -> None:

@@ -17,6 +17,7 @@ from timonel.api.objects import Object, uid_of
 from timonel.kubelet.pods.spec import Kind, containers_of
 from timonel.kubelet.pods.view import RUNNING, ContainerView, PodProbes, PodView, ProbeState
 from timonel.kubelet.probes.actions import Actions, Outcome
+from timonel.kubelet.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ _SHOWN = {"startup": "Startup", "liveness": "Liveness", "readiness": "Readiness"
 _FRESH_SECONDS = 10.0
 _EARLY_SECONDS = (0.1, 0.1, 0.2, 0.4, 0.8)
 _EARLY_EXEC_SECONDS = (0.5, 1.0)
+_SLOW_SECONDS = 1.0
+_EARLY_LIMIT_SECONDS = 2.0
 
 Tell = Callable[[Object, Kind, Object, str, str, str], None]
 """(pod, kind, container, event type, reason, message)."""
@@ -45,7 +48,10 @@ class _Probed:
 
 
 class Probes:
-    """`sync` after every look at a pod; `on_change(pod uid)` is called when a result that matters turned."""
+    """`sync` after every look at a pod; `on_change(pod uid)` is called when a result that matters turned.
+
+    `run` fails when a probe is lost.
+    """
 
     def __init__(
         self,
@@ -63,6 +69,14 @@ class Probes:
         self._rng = rng or random.Random()
         self._probed: dict[str, dict[str, _Probed]] = {}
         """Pod uid -> container id -> what is probed."""
+        self._tasks = Tasks()
+
+    async def run(self) -> None:
+        """Until cancelled; then all probes end."""
+        await self._tasks.run()
+
+    async def close(self) -> None:
+        await self._tasks.close()
 
     def results(self, uid: str) -> PodProbes:
         return PodProbes({cid: probed.state for cid, probed in self._probed.get(uid, {}).items()})
@@ -135,7 +149,7 @@ class Probes:
             probed.startup_done.set()
         for name, field in _FIELDS.items():
             if container.get(field) and not (name == "startup" and had_started):
-                probed.tasks[name] = asyncio.create_task(
+                probed.tasks[name] = self._tasks.start(
                     self._watch(probed, name, current.id, current.started_at / 1e9),
                     name=f"{name} probe {container['name']}",
                 )
@@ -152,12 +166,18 @@ class Probes:
         elif probed.adopted:
             # After a restart of the agent its containers are not all probed in the same instant.
             await self._clock.sleep(self._rng.random() * period)
-        elif name != "liveness" and not spec.get("initialDelaySeconds"):
-            await self._try_early(probed, spec, container_id, period)
+        first: Outcome | None = None
+        if delay <= 0 and not probed.adopted and name != "liveness" and not spec.get("initialDelaySeconds"):
+            first = await self._try_early(probed, spec, container_id, period)
         run = 0
         last: bool | None = None
         while True:
-            outcome = await self._ask(probed, name, spec, container_id)
+            outcome = first or await self._try_once(probed, spec, container_id)
+            first = None
+            if outcome is None:
+                await self._clock.sleep(period)
+                continue
+            self._explain(probed, name, outcome)
             run = run + 1 if outcome.passed == last else 1
             last = outcome.passed
             needed = (spec.get("successThreshold") or 1) if last else (spec.get("failureThreshold") or 3)
@@ -168,24 +188,39 @@ class Probes:
                     return
             await self._clock.sleep(period)
 
-    async def _try_early(self, probed: _Probed, spec: Object, container_id: str, period: float) -> None:
+    async def _try_early(self, probed: _Probed, spec: Object, container_id: str, period: float) -> Outcome | None:
         """Waits, for a moment, until a container that has just been started answers.
 
         Most programs listen some tens of milliseconds after their start: the first regular probe would miss that and
-        the next come a whole period later. These tries count for nothing and are told to nobody.
+        the next come a whole period later. Tries that fail quickly count for nothing and are told to nobody. One that
+        passes, or that takes long, is the first regular one: nothing is asked twice, and what is slow to answer is
+        neither cut off nor given more time than it was granted.
+        """
+        began = self._clock.monotonic()
+        for pause in _EARLY_EXEC_SECONDS if spec.get("exec") else _EARLY_SECONDS:
+            asked = self._clock.monotonic()
+            if pause >= period or asked - began > _EARLY_LIMIT_SECONDS:
+                return None
+            outcome = await self._try_once(probed, spec, container_id)
+            if outcome is None or outcome.passed or self._clock.monotonic() - asked >= _SLOW_SECONDS:
+                return outcome
+            await self._clock.sleep(pause)
+        return None
+
+    async def _try_once(self, probed: _Probed, spec: Object, container_id: str) -> Outcome | None:
+        """None when our own code broke on it: counts as nothing, and the next period asks again.
+
+        A probe that went silent would leave its container ready, or never started, for good; one that ended the
+        kubelet would do so again after each restart, and take all other pods along.
         """
         timeout = spec.get("timeoutSeconds") or 1
-        for pause in _EARLY_EXEC_SECONDS if spec.get("exec") else _EARLY_SECONDS:
-            if pause >= period:
-                return
-            outcome = await self._actions.run(spec, probed.container, container_id, probed.pod_ip, timeout)
-            if outcome.passed:
-                return
-            await self._clock.sleep(pause)
+        try:
+            return await self._actions.run(spec, probed.container, container_id, probed.pod_ip, timeout)
+        except Exception:
+            log.exception("probe broke pod_uid=%s container=%s", uid_of(probed.pod), probed.container["name"])
+            return None
 
-    async def _ask(self, probed: _Probed, name: str, spec: Object, container_id: str) -> Outcome:
-        timeout = spec.get("timeoutSeconds") or 1
-        outcome = await self._actions.run(spec, probed.container, container_id, probed.pod_ip, timeout)
+    def _explain(self, probed: _Probed, name: str, outcome: Outcome) -> None:
         shown = _SHOWN[name]
         if outcome.error:
             message = f"{shown} probe errored and resulted in unknown state: {outcome.output}"
@@ -196,7 +231,6 @@ class Probes:
         elif outcome.warning:
             message = f"{shown} probe warning: {outcome.output}"
             self._tell(probed.pod, probed.kind, probed.container, "Warning", "ProbeWarning", message)
-        return outcome
 
     def _set(self, probed: _Probed, name: str, passed: bool) -> None:
         before = probed.state

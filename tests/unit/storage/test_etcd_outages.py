@@ -60,7 +60,6 @@ class Load:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.acknowledged: dict[int, tuple[str, bytes | None]] = {}
-        self.refusals = 0
         self._stopping = False
 
     async def write(self, worker: int) -> None:
@@ -79,7 +78,6 @@ class Load:
                     revision = await self._store.create(name, value)
                 self.acknowledged[revision] = (name, value)
             except StoreError:
-                self.refusals += 1
                 await asyncio.sleep(0.02)
                 with suppress(StoreError):
                     found = await self._store.get(name)
@@ -103,7 +101,7 @@ async def test_killed_twice_under_load(own_etcd: EtcdProcess) -> None:
         time.sleep(0.6)
 
     store = await open_etcd(own_etcd.config(), SystemClock())
-    assert await acknowledged_writes_survive(store, kill_twice) > 0
+    await acknowledged_writes_survive(store, kill_twice)
     await store.close()
 
 
@@ -146,8 +144,8 @@ async def test_a_member_that_has_lost_the_others_acknowledges_nothing_until_they
     await alone.close()
 
 
-async def acknowledged_writes_survive(store: Store, during: Callable[[], None]) -> int:
-    """Puts load on the store meanwhile. How many writes were not acknowledged."""
+async def acknowledged_writes_survive(store: Store, during: Callable[[], None]) -> None:
+    """Puts load on the store meanwhile. Whether any write was refused is left to chance: a short outage is bridged."""
     base = store.delivered_revision
     told: list[Event] = []
     watched: list[Event] = []
@@ -173,7 +171,6 @@ async def acknowledged_writes_survive(store: Store, during: Callable[[], None]) 
     for event in history:
         if event.previous_revision:
             assert written[event.previous_revision] == (event.key, event.previous)
-    return load.refusals
 
 
 async def test_a_frozen_etcd_costs_an_error_and_not_the_process(own_etcd: EtcdProcess) -> None:

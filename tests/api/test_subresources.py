@@ -1,8 +1,13 @@
-"""scale, binding, eviction."""
+"""Writes through subresources: scale, binding, eviction, ephemeral containers, resize, approval."""
 
 from __future__ import annotations
 
+import base64
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.api.objects import deployment, pod
 
@@ -90,3 +95,84 @@ async def test_an_eviction_deletes_the_pod(server, namespace):
     assert marked["metadata"]["deletionGracePeriodSeconds"] == 7
     eviction["metadata"]["name"] = "none"
     assert (await server.request("POST", f"{path}/none/eviction", eviction))[0] == 404
+
+
+async def test_ephemeral_containers_are_added_and_nothing_else(server, namespace):
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    _, made = await server.request("POST", path, pod("debugged"))
+    patch = {
+        "metadata": {"labels": {"ignored": "yes"}},
+        "spec": {
+            "ephemeralContainers": [{"name": "debugger", "image": "busybox"}],
+            "activeDeadlineSeconds": 7,
+        },
+    }
+    strategic = {"Content-Type": "application/strategic-merge-patch+json"}
+    status, changed = await server.request("PATCH", f"{path}/debugged/ephemeralcontainers", patch, headers=strategic)
+    assert status == 200
+    assert [container["name"] for container in changed["spec"]["ephemeralContainers"]] == ["debugger"]
+    assert "activeDeadlineSeconds" not in changed["spec"]
+    assert "ignored" not in changed["metadata"].get("labels", {})
+    assert changed["metadata"]["generation"] == made["metadata"].get("generation", 1) + 1
+    managed = [entry for entry in changed["metadata"]["managedFields"] if entry.get("subresource")]
+    assert [entry["subresource"] for entry in managed] == ["ephemeralcontainers"]
+    changed["spec"]["ephemeralContainers"] = []
+    status, answer = await server.request("PUT", f"{path}/debugged/ephemeralcontainers", changed)
+    assert (status, answer["reason"]) == (422, "Invalid")
+    assert 'existing ephemeral containers "debugger" may not be removed' in answer["message"]
+
+
+async def test_resources_change_through_resize_only(server, namespace):
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    resources = {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}}
+    template = pod("resized")
+    template["spec"]["containers"][0]["resources"] = resources
+    _, made = await server.request("POST", path, template)
+    made["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "150m"
+    status, answer = await server.request("PUT", f"{path}/resized", made)
+    assert (status, answer["reason"]) == (422, "Invalid")
+    status, changed = await server.request("PUT", f"{path}/resized/resize", made)
+    assert (status, changed["spec"]["containers"][0]["resources"]["requests"]) == (200, {"cpu": "150m"})
+    changed["spec"]["containers"][0]["image"] = "other"
+    status, again = await server.request("PUT", f"{path}/resized/resize", changed)
+    assert (status, again["spec"]["containers"][0]["image"]) == (200, made["spec"]["containers"][0]["image"])
+
+
+async def test_a_request_for_a_certificate_is_decided_through_approval(server):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "jane")])
+    signing = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    path = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+    wanted = {
+        "metadata": {"generateName": "jane-"},
+        "spec": {
+            "request": base64.b64encode(signing.public_bytes(serialization.Encoding.PEM)).decode(),
+            "signerName": "example.com/jane",
+            "usages": ["client auth"],
+        },
+    }
+    status, made = await server.request("POST", path, wanted)
+    assert status == 201
+    made["status"] = {"conditions": [{"type": "Approved", "status": "True", "reason": "Known", "message": "to me"}]}
+    url = f"{path}/{made['metadata']['name']}"
+    status, answer = await server.request("PUT", f"{url}/status", made)
+    assert (status, answer["reason"]) == (422, "Invalid")
+    status, decided = await server.request("PUT", f"{url}/approval", made)
+    assert status == 200
+    condition = decided["status"]["conditions"][0]
+    assert (condition["type"], condition["reason"]) == ("Approved", "Known")
+    assert condition["lastUpdateTime"]
+    assert condition["lastTransitionTime"]
+
+
+async def test_component_statuses_are_made_when_asked_for(server):
+    path = "/api/v1/componentstatuses"
+    status, listed = await server.request("GET", path)
+    assert (status, listed["kind"]) == (200, "ComponentStatusList")
+    assert [each["metadata"]["name"] for each in listed["items"]] == ["scheduler", "controller-manager", "etcd-0"]
+    status, one = await server.request("GET", f"{path}/etcd-0")
+    assert one["conditions"] == [{"type": "Healthy", "status": "True", "message": "ok"}]
+    assert (await server.request("GET", f"{path}/none"))[0] == 404
+    # Nobody leads here: only a manager that lives holds the Lease.
+    _, one = await server.request("GET", f"{path}/scheduler")
+    assert one["conditions"] == [{"type": "Healthy", "status": "Unknown", "message": "nobody holds its Lease"}]

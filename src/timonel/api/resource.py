@@ -37,17 +37,6 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Subresource:
-    """`kind`, `group`, `version` name the body when it is not the parent's own (Scale, Eviction, TokenRequest)."""
-
-    name: str
-    verbs: tuple[str, ...] = ("get", "patch", "update")
-    kind: str = ""
-    group: str = ""
-    version: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Occasion:
     """Of a write, what the server knows beside the objects: when, through what, by whom."""
 
@@ -122,6 +111,20 @@ class Strategy:
     def status_warnings(self, obj: Object, old: Object) -> list[str]:
         """The same for an update of the status."""
         return []
+
+
+@dataclass(frozen=True, slots=True)
+class Subresource:
+    """`kind`, `group`, `version` name the body when it is not the parent's own (Scale, Eviction, TokenRequest)."""
+
+    name: str
+    verbs: tuple[str, ...] = ("get", "patch", "update")
+    kind: str = ""
+    group: str = ""
+    version: str = ""
+    strategy: Strategy | None = None
+    """Rules of writing the whole object through it, in place of the kind's own: `prepare_update`, `stamp`,
+    `validate_update`. None for `status`, whose rules every strategy has, and for those that a handler answers."""
 
 
 @dataclass(frozen=True, slots=True)

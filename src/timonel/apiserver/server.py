@@ -62,7 +62,6 @@ supervisor kills a server that takes ten seconds to stop, and what it had still 
 _STREAMS = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _ON_ONE = frozenset({"get", "update", "patch", "delete"})
 """Verbs of one object; the others are of collections (and a watch in the old form of path is of either)."""
-_REGISTRY_SUBRESOURCES = frozenset({"status"})
 
 
 class ApiServer:
@@ -270,7 +269,7 @@ class ApiServer:
             route.namespace = ""
         if resource.deprecation:
             warnings.append(resource.deprecation)
-        if subresource is not None and subresource.name not in _REGISTRY_SUBRESOURCES:
+        if subresource is not None and subresource.strategy is None and subresource.name != "status":
             handler = HANDLERS.get((ref.group, ref.plural, subresource.name)) or HANDLERS.get(
                 ("*", "*", subresource.name)
             )

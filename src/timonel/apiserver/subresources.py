@@ -1,7 +1,8 @@
 """Subresources that do something else than change a stored field: binding, eviction, scale, and streams.
 
 One table, filled by the modules that own them: `register` from the module that handles it, looked up once per
-request. `status` (and namespaces/finalize) are not here: they are writes, which the registry does itself.
+request. `status`, and subresources whose row has a strategy, are not here: they are writes, which the registry does
+itself.
 """
 
 from __future__ import annotations

@@ -281,6 +281,9 @@ class ResourceRegistry:
     def _prepare_and_validate(self, new: Object, old: Object, occasion: Occasion) -> list[FieldError]:
         strategy, metadata, before = self._strategy, new["metadata"], old["metadata"]
         subresource = occasion.subresource
+        through = self.resource.subresource(subresource) if subresource else None
+        if through is not None and through.strategy is not None:
+            strategy = through.strategy
         if subresource == "status":
             strategy.prepare_status_update(new, old)
             strategy.stamp(new, old, occasion)
@@ -294,7 +297,7 @@ class ResourceRegistry:
             # What was valid and did not change stays valid, even if the rules have become stricter since; a pod's
             # validation is a third of what labelling it costs. Some rules are about annotations.
             found = []
-            if changes_spec or metadata.get("annotations") != before.get("annotations"):
+            if subresource or changes_spec or metadata.get("annotations") != before.get("annotations"):
                 found = strategy.validate_update(new, old)
             if strategy.tracks_generation and (
                 changes_spec or any(metadata.get(field) != before.get(field) for field in strategy.generation_follows)

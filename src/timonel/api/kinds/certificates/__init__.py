@@ -125,7 +125,7 @@ CERTIFICATE_SIGNING_REQUESTS = Resource(
     definition="io.k8s.api.certificates.v1.CertificateSigningRequest",
     singular="certificatesigningrequest",
     short_names=("csr",),
-    subresources=(Subresource("approval"), STATUS),
+    subresources=(Subresource("approval", strategy=APPROVAL), STATUS),
     strategy=CertificateSigningRequestStrategy(),
     columns=(
         NAME,

@@ -11,6 +11,12 @@ from timonel.api.kinds.pod.defaults import default_pod
 from timonel.api.kinds.pod.qos import qos_class
 from timonel.api.kinds.pod.scheduling import merge_label_keys
 from timonel.api.kinds.pod.status import prepare_status, validate_status_update
+from timonel.api.kinds.pod.subresources import (
+    prepare_ephemeral_containers,
+    prepare_resize,
+    validate_ephemeral_containers,
+    validate_resize,
+)
 from timonel.api.kinds.pod.update import validate_pod_update
 from timonel.api.kinds.pod.validation import validate_pod
 from timonel.api.kinds.pod.warnings import pod_warnings
@@ -80,6 +86,26 @@ class PodStrategy(Strategy):
         return found + pod_warnings(Path(), obj["metadata"], obj["spec"])
 
 
+class EphemeralContainersStrategy(PodStrategy):
+    """Writes through the subresource of that name, by `kubectl debug`."""
+
+    def prepare_update(self, new: Object, old: Object) -> None:
+        prepare_ephemeral_containers(new, old)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return validate_ephemeral_containers(new, old)
+
+
+class ResizeStrategy(PodStrategy):
+    """Writes through `resize`: other resources for containers that run."""
+
+    def prepare_update(self, new: Object, old: Object) -> None:
+        prepare_resize(new, old)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return validate_resize(new, old)
+
+
 def _pod_ip(obj: Object) -> str:
     ip: str = get_path(obj, "status", "podIPs", 0, "ip", default="") or get_path(obj, "status", "podIP", default="")
     return ip
@@ -96,11 +122,13 @@ PODS = Resource(
     subresources=(
         Subresource("attach", verbs=_BY_OPTIONS, kind="PodAttachOptions"),
         Subresource("binding", verbs=("create",), kind="Binding"),
+        Subresource("ephemeralcontainers", strategy=EphemeralContainersStrategy()),
         Subresource("eviction", verbs=("create",), kind="Eviction", group="policy", version="v1"),
         Subresource("exec", verbs=_BY_OPTIONS, kind="PodExecOptions"),
         Subresource("log", verbs=("get",)),
         Subresource("portforward", verbs=_BY_OPTIONS, kind="PodPortForwardOptions"),
         Subresource("proxy", verbs=PROXY_VERBS, kind="PodProxyOptions"),
+        Subresource("resize", strategy=ResizeStrategy()),
         STATUS,
     ),
     strategy=PodStrategy(),

@@ -1,7 +1,6 @@
 """Writes to a pod through `ephemeralcontainers` and `resize`: what each may change, and nothing else.
 
-`prepare_*` puts back all of spec and status that the subresource is not about; metadata is the server's to restore, as
-for a status. Every write that changes the spec raises the pod's generation.
+`prepare_*` puts back all that the subresource is not about, metadata included. Every write that changes the spec raises the pod's generation.
 Source: kubernetes.io/docs/concepts/workloads/pods/ephemeral-containers and
 kubernetes.io/docs/tasks/configure-pod-container/resize-container-resources
 """
@@ -17,11 +16,10 @@ from timonel.api.kinds.pod.update import describe_difference, without_empties
 from timonel.api.kinds.pod.validation import check_pod
 from timonel.api.kinds.rules import Errors
 from timonel.api.objects import Object, annotations_of, copy_object, find_by, get_path
-from timonel.api.resource import Subresource
 
-EPHEMERAL_CONTAINERS = Subresource("ephemeralcontainers")
-RESIZE = Subresource("resize")
 _SPEC = Path("spec")
+_OWN_METADATA = ("managedFields", "resourceVersion")
+"""What the server itself wrote for this very request."""
 _RESIZED = ("cpu", "memory")
 _RESIZE_FIELDS = ("resources", "resizePolicy")
 _ONLY_COMPUTE = "only cpu and memory resources are mutable"
@@ -101,6 +99,9 @@ def validate_resize(new: Object, old: Object) -> Errors:
 
 
 def _restore(new: Object, old: Object) -> None:
+    kept = {field: new["metadata"][field] for field in _OWN_METADATA if field in new["metadata"]}
+    new["metadata"].clear()
+    new["metadata"].update({**copy_object(old["metadata"]), **kept})
     new["spec"] = copy_object(old.get("spec") or {})
     _set(new, "status", copy_object(old["status"]) if old.get("status") is not None else None)
 

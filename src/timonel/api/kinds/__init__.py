@@ -9,7 +9,6 @@ from __future__ import annotations
 from timonel.api.kinds import (
     admission,
     apiservice,
-    autoscaler,
     certificates,
     configmap,
     crd,

@@ -1,6 +1,7 @@
 """Writes to a pod through `ephemeralcontainers` and `resize`: what each may change, and nothing else.
 
-`prepare_*` puts back all that the subresource is not about, metadata included. Every write that changes the spec raises the pod's generation.
+`prepare_*` puts back all that the subresource is not about, metadata included. Every write that changes the spec raises
+the pod's generation.
 Source: kubernetes.io/docs/concepts/workloads/pods/ephemeral-containers and
 kubernetes.io/docs/tasks/configure-pod-container/resize-container-resources
 """

@@ -48,7 +48,7 @@ class NodeStrategy(Strategy):
         if status.get("allocatable") is None and status.get("capacity") is not None:
             status["allocatable"] = dict(status["capacity"])
         endpoints = status.setdefault("daemonEndpoints", {})
-        endpoints.setdefault("kubeletEndpoint", {"Port": 0})
+        endpoints.setdefault("kubeletEndpoint", {}).setdefault("Port", 0)
         info = status.setdefault("nodeInfo", {})
         for name in NODE_INFO:
             info.setdefault(name, "")

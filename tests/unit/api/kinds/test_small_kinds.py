@@ -391,3 +391,10 @@ def test_bindings_are_to_nodes() -> None:
 )
 def test_access_reviews(ref: ResourceRef, spec: Object, expected: list[str]) -> None:
     assert findings(ref, named(spec=spec)) == expected
+
+
+@pytest.mark.parametrize("status", [{}, {"daemonEndpoints": {}}, {"daemonEndpoints": {"kubeletEndpoint": {}}}])
+def test_a_node_always_shows_a_port_of_its_kubelet(status):
+    """`Port` is required in DaemonEndpoint: clients with typed models cannot read a node without it."""
+    node = created(refs.NODES, named(spec={}, status=status))
+    assert node["status"]["daemonEndpoints"] == {"kubeletEndpoint": {"Port": 0}}

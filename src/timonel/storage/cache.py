@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator,
 from timonel.api.objects import Object
 from timonel.storage.cached_object import CachedObject, CacheEvent, DecodedObjects, FieldValues
 from timonel.storage.codec import Codec, splice
-from timonel.storage.protocol import Compacted, Event, Range, Store
+from timonel.storage.protocol import Change, Compacted, Event, Range, Store
 from timonel.storage.watcher import Interest, Watcher
 
 _AFTER_ALL = "\U0010ffff"
@@ -163,20 +163,31 @@ class WatchCache:
 
     # Writing: through the store, so that encryption at rest is in one place
 
-    async def create(self, key: str, plain: bytes, *, ttl_seconds: int = 0) -> CachedObject:
+    # `along` is what other caches' `change` made: it goes into the same commit, or all of it fails.
+
+    async def create(
+        self, key: str, plain: bytes, *, ttl_seconds: int = 0, along: Sequence[Change] = ()
+    ) -> CachedObject:
         """Stores what `codec.encode` made. Raises KeyExists, StoreError."""
-        revision = await self._store.create(key, self._codec.to_store(key, plain), ttl_seconds=ttl_seconds)
+        sealed = self._codec.to_store(key, plain)
+        revision = await self._store.create(key, sealed, ttl_seconds=ttl_seconds, along=along)
         return self._written(key, plain, revision)
 
-    async def update(self, key: str, plain: bytes, expected: int, *, ttl_seconds: int = 0) -> CachedObject:
+    async def update(
+        self, key: str, plain: bytes, expected: int, *, ttl_seconds: int = 0, along: Sequence[Change] = ()
+    ) -> CachedObject:
         """Replaces the object if its revision is `expected`. Raises RevisionMismatch, StoreError."""
         sealed = self._codec.to_store(key, plain)
-        revision = await self._store.update(key, sealed, expected, ttl_seconds=ttl_seconds)
+        revision = await self._store.update(key, sealed, expected, ttl_seconds=ttl_seconds, along=along)
         return self._written(key, plain, revision)
 
-    async def delete(self, key: str, expected: int) -> int:
+    async def delete(self, key: str, expected: int, *, along: Sequence[Change] = ()) -> int:
         """Deletes the object if its revision is `expected`; the deletion's revision. Raises RevisionMismatch."""
-        return await self._store.delete(key, expected)
+        return await self._store.delete(key, expected, along=along)
+
+    def change(self, key: str, plain: bytes | None, expected: int) -> Change:
+        """A write of this resource to go along with another's; None deletes, `expected` 0 creates."""
+        return Change(key, None if plain is None else self._codec.to_store(key, plain), expected)
 
     # Watching
 

@@ -33,6 +33,18 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A guarded change that goes along with another write: both are committed, or neither is.
+
+    `value` None deletes. `expected` is the key's present revision; 0 creates.
+    """
+
+    key: str
+    value: bytes | None
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
 class Range:
     """`entries` in key order, as they were at `revision`; `more` says that a limit cut them."""
 
@@ -50,6 +62,7 @@ class KeyExists(StoreError):
 
     def __init__(self, current: Entry) -> None:
         super().__init__(f"key exists: {current.key}")
+        self.key = current.key
         self.current = current
 
 
@@ -58,6 +71,7 @@ class RevisionMismatch(StoreError):
 
     def __init__(self, key: str, current: Entry | None) -> None:
         super().__init__(f"revision of {key} is {current.mod_revision if current else 'none'}")
+        self.key = key
         self.current = current
 
 
@@ -77,15 +91,21 @@ class Store(Protocol):
         """Entries under `prefix` whose key is >= `start`, at most `limit` (0: all), as of `revision` (0: now)."""
         ...
 
-    async def create(self, key: str, value: bytes, *, ttl_seconds: int = 0) -> int:
+    # `along` are changes of other keys in the same commit: all of it happens, or nothing does. The error then names the
+    # key that was in the way, the main one or one of these. In etcd all get one revision, in SQLite one each, the main
+    # one the last. For the sake of watches that resume between two events, not two of them should be of one resource.
+
+    async def create(self, key: str, value: bytes, *, ttl_seconds: int = 0, along: Sequence[Change] = ()) -> int:
         """Returns the revision of the commit, which is durable by then. Raises KeyExists. ttl 0: for ever."""
         ...
 
-    async def update(self, key: str, value: bytes, expected: int, *, ttl_seconds: int = 0) -> int:
+    async def update(
+        self, key: str, value: bytes, expected: int, *, ttl_seconds: int = 0, along: Sequence[Change] = ()
+    ) -> int:
         """Replaces the value if the key's mod_revision is `expected`. Raises RevisionMismatch."""
         ...
 
-    async def delete(self, key: str, expected: int) -> int:
+    async def delete(self, key: str, expected: int, *, along: Sequence[Change] = ()) -> int:
         """Deletes the key if its mod_revision is `expected`. Returns its revision. Raises RevisionMismatch."""
         ...
 
@@ -153,5 +173,9 @@ class Store(Protocol):
         ...
 
     async def size_bytes(self) -> int: ...
+
+    async def check(self) -> None:
+        """Raises StoreError when it could not answer now; waits as long as any other call would have to."""
+        ...
 
     async def close(self) -> None: ...

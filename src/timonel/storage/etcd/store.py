@@ -26,7 +26,7 @@ from timonel.storage.etcd.leases import Leases
 from timonel.storage.etcd.progress import SharedReading
 from timonel.storage.etcd.snapshot import write_snapshot
 from timonel.storage.etcd.watching import News, follow, full_event_of
-from timonel.storage.protocol import Compacted, Entry, Event, KeyExists, Range, RevisionMismatch, StoreError
+from timonel.storage.protocol import Change, Compacted, Entry, Event, KeyExists, Range, RevisionMismatch, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +122,11 @@ class EtcdStore:
         with self._using():
             return await self._newest()
 
+    async def check(self) -> None:
+        """A quorum answers."""
+        with self._using():
+            await self._read_newest()
+
     async def size_bytes(self) -> int:
         with self._using():
             return (await self._client.status()).db_size
@@ -143,22 +148,24 @@ class EtcdStore:
 
     # Writing
 
-    async def create(self, key: str, value: bytes, *, ttl_seconds: int = 0) -> int:
-        return await self._write(key, value, 0, ttl_seconds)
+    async def create(self, key: str, value: bytes, *, ttl_seconds: int = 0, along: Sequence[Change] = ()) -> int:
+        return await self._write(Change(key, value, 0), ttl_seconds, along)
 
-    async def update(self, key: str, value: bytes, expected: int, *, ttl_seconds: int = 0) -> int:
-        return await self._write(key, value, _guard(expected), ttl_seconds)
+    async def update(
+        self, key: str, value: bytes, expected: int, *, ttl_seconds: int = 0, along: Sequence[Change] = ()
+    ) -> int:
+        return await self._write(Change(key, value, _guard(expected)), ttl_seconds, along)
 
-    async def delete(self, key: str, expected: int) -> int:
-        return await self._write(key, None, _guard(expected), 0)
+    async def delete(self, key: str, expected: int, *, along: Sequence[Change] = ()) -> int:
+        return await self._write(Change(key, None, _guard(expected)), 0, along)
 
-    async def _write(self, key: str, value: bytes | None, expected: int, ttl_seconds: int) -> int:
-        name = self._keys.to_etcd(key)
+    async def _write(self, main: Change, ttl_seconds: int, along: Sequence[Change]) -> int:
+        key, changes = main.key, (main, *along)
         with self._using():
             try:
-                answer = await self._change(name, value, expected, ttl_seconds)
+                answer = await self._commit(changes, ttl_seconds)
             except LeaseNotFound:
-                answer = await self._change(name, value, expected, ttl_seconds)
+                answer = await self._commit(changes, ttl_seconds)
             revision = answer.header.revision
             if answer.succeeded:
                 if not await self._feed.has_told(revision, is_ours=True):
@@ -168,24 +175,35 @@ class EtcdStore:
                     )
                 return revision
             # A refusal too is told when subscribers know why, so that whoever looks again sees what was in the way.
-            found = answer.responses[0].response_range.kvs
-            current = self._entry(found[0]) if found else None
+            refused, current = self._refused(changes, answer)
             await self._feed.has_told(current.mod_revision if current else revision, is_ours=current is not None)
-        if expected == 0 and current is not None:
+        if refused.expected == 0 and current is not None:
             raise KeyExists(current)
-        raise RevisionMismatch(key, current)
+        raise RevisionMismatch(refused.key, current)
 
-    async def _change(self, name: bytes, value: bytes | None, expected: int, ttl_seconds: int) -> pb.TxnResponse:
+    def _refused(self, changes: Sequence[Change], answer: pb.TxnResponse) -> tuple[Change, Entry | None]:
+        """The first change whose guard did not hold, and what is there."""
+        for change, response in zip(changes, answer.responses, strict=True):
+            found = response.response_range.kvs
+            current = self._entry(found[0]) if found else None
+            if change.expected != (current.mod_revision if current else 0):
+                return change, current
+        raise StoreError(f"etcd refused to change {changes[0].key} without a reason")
+
+    async def _commit(self, changes: Sequence[Change], ttl_seconds: int) -> pb.TxnResponse:
+        """The time to live is the first one's; what goes along stays."""
         lease = await self._leases.lease_for(ttl_seconds) if ttl_seconds > 0 else 0
-        if value is None:
-            change = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=name))
-        else:
-            change = pb.RequestOp(request_put=pb.PutRequest(key=name, value=value, lease=lease))
-        request = pb.TxnRequest(
-            compare=[pb.Compare(target=pb.Compare.MOD, key=name, mod_revision=expected)],
-            success=[change],
-            failure=[pb.RequestOp(request_range=pb.RangeRequest(key=name))],
-        )
+        request = pb.TxnRequest()
+        for change in changes:
+            name = self._keys.to_etcd(change.key)
+            request.compare.append(pb.Compare(target=pb.Compare.MOD, key=name, mod_revision=change.expected))
+            if change.value is None:
+                deletion = pb.DeleteRangeRequest(key=name)
+                request.success.append(pb.RequestOp(request_delete_range=deletion))
+            else:
+                put = pb.PutRequest(key=name, value=change.value, lease=lease if change is changes[0] else 0)
+                request.success.append(pb.RequestOp(request_put=put))
+            request.failure.append(pb.RequestOp(request_range=pb.RangeRequest(key=name)))
         try:
             return await self._client.txn(request)
         except LeaseNotFound:

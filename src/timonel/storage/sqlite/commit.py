@@ -8,11 +8,11 @@ interpreter lock, and getting it back from a busy event loop takes up to five mi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from timonel.storage.protocol import Event
+from timonel.storage.protocol import Change, Event
 
 
 class Live(NamedTuple):
@@ -42,11 +42,14 @@ class Write:
     expected: int
     expires: int | None
     future: asyncio.Future[int]
+    along: Sequence[Change] = ()
+    """More changes of the same commit: all of them are done, or none."""
     revision: int = 0
     """Set when it was done."""
     conflict: Live | None = None
     """Set, with `refused`, to what was there instead; None when nothing was."""
-    refused: bool = False
+    refused: Change | None = None
+    """The change that was in the way, with the guard that did not hold."""
 
 
 @dataclass(slots=True)
@@ -72,8 +75,14 @@ def plan_batch(writes: Iterable[Write], index: dict[str, Live], revision: int) -
         key = write.key
         live = changed[key] if key in changed else index.get(key)
         if write.expected != (live.mod_revision if live else 0):
-            write.refused, write.conflict = True, live
+            write.refused, write.conflict = Change(key, write.value, write.expected), live
             continue
+        if write.along:
+            if _refuses(write, changed, index):
+                continue
+            for change in write.along:
+                revision += 1
+                _do(batch, change, changed.get(change.key, index.get(change.key)), revision)
         revision += 1
         write.revision = revision
         create_revision = live.create_revision if live else revision
@@ -82,6 +91,22 @@ def plan_batch(writes: Iterable[Write], index: dict[str, Live], revision: int) -
         )
         changed[key] = None if write.value is None else Live(revision, create_revision)
     return batch
+
+
+def _refuses(write: Write, changed: dict[str, Live | None], index: dict[str, Live]) -> bool:
+    for change in write.along:
+        live = changed[change.key] if change.key in changed else index.get(change.key)
+        if change.expected != (live.mod_revision if live else 0):
+            write.refused, write.conflict = change, live
+            return True
+    return False
+
+
+def _do(batch: Batch, change: Change, live: Live | None, revision: int) -> None:
+    create_revision = live.create_revision if live else revision
+    previous = live.mod_revision if live else 0
+    batch.rows.append(Row(revision, change.key, change.value, create_revision, previous, None))
+    batch.changed[change.key] = None if change.value is None else Live(revision, create_revision)
 
 
 def chunks(count: int, largest: int = 256) -> Iterable[int]:

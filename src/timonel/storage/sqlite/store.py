@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import apsw
 
 from timonel.api.clock import Clock
-from timonel.storage.protocol import Compacted, Entry, Event, Range, RevisionMismatch, StoreError
+from timonel.storage.protocol import Change, Compacted, Entry, Event, Range, RevisionMismatch, StoreError
 from timonel.storage.sqlite import reading
 from timonel.storage.sqlite.commit import Batch, Write
 from timonel.storage.sqlite.lock import FileLock
@@ -111,16 +111,22 @@ class SqliteStore:
             return await self._read(reading.size_bytes)
         return await self._loop.run_in_executor(None, reading.file_bytes, self._path)
 
+    async def check(self) -> None:
+        """The thread that writes answers, and the file can be read."""
+        await self._call(lambda: self._writer.connection.execute("SELECT 1 FROM progress LIMIT 1").fetchall())
+
     # Writing
 
-    async def create(self, key: str, value: bytes, *, ttl_seconds: int = 0) -> int:
-        return await self._write(key, value, 0, ttl_seconds)
+    async def create(self, key: str, value: bytes, *, ttl_seconds: int = 0, along: Sequence[Change] = ()) -> int:
+        return await self._write(key, value, 0, ttl_seconds, along)
 
-    async def update(self, key: str, value: bytes, expected: int, *, ttl_seconds: int = 0) -> int:
-        return await self._write(key, value, self._guard(expected), ttl_seconds)
+    async def update(
+        self, key: str, value: bytes, expected: int, *, ttl_seconds: int = 0, along: Sequence[Change] = ()
+    ) -> int:
+        return await self._write(key, value, self._guard(expected), ttl_seconds, along)
 
-    async def delete(self, key: str, expected: int) -> int:
-        return await self._write(key, None, self._guard(expected), 0)
+    async def delete(self, key: str, expected: int, *, along: Sequence[Change] = ()) -> int:
+        return await self._write(key, None, self._guard(expected), 0, along)
 
     @staticmethod
     def _guard(expected: int) -> int:
@@ -128,15 +134,19 @@ class SqliteStore:
             raise ValueError(f"an expected revision is positive, not {expected}")
         return expected
 
-    def _write(self, key: str, value: bytes | None, expected: int, ttl_seconds: int) -> asyncio.Future[int]:
+    def _write(
+        self, key: str, value: bytes | None, expected: int, ttl_seconds: int, along: Sequence[Change] = ()
+    ) -> asyncio.Future[int]:
         expires = None
         if ttl_seconds > 0:
             expires = int(self._clock.now().timestamp()) + ttl_seconds
             if self._next_expiry is None or expires < self._next_expiry:
                 self._next_expiry = expires
                 self._expiry_moved.set()
+        if along and len({key, *(change.key for change in along)}) <= len(along):
+            raise ValueError(f"a key is changed twice in the commit of {key}")
         future: asyncio.Future[int] = self._loop.create_future()
-        self._submit(Write(key, value, expected, expires, future))
+        self._submit(Write(key, value, expected, expires, future, along))
         return future
 
     def _submit(self, job: Write | Call) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import apsw
 
-from timonel.storage.protocol import Entry, KeyExists, RevisionMismatch, StoreError
+from timonel.storage.protocol import Change, Entry, KeyExists, RevisionMismatch, StoreError
 from timonel.storage.sqlite.commit import Batch, Live, Row, Write, chunks, plan_batch
 from timonel.storage.sqlite.schema import store_error
 from timonel.storage.sqlite.sweep import Sweep, checkpoint
@@ -124,7 +124,7 @@ class Writer(threading.Thread):
         try:
             if batch.rows:
                 self._write(batch.rows)
-            refusals = [self._refusal(write, batch) if write.refused else None for write in writes]
+            refusals = [self._refusal(write, write.refused) if write.refused else None for write in writes]
         except Exception as exc:  # noqa: BLE001 - see below
             # Of whatever kind, it belongs to the callers: without this thread every later write would wait for ever.
             log.error("Could not commit path=%s writes=%d error=%r", self.path, len(writes), exc)
@@ -156,16 +156,16 @@ class Writer(threading.Thread):
                 connection.execute("ROLLBACK")
             raise
 
-    def _refusal(self, write: Write, batch: Batch) -> StoreError:
+    def _refusal(self, write: Write, refused: Change) -> StoreError:
         """Says what is there instead; only here a write costs a read."""
         current = None
         if write.conflict is not None:
             revision, create_revision = write.conflict
             found = self.connection.execute("SELECT value FROM log WHERE revision = ?", (revision,)).fetchone()
-            current = Entry(write.key, found[0] if found else b"", create_revision, revision)
-        if write.expected == 0 and current is not None:
+            current = Entry(refused.key, found[0] if found else b"", create_revision, revision)
+        if refused.expected == 0 and current is not None:
             return KeyExists(current)
-        return RevisionMismatch(write.key, current)
+        return RevisionMismatch(refused.key, current)
 
     def _call(self, call: Call) -> Outcome:
         try:

@@ -83,8 +83,9 @@ def bound(pod: Object, binding: Object, node: str, now: str) -> Object:
         raise conflict(_POD_BINDINGS, name, f"pod {name} has non-empty .spec.schedulingGates")
     changed = copy_object(pod)
     changed["spec"]["nodeName"] = node
-    if annotations := given.get("annotations"):
-        changed["metadata"].setdefault("annotations", {}).update(annotations)
+    for field in ("annotations", "labels"):
+        if given.get(field):
+            changed["metadata"].setdefault(field, {}).update(given[field])
     conditions = changed.setdefault("status", {}).setdefault("conditions", [])
     scheduled = find_by(conditions, "type", "PodScheduled")
     if scheduled is None:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from timonel.api.objects import Object
 from timonel.api.refs import ResourceRef
+from timonel.apiserver.registry.written import Transform, Written
 
 Listener = Callable[[Object | None, Object | None], None]
 """Gets (old, new) of one change: (None, new) added, (old, new) modified, (old, None) deleted."""
@@ -37,4 +38,21 @@ class Reader(Protocol):
 class Readers(Protocol):
     def reader(self, ref: ResourceRef) -> Reader:
         """KeyError when the resource is not served."""
+        ...
+
+
+class Writer(Protocol):
+    """Writes of the server itself, which pass admission like everybody's; the registry is one."""
+
+    async def create(self, ref: ResourceRef, obj: Object, namespace: str = "") -> Written:
+        """Raises AlreadyExists, Invalid, …"""
+        ...
+
+    async def update(
+        self, ref: ResourceRef, namespace: str, name: str, transform: Transform, *, subresource: str = ""
+    ) -> Written:
+        """Replaces the object by what `transform` makes of the live one, which is asked again after a lost race.
+
+        Raises NotFound, Invalid, …, and what the transform raises.
+        """
         ...

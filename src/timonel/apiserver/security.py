@@ -5,12 +5,14 @@ The registry is built with an empty `Admission`; `build_security` then fills it,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from timonel.api.clock import Clock
+from timonel.api.resource import ResourceTable
 from timonel.apiserver.admission.chain import Admission
-from timonel.apiserver.admission.plugins import build_plugins
+from timonel.apiserver.admission.plugins import Tools, build_plugins
+from timonel.apiserver.admission.selection import AdmissionConfig
 from timonel.apiserver.audit import AuditLog
 from timonel.apiserver.authn.authenticator import RequestAuthenticator
 from timonel.apiserver.authn.certificates import CertificateAuthenticator
@@ -21,7 +23,7 @@ from timonel.apiserver.authz.node import NodeAuthorizer
 from timonel.apiserver.authz.rbac import RbacAuthorizer
 from timonel.apiserver.authz.union import UnionAuthorizer
 from timonel.apiserver.proxy.kubelets import Kubelets
-from timonel.apiserver.readers import Readers
+from timonel.apiserver.readers import Readers, Writer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,9 @@ class SecurityConfig:
     unreachable_toleration_seconds: int = 300
     """How long pods that do not say otherwise stay bound to a node that is lost."""
 
+    admission: AdmissionConfig = field(default_factory=AdmissionConfig)
+    """Plugins beside the default ones, or without some of them."""
+
     audit_log_file: Path | None = None
     """None: no audit log."""
     audit_max_bytes: int = 100 * 1024 * 1024
@@ -75,8 +80,16 @@ class Security:
     """`run` it beside the server; `audit.record(…)` never blocks."""
 
 
-def build_security(config: SecurityConfig, *, readers: Readers, clock: Clock, admission: Admission) -> Security:
-    """Reads key files. Raises OSError and ValueError, naming the file."""
+def build_security(
+    config: SecurityConfig,
+    *,
+    readers: Readers,
+    writer: Writer,
+    table: ResourceTable,
+    clock: Clock,
+    admission: Admission,
+) -> Security:
+    """Reads key files. Raises OSError and ValueError, naming the file or the admission plugin."""
     rbac = RbacAuthorizer(readers=readers)
     authorizer = UnionAuthorizer((NodeAuthorizer(readers=readers), rbac))
     tokens = ServiceAccountTokens(
@@ -89,12 +102,17 @@ def build_security(config: SecurityConfig, *, readers: Readers, clock: Clock, ad
     static_tokens = StaticTokens.from_file(config.token_file) if config.token_file else None
     admission.use(
         build_plugins(
-            readers=readers,
-            authorizer=authorizer,
-            rbac=rbac,
-            clock=clock,
-            not_ready_seconds=config.not_ready_toleration_seconds,
-            unreachable_seconds=config.unreachable_toleration_seconds,
+            Tools(
+                readers=readers,
+                writer=writer,
+                authorizer=authorizer,
+                rbac=rbac,
+                table=table,
+                clock=clock,
+                not_ready_seconds=config.not_ready_toleration_seconds,
+                unreachable_seconds=config.unreachable_toleration_seconds,
+            ),
+            config.admission,
         )
     )
     return Security(

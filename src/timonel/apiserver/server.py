@@ -18,13 +18,15 @@ from contextlib import suppress
 from aiohttp import web
 
 from timonel.api.clock import Clock
-from timonel.api.errors import ApiError, InternalError, Unauthorized
+from timonel.api.durations import InvalidDuration, parse_duration
+from timonel.api.errors import ApiError, BadRequest, InternalError, Timeout, Unauthorized
 from timonel.api.kinds import BUILTIN
+from timonel.api.protobuf import can_encode
 from timonel.api.refs import SERVICES
 from timonel.api.resource import Resource, ResourceTable
 from timonel.apiserver import handlers as _handlers  # noqa: F401 — fills HANDLERS and PATHS
 from timonel.apiserver.admission.chain import Admission
-from timonel.apiserver.allocators.services import ServiceAllocation, first_address
+from timonel.apiserver.allocators.services import ServiceAllocation
 from timonel.apiserver.audit import AuditTrail
 from timonel.apiserver.authn.user import Authenticator, UserInfo
 from timonel.apiserver.authz.attributes import Attributes, Authorizer, denied
@@ -36,12 +38,11 @@ from timonel.apiserver.freshness import catch_up
 from timonel.apiserver.health import Health, server_checks
 from timonel.apiserver.listening import listen, own_address, remove_socket
 from timonel.apiserver.metrics import Metrics
-from timonel.apiserver.negotiation import Answer, negotiate
+from timonel.apiserver.negotiation import Answer, is_pretty, negotiate, negotiate_error
 from timonel.apiserver.openapi.documents import OpenApi
-from timonel.apiserver.options import not_allowed
+from timonel.apiserver.options import not_allowed, nothing_served
 from timonel.apiserver.paths import answer_path
 from timonel.apiserver.registry.registry import Registry
-from timonel.apiserver.registry.written import Allocation
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.responses import error_reply, text_reply, warning_headers
 from timonel.apiserver.routing import Route, parse_route
@@ -49,8 +50,7 @@ from timonel.apiserver.security import build_security, published_authorities
 from timonel.apiserver.subresources import HANDLERS
 from timonel.apiserver.system_objects import SystemObjects
 from timonel.apiserver.verbs import VERBS
-from timonel.apiserver.watch import WatchStream
-from timonel.storage.cache import WatchCache
+from timonel.apiserver.watch_streams import WatchStream
 from timonel.storage.codec import Codec
 from timonel.storage.protocol import Store, StoreError
 
@@ -88,9 +88,19 @@ class ApiServer:
             admission=self.admission,
             codecs=codecs,
             event_ttl_seconds=config.event_ttl_seconds,
-            allocations=self._allocation,
         )
-        self.security = build_security(config.security, readers=self.registry, clock=clock, admission=self.admission)
+        self.allocation = ServiceAllocation(
+            self.registry, cidrs=config.service_cidr.split(","), node_ports=config.node_port_range
+        )
+        self.registry.of(SERVICES).allocation = self.allocation
+        self.security = build_security(
+            config.security,
+            readers=self.registry,
+            writer=self.registry,
+            table=table,
+            clock=clock,
+            admission=self.admission,
+        )
         self.authenticator: Authenticator = self.security.authenticator
         self.authorizer: Authorizer = self.security.authorizer
         self.discovery = Discovery(table)
@@ -113,13 +123,19 @@ class ApiServer:
     async def run(self) -> None:
         """Serves until cancelled, then stops gracefully: not ready, watches closed, requests in flight finished."""
         await self.registry.start()
-        await reconcile_bootstrap(self.registry, **published_authorities(self.config.security))
+        await self.allocation.start()
+        await reconcile_bootstrap(
+            self.registry,
+            today=self.clock.now().date(),
+            group_versions=dict.fromkeys((row.ref.group, row.ref.version) for row in self.table.rows),
+            **published_authorities(self.config.security),
+        )
         listener = Listener(self.handle)
         servers, self.port = await listen(listener, self.config)
         system = SystemObjects(
             registry=self.registry,
             clock=self.clock,
-            service_address=first_address(self.config.service_cidr),
+            networks=self.config.service_cidr.split(","),
             endpoint=lambda: (self.config.advertise_address or own_address(self.config.bind_address), self.port),
         )
         await system.reconcile()
@@ -133,13 +149,6 @@ class ApiServer:
                 self._ready.set()
         finally:
             await self._stop(listener, servers)
-
-    def _allocation(self, row: Resource, cache: WatchCache) -> Allocation | None:
-        if row.ref != SERVICES:
-            return None
-        return ServiceAllocation(
-            cache, cidrs=self.config.service_cidr.split(","), node_ports=self.config.node_port_range
-        )
 
     async def wait_ready(self) -> None:
         await self._ready.wait()
@@ -155,6 +164,7 @@ class ApiServer:
         for server in servers:
             server.close()
         self.registry.close()  # ends every watch after what is queued
+        self.allocation.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.config.shutdown_grace_seconds):
                 await self._wait_done(but_streams=True)
@@ -194,19 +204,27 @@ class ApiServer:
         trail = AuditTrail(request, audit_id, self.clock.now())
         response: web.StreamResponse | None = None
         try:
-            response = await self._serve(request, route, trail, warnings)
+            if is_long_running(route):
+                response = await self._serve(request, route, trail, warnings)
+            else:
+                async with asyncio.timeout(self._seconds_for(route)):
+                    response = await self._serve(request, route, trail, warnings)
         except ApiError as error:
             trail.error = error
-            response = error_reply(error, audit_id=audit_id, extra=warning_headers(warnings))
+            response = self._refusal(request, route, error, audit_id, warnings)
+        except TimeoutError:
+            trail.error = Timeout("Timeout: request did not complete within the allotted timeout", details={})
+            response = self._refusal(request, route, trail.error, audit_id, warnings)
         except StoreError as error:
             log.error("store failed path=%s error=%s", route.path, error)
-            response = error_reply(InternalError(f"Internal error occurred: {error}"), audit_id=audit_id)
+            why = InternalError(f"Internal error occurred: {error}")
+            response = self._refusal(request, route, why, audit_id, warnings)
         except ConnectionError:
             raise
         except Exception:
             log.exception("request failed method=%s path=%s audit_id=%s", request.method, route.path, audit_id)
-            why = "Internal error occurred: the server could not handle the request; its log has the audit id"
-            response = error_reply(InternalError(f"{why} {audit_id}"), audit_id=audit_id)
+            text = "Internal error occurred: the server could not handle the request; its log has the audit id"
+            response = self._refusal(request, route, InternalError(f"{text} {audit_id}"), audit_id, warnings)
         finally:
             self.in_flight -= 1
             if self.is_stopping:
@@ -215,6 +233,26 @@ class ApiServer:
             self.security.audit.finish(trail, 200 if response is None else response.status)
         self.metrics.observe(route, response, time.perf_counter() - started)
         return response
+
+    def _refusal(
+        self, request: web.BaseRequest, route: Route, error: ApiError, audit_id: str, warnings: list[str]
+    ) -> web.StreamResponse:
+        """The Status, in the form that the client takes."""
+        answer = negotiate_error(request.headers.get("Accept", ""))
+        pretty = answer.pretty or is_pretty(route.query.get("pretty"), request.headers.get("User-Agent", ""))
+        extra = warning_headers(warnings)
+        return error_reply(error, audit_id=audit_id, media_type=answer.media_type, pretty=pretty, extra=extra)
+
+    def _seconds_for(self, route: Route) -> float:
+        """How long the request may take: what it asks for with ?timeout, if that is less than our limit."""
+        limit = self.config.request_timeout_seconds
+        if not route.query or not (text := route.text("timeout")):
+            return limit
+        try:
+            seconds = float(parse_duration(text))
+        except InvalidDuration as exc:
+            raise BadRequest(f"invalid timeout specified in the request URL - {exc}") from exc
+        return seconds if 0 < seconds < limit else limit
 
     async def _serve(
         self, request: web.BaseRequest, route: Route, trail: AuditTrail, warnings: list[str]
@@ -232,7 +270,9 @@ class ApiServer:
             return await answer_path(self, request, route, audit_id)
         resource = self.table.find(route.group, route.version, route.resource)
         if resource is None:
-            return text_reply("404 page not found\n", status=404, audit_id=audit_id)
+            if not self.discovery.serves(route.group):
+                return text_reply("404 page not found\n", status=404, audit_id=audit_id)
+            raise nothing_served()
         return await self._serve_resource(request, route, resource, attributes, trail, warnings)
 
     async def _serve_resource(
@@ -249,18 +289,21 @@ class ApiServer:
         if route.subresource:
             subresource = resource.subresource(route.subresource)
             if subresource is None or (route.rest and subresource.name != "proxy"):
-                return text_reply("404 page not found\n", status=404, audit_id=audit_id)
+                raise nothing_served()
             if verb not in subresource.verbs:
                 raise not_allowed()
         elif verb not in resource.verbs or (verb != "watch" and (verb in _ON_ONE) != bool(route.name)):
             raise not_allowed()
+        if request.method == "HEAD" and route.subresource != "proxy":
+            raise not_allowed()
         if not _fits_scope(route, ref.namespaced):
-            return text_reply("404 page not found\n", status=404, audit_id=audit_id)
+            raise nothing_served()
         if ref.namespaced and not route.namespace and verb not in ("list", "watch"):
             raise not_allowed()
-        long_running = verb == "watch" or route.subresource in _STREAMS
-        header = request.headers.get("Accept", "")
-        answer = Answer() if route.subresource in _STREAMS else negotiate(header)
+        long_running = is_long_running(route)
+        answer = Answer()
+        if route.subresource not in _STREAMS:
+            answer = negotiate(request.headers.get("Accept", ""), protobuf=can_encode(ref.api_version, ref.kind))
         context = RequestContext(
             request, self, route, attributes.user, attributes, resource, subresource, answer, audit_id, warnings,
             trail.annotations,
@@ -292,6 +335,11 @@ class ApiServer:
         finally:
             self._streams -= 1
             cancel_when_lost(request, on=False)
+
+
+def is_long_running(route: Route) -> bool:
+    """Requests that end when their client wishes; no time is set for them."""
+    return route.verb == "watch" or route.subresource in _STREAMS
 
 
 def new_audit_id() -> str:

@@ -5,6 +5,9 @@ Source: kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/#ta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from timonel.api.objects import Object
 from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
 
 NOT_READY = "node.kubernetes.io/not-ready"
@@ -48,3 +51,39 @@ class DefaultTolerationSeconds(Plugin):
             ):
                 toleration = {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
                 spec["tolerations"] = [*(spec.get("tolerations") or []), toleration]
+
+
+def merge_tolerations(first: Sequence[Object], second: Sequence[Object]) -> list[Object]:
+    """Both, without those that another one covers; of equal ones the first stays."""
+    together = [*first, *second]
+    merged: list[Object] = []
+    for index, toleration in enumerate(together):
+        later = together[index + 1 :]
+        if any(covers(kept, toleration) for kept in merged):
+            continue
+        if any(other != toleration and covers(other, toleration) for other in later):
+            continue
+        merged.append(toleration)
+    return merged
+
+
+def covers(wide: Object, narrow: Object) -> bool:
+    """Whether `wide` tolerates everything that `narrow` does."""
+    if wide == narrow:
+        return True
+    exists = wide.get("operator") == "Exists"
+    if (narrow.get("key") or "") != (wide.get("key") or "") and not (exists and not wide.get("key")):
+        return False
+    if wide.get("effect") and (narrow.get("effect") or "") != wide["effect"]:
+        return False
+    if wide.get("effect") == "NoExecute" and wide.get("tolerationSeconds") is not None:
+        seconds = narrow.get("tolerationSeconds")
+        if seconds is None or seconds > wide["tolerationSeconds"]:
+            return False
+    if exists:
+        return True
+    return (
+        wide.get("operator") in (None, "", "Equal")
+        and narrow.get("operator") == "Equal"
+        and (narrow.get("value") or "") == (wide.get("value") or "")
+    )

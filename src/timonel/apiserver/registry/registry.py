@@ -15,7 +15,7 @@ from timonel.apiserver.registry.calls import own_call
 from timonel.apiserver.registry.conversion import CONVERSIONS
 from timonel.apiserver.registry.deleting import delete_object
 from timonel.apiserver.registry.resource_registry import ResourceRegistry
-from timonel.apiserver.registry.written import Allocation, Transform, Written
+from timonel.apiserver.registry.written import Transform, Written
 from timonel.storage.cache import WatchCache
 from timonel.storage.cached_object import CachedObject
 from timonel.storage.codec import Codec
@@ -41,7 +41,6 @@ class Registry:
         admission: Admission,
         codecs: Callable[[Resource], Codec],
         event_ttl_seconds: int = 3600,
-        allocations: Callable[[Resource, WatchCache], Allocation | None] | None = None,
     ) -> None:
         self.table = table
         self.store = store
@@ -72,7 +71,6 @@ class Registry:
                 clock=clock,
                 admission=admission,
                 ttl_seconds=event_ttl_seconds if row.ref.plural == "events" else 0,
-                allocation=allocations(row, cache) if allocations else None,
                 conversion=conversion,
                 returns_deleted=(row.ref.group, row.ref.plural) in _RETURNS_DELETED,
             )
@@ -107,11 +105,13 @@ class Registry:
         namespace = namespace or (obj.get("metadata") or {}).get("namespace") or ""
         return await registry.create(obj, namespace, own_call(registry.resource, "create", namespace))
 
-    async def update(self, ref: ResourceRef, namespace: str, name: str, transform: Transform) -> Written:
+    async def update(
+        self, ref: ResourceRef, namespace: str, name: str, transform: Transform, *, subresource: str = ""
+    ) -> Written:
         """Raises NotFound, Invalid, …"""
         registry = self._registries[ref]
-        call = own_call(registry.resource, "update", namespace, name)
-        return await registry.update(namespace, name, transform, call, patching=True)
+        call = own_call(registry.resource, "update", namespace, name, subresource=subresource)
+        return await registry.update(namespace, name, transform, call, subresource=subresource, patching=True)
 
     async def delete(self, ref: ResourceRef, namespace: str, name: str) -> Written:
         registry = self._registries[ref]

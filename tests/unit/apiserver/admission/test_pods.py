@@ -9,7 +9,7 @@ import pytest
 from timonel.api.errors import ApiError, Forbidden, NotFound
 from timonel.api.kinds import BUILTIN
 from timonel.api.objects import Object
-from timonel.api.refs import NAMESPACES, NODES, PODS, PRIORITY_CLASSES, SERVICE_ACCOUNTS, ResourceRef
+from timonel.api.refs import NAMESPACES, NODES, PODS, PRIORITY_CLASSES, RUNTIME_CLASSES, SERVICE_ACCOUNTS, ResourceRef
 from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
 from timonel.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from timonel.apiserver.admission.priority import Priority
@@ -261,7 +261,31 @@ async def test_new_nodes_are_not_ready_yet() -> None:
         assert (await admit(TaintNodesByCondition(), review(NODES, node)))["spec"]["taints"] == [taint]
 
 
-async def test_runtime_classes_are_refused_by_name() -> None:
-    error = await refused(RuntimeClass(), review(PODS, pod(runtimeClassName="gvisor")))
+async def test_runtime_class_gives_overhead_and_placement(readers: FakeReaders) -> None:
+    plugin = RuntimeClass(readers=readers)
+    error = await refused(plugin, review(PODS, pod(runtimeClassName="gvisor")))
     assert isinstance(error, Forbidden)
-    assert 'pod rejected: RuntimeClass "gvisor" not found' in error.message
+    assert error.message == 'pods "p" is forbidden: pod rejected: RuntimeClass "gvisor" not found'
+    dedicated = {"key": "sandboxed", "operator": "Exists", "effect": "NoSchedule"}
+    found = {
+        "metadata": {"name": "gvisor"},
+        "handler": "runsc",
+        "overhead": {"podFixed": {"cpu": "250m"}},
+        "scheduling": {"nodeSelector": {"runtime": "gvisor"}, "tolerations": [dedicated]},
+    }
+    readers.put(RUNTIME_CLASSES, found)
+    other = {"key": "own", "operator": "Exists"}
+    made = await admit(
+        plugin, review(PODS, pod(runtimeClassName="gvisor", nodeSelector={"disk": "ssd"}, tolerations=[other]))
+    )
+    assert made["spec"]["overhead"] == {"cpu": "250m"}
+    assert made["spec"]["nodeSelector"] == {"disk": "ssd", "runtime": "gvisor"}
+    assert made["spec"]["tolerations"] == [other, dedicated]
+    error = await refused(plugin, review(PODS, pod(runtimeClassName="gvisor", nodeSelector={"runtime": "kata"})))
+    assert error.message.endswith(
+        "conflict: runtimeClass.scheduling.nodeSelector[runtime] = gvisor; pod.spec.nodeSelector[runtime] = kata"
+    )
+    error = await refused(plugin, review(PODS, pod(runtimeClassName="gvisor", overhead={"cpu": "1"})))
+    assert error.message.endswith("pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
+    error = await refused(plugin, review(PODS, pod(overhead={"cpu": "1"})))
+    assert error.message.endswith("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")

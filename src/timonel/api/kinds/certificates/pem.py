@@ -32,6 +32,16 @@ def request_problem(text: str) -> str:
     return "PEM block type must be CERTIFICATE REQUEST"
 
 
+def requested_organizations(text: str) -> list[str]:
+    """The O= of a request's subject: the groups of a user. Raises ValueError for what is no request."""
+    for kind, _, der in _blocks(text):
+        if kind != "CERTIFICATE REQUEST":
+            break
+        subject = x509.load_der_x509_csr(der).subject
+        return [str(item.value) for item in subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)]
+    raise ValueError("PEM block type must be CERTIFICATE REQUEST")
+
+
 def certificates_problem(text: str) -> str:
     """Of issued certificates, base64 of one or more PEM blocks."""
     count = 0

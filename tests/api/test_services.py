@@ -42,10 +42,12 @@ async def test_an_address_outside_the_network(server, namespace):
     path = f"/api/v1/namespaces/{namespace}/services"
     status, answer = await server.request("POST", path, service("a", clusterIP="192.0.2.1"))
     assert status == 422
-    assert (
-        "failed to allocate IP 192.0.2.1: the provided IP (192.0.2.1) is not in the valid range. The range of valid "
-        "IPs is 10.96.0.0/12"
-    ) in answer["message"]
+    assert answer["message"] == (
+        'Service "a" is invalid: spec.clusterIPs: Invalid value: ["192.0.2.1"]: failed to allocate IP 192.0.2.1: '
+        "the provided network does not match the current range"
+    )
+    for reserved in ("10.96.0.0", "10.111.255.255"):  # of the network itself, and of its broadcasts
+        assert (await server.request("POST", path, service("a", clusterIP=reserved)))[0] == 422
 
 
 async def test_headless_and_external_names_take_no_address(server, namespace):

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from timonel.api.clock import Clock
+from timonel.api.clock import Clock, format_time
 from timonel.api.errors import AlreadyExists, ApiError
-from timonel.api.objects import Object, copy_object
-from timonel.api.refs import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, SERVICES, ResourceRef
+from timonel.api.objects import Object, copy_object, get_path, is_deleting
+from timonel.api.refs import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, SERVICE_CIDRS, SERVICES, ResourceRef
+from timonel.apiserver.allocators.services import first_address
 from timonel.apiserver.bootstrap.reconcile import SYSTEM_NAMESPACES
 from timonel.apiserver.registry.registry import Registry
 from timonel.storage.protocol import StoreError
@@ -29,20 +30,21 @@ _LONGEST_RETRY_SECONDS = 60.0
 
 
 class SystemObjects:
-    """`service_address`: the first of the service network. `endpoint`: gives (address, port) where this server is."""
+    """`networks`: of Services, the primary one first. `endpoint`: gives (address, port) where this server is."""
 
     def __init__(
-        self, *, registry: Registry, clock: Clock, service_address: str, endpoint: Callable[[], tuple[str, int]]
+        self, *, registry: Registry, clock: Clock, networks: Sequence[str], endpoint: Callable[[], tuple[str, int]]
     ) -> None:
         self._registry = registry
         self._clock = clock
-        self._service_address = service_address
+        self._networks = list(networks)
         self._endpoint = endpoint
         self._changed = asyncio.Event()
+        self._told_mismatch: list[str] = []
 
     async def run(self) -> None:
         """Restores what is missing or different, now and whenever something of it changes."""
-        for ref in (SERVICES, ENDPOINTS, ENDPOINT_SLICES, NAMESPACES):
+        for ref in (SERVICE_CIDRS, SERVICES, ENDPOINTS, ENDPOINT_SLICES, NAMESPACES):
             self._registry.reader(ref).subscribe(self._look)
         delay = _FIRST_RETRY_SECONDS
         while True:
@@ -61,14 +63,57 @@ class SystemObjects:
         for name in SYSTEM_NAMESPACES:
             if self._registry.reader(NAMESPACES).get("", name) is None:
                 await self._create(NAMESPACES, {"metadata": {"name": name}})
+        await self._keep_network()
         address, port = self._endpoint()
-        await self._keep(SERVICES, own_service(self._service_address, port))
+        await self._keep(SERVICES, own_service(first_address(self._networks[0]), port))
         if ipaddress.ip_address(address).is_loopback:
             # Nobody in a pod could reach it, and Endpoints may not hold such an address.
             log.warning("this host has no address to advertise, the kubernetes Service leads nowhere")
             return
         await self._keep(ENDPOINTS, own_endpoints(address, port))
         await self._keep(ENDPOINT_SLICES, own_slice(address, port))
+
+    async def _keep_network(self) -> None:
+        """The ServiceCIDR of the configuration, which the first Service needs: made, made dual-stack, called ready.
+
+        What somebody else said of its readiness stands, and a deletion is the controller's to finish.
+        """
+        reader = self._registry.reader(SERVICE_CIDRS)
+        live = reader.get("", _NAME)
+        if live is None:
+            await self._create(SERVICE_CIDRS, {"metadata": {"name": _NAME}, "spec": {"cidrs": self._networks}})
+            live = reader.get("", _NAME)
+        if live is None:
+            return
+        cidrs = live["spec"]["cidrs"]
+        if len(cidrs) == 1 and len(self._networks) == 2 and cidrs[0] == self._networks[0]:
+            await self._registry.update(
+                SERVICE_CIDRS, "", _NAME, lambda old: merged(old, {"spec": {"cidrs": self._networks}})
+            )
+        elif cidrs != self._networks:
+            if self._told_mismatch != cidrs:
+                self._told_mismatch = cidrs
+                log.warning(
+                    "the default ServiceCIDR differs from the configuration cidrs=%s configured=%s",
+                    cidrs,
+                    self._networks,
+                )
+            return
+        if is_deleting(live) or any(
+            each["type"] == "Ready" for each in get_path(live, "status", "conditions", default=[])
+        ):
+            return
+        condition = {
+            "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready",
+            "lastTransitionTime": format_time(self._clock.now()),
+        }  # fmt: skip
+        await self._registry.update(
+            SERVICE_CIDRS,
+            "",
+            _NAME,
+            lambda old: merged(old, {"status": {"conditions": [condition]}}),
+            subresource="status",
+        )
 
     async def _keep(self, ref: ResourceRef, wanted: Object) -> None:
         live = self._registry.reader(ref).get(_NAMESPACE, _NAME)
@@ -129,7 +174,7 @@ def differs(live: Object, wanted: Object) -> bool:
 def merged(live: Object, wanted: Object) -> Object:
     result = copy_object(live)
     for part, value in wanted.items():
-        if part in ("metadata", "spec"):
+        if part in ("metadata", "spec", "status"):
             here = result.setdefault(part, {})
             for field, each in value.items():
                 here[field] = {**(here.get(field) or {}), **each} if isinstance(each, dict) else each

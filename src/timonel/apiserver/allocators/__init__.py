@@ -1,1 +1,1 @@
-"""Values that must be unique in the cluster: Service addresses and node ports, kept from the objects themselves."""
+"""Values that must be unique in the cluster: Service addresses and node ports, kept in the store and guarded by it."""

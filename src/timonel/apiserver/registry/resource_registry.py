@@ -8,7 +8,7 @@ race is made again on the newer state, unless the client said which state it mea
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -45,10 +45,10 @@ from timonel.apiserver.registry.metadata import (
     validate_metadata,
     validate_metadata_update,
 )
-from timonel.apiserver.registry.written import Allocation, Transform, Written
+from timonel.apiserver.registry.written import Allocation, Reservation, Transform, Written
 from timonel.storage.cached_object import CachedObject
 from timonel.storage.codec import encode, splice
-from timonel.storage.protocol import KeyExists, RevisionMismatch
+from timonel.storage.protocol import Change, KeyExists, RevisionMismatch
 
 if TYPE_CHECKING:
     from timonel.storage.cache import WatchCache
@@ -73,7 +73,6 @@ class ResourceRegistry:
         clock: Clock,
         admission: Admission,
         ttl_seconds: int = 0,
-        allocation: Allocation | None = None,
         conversion: Conversion | None = None,
         returns_deleted: bool = False,
     ) -> None:
@@ -87,7 +86,8 @@ class ResourceRegistry:
         self.clock = clock
         self.admission = admission
         self.ttl_seconds = ttl_seconds
-        self._allocation = allocation
+        self.allocation: Allocation | None = None
+        """Set once there is a registry of everything that it looks at."""
         self.returns_deleted = returns_deleted
         """A delete answers with the object, not with a Status."""
 
@@ -116,7 +116,7 @@ class ResourceRegistry:
         metadata = metadata_of(obj)
         if self.ref.namespaced:
             match_namespace(metadata, namespace)
-        if metadata.get("resourceVersion"):
+        if metadata.get("resourceVersion") not in (None, "", "0"):
             raise ApiError("resourceVersion should not be set on objects to be created", code=500, reason="")
         metadata.pop("resourceVersion", None)
         if name and metadata.setdefault("name", name) != name:
@@ -138,7 +138,7 @@ class ResourceRegistry:
         generated = bool(prefix) and not metadata.get("name")
         if generated:
             metadata["name"] = generate_name(prefix)
-        reservation = self._allocation.reserve(obj, None) if self._allocation else None
+        reservation = self.allocation.reserve(obj, None) if self.allocation else None
         try:
             self._strategy.prepare_create(obj)
             self._strategy.stamp(obj, None, _occasion(call, now))
@@ -150,7 +150,7 @@ class ResourceRegistry:
             await self.admission.validate(request)
             for tries in range(_GENERATE_TRIES):
                 try:
-                    written = await self._store_new(obj, dry_run=call.dry_run)
+                    written = await self._store_new(obj, reservation, dry_run=call.dry_run)
                     break
                 except AlreadyExists:
                     if not generated or tries == _GENERATE_TRIES - 1:
@@ -161,17 +161,20 @@ class ResourceRegistry:
                 reservation.end()
         return written
 
-    async def _store_new(self, obj: Object, *, dry_run: bool) -> Written:
+    async def _store_new(self, obj: Object, reservation: Reservation | None, *, dry_run: bool) -> Written:
         metadata = obj["metadata"]
         key = self.resource.storage_key(metadata.get("namespace") or "", metadata["name"])
         existing = self.cache.get(key)
         if existing is not None:
             raise already_exists(self.ref, metadata["name"])
-        plain = encode(obj)
         if dry_run:
-            return Written(self.as_served(plain), created=True)
+            return Written(self.as_served(encode(obj)), created=True)
+
+        async def write(along: Sequence[Change] = ()) -> CachedObject:
+            return await self.cache.create(key, encode(obj), ttl_seconds=self.ttl_seconds, along=along)
+
         try:
-            cached = await self.cache.create(key, plain, ttl_seconds=self.ttl_seconds)
+            cached = await (reservation.commit(write) if reservation else write())
         except KeyExists as exc:
             raise already_exists(self.ref, metadata["name"]) from exc
         return Written(self.wire(cached), created=True)
@@ -262,7 +265,7 @@ class ResourceRegistry:
         await self.admission.mutate(request)
         metadata = new["metadata"]
         fill_updated(metadata, old["metadata"])
-        reservation = self._allocation.reserve(new, old) if self._allocation and not subresource else None
+        reservation = self.allocation.reserve(new, old) if self.allocation and not subresource else None
         try:
             found = self._prepare_and_validate(new, old, _occasion(call, now, subresource))
             if found:
@@ -272,7 +275,7 @@ class ResourceRegistry:
             elif subresource == "status":
                 call.warnings += self._strategy.status_warnings(new, old)
             await self.admission.validate(request)
-            written = await self._store_changed(live, new, call, pinned=pinned)
+            written = await self._store_changed(live, new, call, reservation, pinned=pinned)
         finally:
             if reservation:
                 reservation.end()
@@ -305,7 +308,9 @@ class ResourceRegistry:
                 metadata["generation"] = (before.get("generation") or 0) + 1
         return validate_metadata(metadata, self.ref, None) + validate_metadata_update(metadata, before) + found
 
-    async def _store_changed(self, live: CachedObject, new: Object, call: Call, *, pinned: bool) -> Written:
+    async def _store_changed(
+        self, live: CachedObject, new: Object, call: Call, reservation: Reservation | None, *, pinned: bool
+    ) -> Written:
         metadata = new["metadata"]
         metadata["resourceVersion"] = str(live.revision)
         if is_released(new):
@@ -314,11 +319,16 @@ class ResourceRegistry:
             return await self.remove(live, new, pinned=pinned)
         if new == live.obj:
             return Written(self.wire(live))  # nothing changes: no write, no event, the same resourceVersion
-        plain = encode(new)
         if call.dry_run:
-            return Written(self.as_served(splice(plain, live.revision)))
+            return Written(self.as_served(splice(encode(new), live.revision)))
+
+        async def write(along: Sequence[Change] = ()) -> CachedObject:
+            return await self.cache.update(
+                live.key, encode(new), live.revision, ttl_seconds=self.ttl_seconds, along=along
+            )
+
         try:
-            cached = await self.cache.update(live.key, plain, live.revision, ttl_seconds=self.ttl_seconds)
+            cached = await (reservation.commit(write) if reservation else write())
         except RevisionMismatch as exc:
             if exc.current is None:
                 raise not_found(self.ref, live.name) from exc
@@ -359,8 +369,11 @@ class ResourceRegistry:
     # Delete: what is kept and what goes is decided in `deleting`
 
     async def remove(self, live: CachedObject, last: Object, *, pinned: bool) -> Written:
+        async def write(along: Sequence[Change] = ()) -> int:
+            return await self.cache.delete(live.key, live.revision, along=along)
+
         try:
-            revision = await self.cache.delete(live.key, live.revision)
+            revision = await (self.allocation.release(live.obj).commit(write) if self.allocation else write())
         except RevisionMismatch as exc:
             if pinned and exc.current is not None:
                 raise conflict(self.ref, live.name) from exc

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from timonel.api.objects import Object
-from timonel.apiserver.negotiation import JSON, is_pretty
+from timonel.apiserver.negotiation import JSON, check_list_form, is_pretty
 from timonel.apiserver.registry.listing import Page
 from timonel.apiserver.registry.resource_registry import ResourceRegistry
 from timonel.apiserver.registry.written import Written
@@ -22,6 +22,8 @@ _LIST_HEAD = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":['
 
 
 def pretty(context: RequestContext) -> bool:
+    if context.answer.pretty:
+        return True
     return is_pretty(context.route.query.get("pretty"), context.request.headers.get("User-Agent", ""))
 
 
@@ -46,6 +48,7 @@ def answer_object(context: RequestContext, registry: ResourceRegistry, wire: byt
             [made], version=answer.version, columns=column_definitions(registry.resource), list_metadata=metadata
         )
     elif answer.transform:
+        check_list_form(answer, _internal_type(registry), is_list=False)
         content = partial_metadata(obj, answer.version)
     return reply(context, render(content, answer.media_type, pretty=pretty(context)), status=status)
 
@@ -95,6 +98,7 @@ def transformed_list(context: RequestContext, registry: ResourceRegistry, page: 
         return table(rows, version=answer.version, columns=columns, list_metadata=metadata)
     items: Sequence[Object] = [registry.served(cached.obj) for cached in page.items]
     if answer.transform:
+        check_list_form(answer, _internal_type(registry), is_list=True)
         return {
             "kind": "PartialObjectMetadataList",
             "apiVersion": f"meta.k8s.io/{answer.version}",
@@ -110,3 +114,9 @@ def wire_list(registry: ResourceRegistry, page: Page, items: Iterable[bytes]) ->
     ref = registry.ref
     head = _LIST_HEAD % (f"{ref.kind}List".encode(), ref.api_version.encode(), orjson.dumps(list_metadata(page)))
     return b"".join((head, b",".join(items), b"]}\n"))
+
+
+def _internal_type(registry: ResourceRegistry) -> str:
+    """What upstream calls the type in messages: "*core.Pod"."""
+    ref = registry.ref
+    return f"*{ref.group.partition('.')[0] or 'core'}.{ref.kind}"

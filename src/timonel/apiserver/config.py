@@ -31,6 +31,8 @@ class ApiServerConfig:
     node_port_range: tuple[int, int] = (30000, 32767)
     """First and last port, both included."""
 
+    request_timeout_seconds: float = 60.0
+    """Of requests that are no watch or other stream; then 504. Clients may ask for less with ?timeout."""
     max_body_bytes: int = 3 * 1024 * 1024
     """Upstream's limit; larger requests get 413."""
     min_watch_seconds: float = 1800.0

@@ -1,6 +1,8 @@
-"""Which form of an answer the client takes: JSON or YAML; the object itself, a Table, or its metadata alone.
+"""Which form of an answer the client takes: JSON, YAML or protobuf; the object itself, a Table, or its metadata alone.
 
-Protobuf is read in bodies and never written: a client that lists JSON too gets JSON, one that does not gets 406.
+Two questions, as upstream asks them: does the client name a type at all that is spoken here, and is there a clause
+whose parameters can be honoured. Quality values order the clauses; even 0 refuses nothing. An error is sent in the
+first form that is fit for errors (`negotiate_error`), and as indented JSON when there is none.
 Source: kubernetes.io/docs/reference/using-api/api-concepts ("Receiving resources as Tables", "Resource encodings").
 """
 
@@ -14,8 +16,14 @@ from timonel.api.errors import NotAcceptable
 JSON = "application/json"
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
-"""Read in request bodies, never written."""
+MEDIA_TYPES = (JSON, YAML, PROTOBUF)
+"""In the server's own order of preference."""
+
 _PRETTY_AGENTS = ("curl", "Wget", "Mozilla/5.0")
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_VERSIONS = ("v1", "v1beta1")
+_MAX_REMEMBERED = 500
+"""Characters: longer headers than any client's own are read anew each time, so that they cannot fill the memory."""
 _TRANSFORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 
 
@@ -28,6 +36,8 @@ class Answer:
     version: str = "v1"
     stream: bool = False
     """The client named `stream=watch`, as watching clients do."""
+    pretty: bool = False
+    """Indented, whatever the query says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,59 +49,110 @@ class _Clause:
 
 def is_pretty(option: list[str] | None, user_agent: str) -> bool:
     """Indented output: asked for by ?pretty, or taken for granted with people's own tools."""
-    if option:
-        return option[0].lower() not in ("false", "0", "f")
+    if option and option[0]:
+        return option[0] in _TRUE
     return user_agent.startswith(_PRETTY_AGENTS)
 
 
-@lru_cache(maxsize=512)
-def negotiate(accept: str, *, transforms: bool = True) -> Answer:
+def negotiate(accept: str, *, protobuf: bool = True) -> Answer:
     """The first acceptable clause in the client's order of preference. Raises NotAcceptable.
 
-    `transforms` says whether Table and PartialObjectMetadata can be made of this resource.
+    `protobuf` says whether the kind has a message; metadata always has one. Who takes JSON too gets JSON: it is at
+    hand, while protobuf has to be made.
     """
     if not accept:
         return Answer()
-    for clause in _clauses(accept):
-        media_type = _media_type(clause.kind)
-        if media_type is None:
+    if len(accept) > _MAX_REMEMBERED:
+        return _negotiate.__wrapped__(accept, protobuf)
+    return _negotiate(accept, protobuf)
+
+
+@lru_cache(maxsize=512)
+def _negotiate(accept: str, protobuf: bool) -> Answer:
+    if not any(part.partition(";")[0].strip() in (*MEDIA_TYPES, "*/*") for part in accept.split(",")):
+        raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {', '.join(MEDIA_TYPES)}", details={})
+    found = [answer for clause in _clauses(accept) if (answer := _answer(clause, protobuf=protobuf)) is not None]
+    if found:
+        return _prefer_json(found)
+    spoken = MEDIA_TYPES if protobuf else MEDIA_TYPES[:2]
+    raise NotAcceptable(f"only the following media types are accepted: {', '.join(spoken)}")
+
+
+def negotiate_error(accept: str) -> Answer:
+    """The form of a Status: never transformed, and indented JSON for clients that take none of ours."""
+    if not accept:
+        return Answer()
+    plain = [clause for clause in _clauses(accept) if "sv" not in clause.parameters and not _target(clause)]
+    found = [answer for clause in plain if (answer := _answer(clause)) is not None]
+    return _prefer_json(found) if found else Answer(pretty=True)
+
+
+def check_list_form(answer: Answer, kind: str, *, is_list: bool) -> None:
+    """Raises NotAcceptable when metadata of a list is asked of one object, or the other way round."""
+    if answer.transform == "PartialObjectMetadata" and is_list:
+        raise NotAcceptable(f"you requested PartialObjectMetadata, but the requested object is a list ({kind}List)")
+    if answer.transform == "PartialObjectMetadataList" and not is_list:
+        raise NotAcceptable(f"you requested PartialObjectMetadataList, but the requested object is not a list ({kind})")
+
+
+def _answer(clause: _Clause, *, protobuf: bool = True) -> Answer | None:
+    """What the clause asks for; None if that cannot be had."""
+    parameters = clause.parameters
+    if parameters.get("stream", "watch") not in ("watch", "") or parameters.get("sv", "v1") not in ("v1", ""):
+        return None
+    transform = parameters.get("as", "")
+    version = parameters.get("v", "v1") if transform else "v1"
+    if _target(clause) and (
+        transform not in _TRANSFORMS or parameters.get("g") != "meta.k8s.io" or parameters.get("v") not in _VERSIONS
+    ):
+        return None
+    for media_type in MEDIA_TYPES:
+        if clause.kind not in (media_type, "application/*", "*/*"):
             continue
-        wanted = clause.parameters.get("as", "")
-        version = "v1"
-        if wanted:
-            version = clause.parameters.get("v", "v1")
-            if (
-                not transforms
-                or wanted not in _TRANSFORMS
-                or clause.parameters.get("g", "") != "meta.k8s.io"
-                or version not in ("v1", "v1beta1")
-            ):
-                continue
-        return Answer(media_type, wanted, version, "stream" in clause.parameters)
-    raise NotAcceptable(f"only the following media types are accepted: {JSON}, {YAML}")
+        if media_type == PROTOBUF and (transform == "Table" or not (protobuf or transform)):
+            continue
+        return Answer(
+            media_type, transform, version, parameters.get("stream") == "watch", parameters.get("pretty") == "1"
+        )
+    return None
 
 
-def _media_type(kind: str) -> str | None:
-    if kind in (JSON, "*/*", "application/*"):
-        return JSON
-    return YAML if kind == YAML else None
+def _prefer_json(found: list[Answer]) -> Answer:
+    first = found[0]
+    if first.media_type == PROTOBUF:
+        for other in found:
+            if other.media_type == JSON and (other.transform, other.version) == (first.transform, first.version):
+                return other
+    return first
+
+
+def _target(clause: _Clause) -> bool:
+    """Whether the clause asks for another kind than the resource's own, even if incompletely."""
+    return not clause.parameters.keys().isdisjoint(("as", "g", "v"))
 
 
 def _clauses(accept: str) -> list[_Clause]:
     clauses = []
     for text in accept.split(","):
         kind, *rest = text.split(";")
+        main, _, sub = (part.strip() for part in kind.partition("/"))
+        if main == "*" and not sub:
+            sub = "*"
+        if not sub or "/" in sub:
+            continue
         parameters = {}
         quality = 1.0
         for item in rest:
-            key, _, value = item.strip().partition("=")
-            if key == "q":
+            key, _, value = item.partition("=")
+            if not value or "=" in value:
+                continue
+            if key.strip() == "q":
                 try:
                     quality = float(value)
                 except ValueError:
                     quality = 0.0
             else:
-                parameters[key] = value
-        if kind.strip() and quality > 0:
-            clauses.append(_Clause(kind.strip().lower(), parameters, quality))
-    return sorted(clauses, key=lambda clause: -clause.quality)
+                parameters[key.strip()] = value.strip()
+        clauses.append(_Clause(f"{main}/{sub}", parameters, quality))
+    # Then those that name their type exactly.
+    return sorted(clauses, key=lambda clause: (-clause.quality, clause.kind.count("*")))

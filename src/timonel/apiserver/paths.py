@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from timonel.api.errors import MethodNotAllowed
 from timonel.apiserver.discovery import Document
 from timonel.apiserver.negotiation import is_pretty
+from timonel.apiserver.options import not_allowed, nothing_served
 from timonel.apiserver.responses import Reply, json_reply, text_reply
 from timonel.apiserver.routing import Route
 from timonel.apiserver.version import version_info
@@ -23,6 +23,9 @@ PathHandler = Callable[["ApiServer", web.BaseRequest, Route, str], Awaitable[web
 PATHS: dict[str, PathHandler] = {}
 """First segment of the path, or the whole path, -> handler. Authorisation has been done by then."""
 
+_HEAD = frozenset({"livez", "readyz", "healthz", "metrics"})
+"""What may be asked for its headers alone; upstream's documents and objects may not."""
+
 
 async def answer_path(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
     # "//" is nobody's: neither an empty segment nor a target without any, such as that of OPTIONS *, has a handler.
@@ -30,14 +33,17 @@ async def answer_path(server: ApiServer, request: web.BaseRequest, route: Route,
     handler = PATHS.get(route.path) or PATHS.get(first)
     if handler is None:
         return _nothing_here(audit_id)
-    if route.verb not in ("get", "head"):
-        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+    if route.verb != "get" and (route.verb != "head" or first not in _HEAD):
+        raise not_allowed()
     return await handler(server, request, route, audit_id)
 
 
 async def _discovery(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
     document = server.discovery.document(route.path, request.headers.get("Accept", ""), server.public_address)
     if document is None:
+        parts = route.path.split("/")
+        if (parts[1], len(parts) > 2) == ("api", True) or (len(parts) > 3 and server.discovery.serves(parts[2])):
+            raise nothing_served()
         return _nothing_here(audit_id)
     return answer_document(request, document, audit_id)
 

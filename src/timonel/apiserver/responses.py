@@ -20,13 +20,16 @@ from aiohttp.abc import AbstractStreamWriter
 
 from timonel.api.errors import ApiError
 from timonel.api.objects import Object
-from timonel.apiserver.negotiation import JSON, YAML
+from timonel.api.protobuf import encode_protobuf
+from timonel.apiserver.negotiation import JSON, PROTOBUF, YAML
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _HEADS: dict[tuple[int, str], bytes] = {}
 _LARGE = 256 * 1024
 """From here on, the writer waits until the client has taken what is buffered."""
 _DRAIN_SECONDS = 60.0
+_MAX_WARNINGS = 4096
+_CUT_WARNING = 256
 
 
 class _Date:
@@ -136,13 +139,20 @@ def text_reply(text: str, *, status: int = 200, audit_id: str = "") -> Reply:
 
 
 def error_reply(
-    error: ApiError, *, audit_id: str = "", media_type: str = JSON, extra: Iterable[tuple[str, str]] = ()
+    error: ApiError,
+    *,
+    audit_id: str = "",
+    media_type: str = JSON,
+    pretty: bool = False,
+    extra: Iterable[tuple[str, str]] = (),
 ) -> Reply:
     """The Status of a refusal. Retry-After goes along when there is one."""
     headers = list(extra)
+    if error.status_code == HTTPStatus.FORBIDDEN:
+        headers.append(("X-Content-Type-Options", "nosniff"))
     if error.retry_after_seconds is not None:
         headers.append(("Retry-After", str(error.retry_after_seconds)))
-    body = render(error.status, media_type)
+    body = render(error.status, media_type, pretty=pretty)
     return Reply(body, status=error.status_code, content_type=media_type, audit_id=audit_id, extra=headers)
 
 
@@ -153,6 +163,8 @@ def success_status(details: Object) -> Object:
 def render(content: Any, media_type: str, *, pretty: bool = False) -> bytes:
     if media_type == YAML:
         return to_yaml(content)
+    if media_type == PROTOBUF:
+        return encode_protobuf(content)
     if pretty:
         return orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n"
     return orjson.dumps(content)
@@ -167,13 +179,26 @@ def to_yaml(content: Any) -> bytes:
 
 
 def warning_headers(warnings: Iterable[str]) -> list[tuple[str, str]]:
-    """`Warning: 299 - "text"` headers, each text once, as RFC 7234 quotes them."""
-    return [("Warning", f'299 - "{_quoted(text)}"') for text in dict.fromkeys(warnings)]
+    """`Warning: 299 - "text"` headers, each text once, as RFC 7234 quotes them.
+
+    All together are kept below 4096 characters: when they would be more, each is cut to 256, and those after the
+    limit are left out. Source: KEP-1693.
+    """
+    texts = [text for text in dict.fromkeys(warnings) if text]
+    if sum(map(len, texts)) > _MAX_WARNINGS:
+        total, kept = 0, []
+        for text in texts:
+            if total >= _MAX_WARNINGS:
+                break
+            kept.append(text[:_CUT_WARNING])
+            total += len(kept[-1])
+        texts = kept
+    return [("Warning", f'299 - "{_quoted(text)}"') for text in texts]
 
 
 def _quoted(text: str) -> str:
-    # Header values are one line of Latin-1; what a client's object put into a warning must not end it.
-    plain = "".join(char if char.isprintable() else " " for char in text[:2048])
+    # Header values are one line; what a client's object put into a warning must not end it.
+    plain = "".join(char if char.isprintable() else " " for char in text)
     return plain.replace("\\", "\\\\").replace('"', '\\"')
 
 

@@ -1,9 +1,8 @@
-"""WATCH: a chunked answer of one JSON document a line, fed from the watch cache.
+"""WATCH: events as lines of JSON or messages of protobuf, fed from the watch cache; `watch_streams.py` sends them.
 
-The bytes of an event are made once and shared by all its watchers. A stream writes synchronously as soon as it is
-handed a batch, so at any moment between, what it was handed is what it has sent; that is why bookmarks can be sent
-from one timer for all of them. Source: kubernetes.io/docs/reference/using-api/api-concepts ("Efficient detection of
-changes", "Watch bookmarks", "Streaming lists").
+The bytes of an event are made once and shared by all its watchers that take it as it is stored.
+Source: kubernetes.io/docs/reference/using-api/api-concepts ("Efficient detection of changes", "Watch bookmarks",
+"Streaming lists").
 """
 
 from __future__ import annotations
@@ -16,19 +15,20 @@ from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
-from timonel.api.errors import ApiError, Expired, FieldError, invalid
+from timonel.api.errors import ApiError, Expired, FieldError, NotAcceptable, invalid
 from timonel.api.field_errors import Path, forbidden
 from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.objects import Object
+from timonel.api.protobuf import encode_event
 from timonel.api.refs import ResourceRef
-from timonel.apiserver.negotiation import JSON, Answer
+from timonel.apiserver.negotiation import JSON, PROTOBUF, YAML, Answer
 from timonel.apiserver.registry.listing import parse_revision, too_large
 from timonel.apiserver.registry.resource_registry import ResourceRegistry
 from timonel.apiserver.registry.selection import Selection, select
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.tables import column_definitions, include_option, partial_metadata, row, table
+from timonel.apiserver.watch_streams import WatchStream, WebSocketStream, is_websocket
 from timonel.storage.cached_object import CachedObject, CacheEvent
 from timonel.storage.protocol import Compacted, StoreError
 from timonel.storage.watcher import Watcher
@@ -40,83 +40,15 @@ log = logging.getLogger(__name__)
 
 _LIST_OPTIONS = ResourceRef("meta.k8s.io", "", "listoptions", "ListOptions")
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
-_DRAIN_SECONDS = 30.0
 _INITIAL_CHUNK = 200
-_LAST_CHUNK = b"0\r\n\r\n"
-
-
-class WatchStream(web.StreamResponse):
-    """One watch on the wire. To aiohttp it is a response that has been prepared and ends with `write_eof`."""
-
-    def __init__(self, request: web.BaseRequest, *, content_type: str, audit_id: str, buffer_bytes: int) -> None:
-        # No super().__init__(): none of what it makes is used.
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("the client has gone")
-        self._transport = transport
-        self._protocol = request.protocol
-        self._buffer_bytes = buffer_bytes
-        self._watcher: Watcher | None = None
-        self._make_bookmark: Callable[[str, bool], bytes] | None = None
-        self._ended = False
-        self.sent = 0
-        head = (
-            f"HTTP/1.1 200 OK\r\nAudit-Id: {audit_id}\r\nCache-Control: no-cache, private\r\n"
-            f"Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
-        transport.write(head.encode())
-
-    @property
-    def status(self) -> int:
-        return 200
-
-    @property
-    def body_length(self) -> int:
-        return self.sent
-
-    @property
-    def keep_alive(self) -> bool | None:
-        return not self._ended
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        if not self._ended and not self._transport.is_closing():
-            self._transport.write(_LAST_CHUNK)
-
-    def send(self, lines: bytes) -> None:
-        self.sent += len(lines)
-        self._transport.write(b"%x\r\n%b\r\n" % (len(lines), lines))
-
-    async def drain(self) -> None:
-        """Waits for a client that reads slowly, not for ever. Raises TimeoutError, ConnectionError."""
-        if self._protocol.writing_paused:
-            if self._transport.get_write_buffer_size() > self._buffer_bytes:
-                raise TimeoutError("the client reads too slowly")
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                await self._protocol._drain_helper()
-        elif self._transport.is_closing():
-            raise ConnectionResetError("the client has gone")
-
-    def bookmarks_from(self, watcher: Watcher, make: Callable[[str, bool], bytes]) -> None:
-        """From now on `bookmark` may be called."""
-        self._watcher, self._make_bookmark = watcher, make
-
-    def bookmark(self) -> None:
-        """Tells the client how far it has come, unless it is behind on reading."""
-        if self._watcher is not None and self._make_bookmark is not None and not self._protocol.writing_paused:
-            self.send(self._make_bookmark(str(self._watcher.revision), False))
-
-    def cut_off(self) -> None:
-        """Ends the connection without a last chunk, so that the client sees a broken stream and resumes."""
-        self._ended = True
-        self._transport.abort()
+_STREAM = ";stream=watch"
 
 
 async def serve_watch(context: RequestContext, registry: ResourceRegistry) -> web.StreamResponse:
     """Answers one watch; returns when its time is over, the client has gone or the server stops."""
     server, route = context.server, context.route
+    if context.answer.media_type == YAML:
+        raise NotAcceptable(f"only the following media types are accepted: {JSON}{_STREAM}, {PROTOBUF}{_STREAM}")
     selection = select(registry.resource, route.namespace, route.text("labelSelector"), route.text("fieldSelector"))
     if route.name and not selection.name:  # the old form /watch/…/name
         selection = select(
@@ -135,35 +67,32 @@ async def serve_watch(context: RequestContext, registry: ResourceRegistry) -> we
     initial = send_initial if send_initial is not None else revision == 0
     start = cache.revision if initial or revision == 0 else revision
     # First, for it fails when the client has gone already, and a watcher once made must be closed.
-    stream = WatchStream(
-        context.request,
-        content_type=JSON + (";stream=watch" if context.answer.stream else ""),
-        audit_id=context.audit_id,
-        buffer_bytes=server.config.watch_buffer_bytes,
-    )
+    stream = await _open_stream(context)
     try:
         watcher = cache.watch(
             after_revision=start, namespace=selection.namespace, name=selection.name, field=selection.field
         )
     except Compacted as exc:
-        stream.send(_error_line(_expired(exc)))
-        return stream
+        stream.send((encoder.error(_expired(exc)),))
+        return await _ended(stream)
+    if isinstance(stream, WebSocketStream):
+        stream.end_with_client(watcher)
     server.watches.add(stream)
     timer = asyncio.get_running_loop().call_later(seconds, watcher.close)
     try:
         objects = _initial_objects(registry, selection) if initial else ()
         for at in range(0, len(objects), _INITIAL_CHUNK):
-            stream.send(b"".join(map(encoder.added, objects[at : at + _INITIAL_CHUNK])))
+            stream.send([encoder.added(cached) for cached in objects[at : at + _INITIAL_CHUNK]])
             await stream.drain()
         if send_initial and wants_bookmarks:
-            stream.send(encoder.bookmark(str(start), True))
+            stream.send((encoder.bookmark(str(start), True),))
         if wants_bookmarks:
             stream.bookmarks_from(watcher, encoder.bookmark)
         await _follow(stream, watcher, selection, encoder)
         if wants_bookmarks and not server.is_stopping:
             stream.bookmark()
     except Compacted as exc:
-        stream.send(_error_line(_expired(exc)))
+        stream.send((encoder.error(_expired(exc)),))
     except (StoreError, TimeoutError) as exc:
         log.info("cut off a watch resource=%s user=%s why=%s", registry.ref.group_resource, context.user.name, exc)
         stream.cut_off()
@@ -172,7 +101,29 @@ async def serve_watch(context: RequestContext, registry: ResourceRegistry) -> we
     finally:
         timer.cancel()
         watcher.close()
+        stream.release()
         server.watches.discard(stream)
+    return await _ended(stream)
+
+
+async def _open_stream(context: RequestContext) -> WatchStream:
+    """Sends the head of the answer. Raises ConnectionError when the client has gone."""
+    request, answer = context.request, context.answer
+    buffer_bytes = context.server.config.watch_buffer_bytes
+    if is_websocket(request):
+        socket = WebSocketStream(request, buffer_bytes=buffer_bytes, is_text=answer.media_type == JSON)
+        await socket.upgrade(audit_id=context.audit_id)
+        return socket
+    stream = WatchStream(request, buffer_bytes=buffer_bytes)
+    named = answer.stream or answer.media_type == PROTOBUF
+    stream.start(content_type=answer.media_type + (_STREAM if named else ""), audit_id=context.audit_id)
+    return stream
+
+
+async def _ended(stream: WatchStream) -> web.StreamResponse:
+    """What aiohttp gets to finish the answer with."""
+    if isinstance(stream, WebSocketStream):
+        await stream.finish()
     return stream
 
 
@@ -189,7 +140,7 @@ async def _follow(stream: WatchStream, watcher: Watcher, selection: Selection, e
                 if kind is not None:
                     lines.append(encode(event, kind))
         if lines:
-            stream.send(lines[0] if len(lines) == 1 else b"".join(lines))
+            stream.send(lines)
             await stream.drain()
 
 
@@ -202,11 +153,17 @@ class EventEncoder:
         self._include = include
         self._now = server.clock.now
         self._columns_sent = False
-        self._plain = not answer.transform and registry.conversion is None
+        self._protobuf = answer.media_type == PROTOBUF
+        self._plain = not answer.transform and registry.conversion is None and not self._protobuf
         self.event: Callable[[CacheEvent, str], bytes] = _plain_event if self._plain else self._made_event
 
     def added(self, cached: CachedObject) -> bytes:
-        return b'{"type":"ADDED","object":%b}\n' % (cached.value if self._plain else self._encode(cached.obj))
+        if self._plain:
+            return b'{"type":"ADDED","object":%b}\n' % cached.value
+        return self._framed("ADDED", self._shaped(cached.obj))
+
+    def error(self, error: ApiError) -> bytes:
+        return self._framed("ERROR", error.status)
 
     def bookmark(self, revision: str, initial_events_end: bool) -> bytes:
         ref = self._registry.ref
@@ -220,13 +177,18 @@ class EventEncoder:
             obj = table([made], version=self._answer.version, columns=None, list_metadata=list_metadata)
         elif self._answer.transform:
             obj = partial_metadata(obj, self._answer.version)
-        return b'{"type":"BOOKMARK","object":%b}\n' % orjson.dumps(obj)
+        return self._framed("BOOKMARK", obj)
 
     def _made_event(self, event: CacheEvent, kind: str) -> bytes:
         obj: Object = orjson.loads(event.object_bytes(kind))
-        return b'{"type":"%b","object":%b}\n' % (kind.encode(), self._encode(obj))
+        return self._framed(kind, self._shaped(obj))
 
-    def _encode(self, obj: Object) -> bytes:
+    def _framed(self, kind: str, obj: Object) -> bytes:
+        if self._protobuf:
+            return encode_event(kind, obj)
+        return b'{"type":"%b","object":%b}\n' % (kind.encode(), orjson.dumps(obj))
+
+    def _shaped(self, obj: Object) -> Object:
         served = self._registry.served(obj)
         answer = self._answer
         if answer.transform == "Table":
@@ -235,10 +197,10 @@ class EventEncoder:
             columns = None if self._columns_sent else column_definitions(resource)
             self._columns_sent = True
             metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-            return orjson.dumps(table([made], version=answer.version, columns=columns, list_metadata=metadata))
+            return table([made], version=answer.version, columns=columns, list_metadata=metadata)
         if answer.transform:
-            return orjson.dumps(partial_metadata(served, answer.version))
-        return orjson.dumps(served)
+            return partial_metadata(served, answer.version)
+        return served
 
 
 def _plain_event(event: CacheEvent, kind: str) -> bytes:
@@ -278,7 +240,3 @@ def _initial_events(context: RequestContext) -> bool | None:
 
 def _expired(exc: Compacted) -> Expired:
     return Expired(f"too old resource version: {exc.requested} ({exc.oldest})")
-
-
-def _error_line(error: ApiError) -> bytes:
-    return b'{"type":"ERROR","object":%b}\n' % orjson.dumps(error.status)

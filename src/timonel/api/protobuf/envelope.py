@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timonel.api.decode import cannot_be_handled, with_summary
+from timonel.api.decode import cannot_be_handled, is_too_deep, with_summary
 from timonel.api.errors import BadRequest
 from timonel.api.field_errors import quote
 from timonel.api.objects import Object
@@ -11,7 +11,7 @@ from timonel.api.protobuf.tables import find_message
 from timonel.api.protobuf.wire import MalformedMessage
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
-_MAGIC = b"k8s\0"
+MAGIC = b"k8s\0"
 
 _TYPE_META = Message("TypeMeta")
 _TYPE_META.add_delimited(1, SingleField("apiVersion", read_text, drops=True))
@@ -45,6 +45,8 @@ def decode_protobuf(body: bytes, *, kind: str = "", api_version: str = "") -> Ob
             raise MalformedMessage(f"no kind {quote(kind)} is registered for version {quote(api_version)}")
         at, end = envelope.get("raw", (0, 0))
         _read(message, body, at, end, obj)
+        if is_too_deep(obj):
+            raise MalformedMessage("exceeded max depth")
     except (MalformedMessage, BadRequest) as exc:
         version = api_version.rpartition("/")[2]
         raise cannot_be_handled(kind, version, expected or kind, str(exc)) from None
@@ -54,13 +56,13 @@ def decode_protobuf(body: bytes, *, kind: str = "", api_version: str = "") -> Ob
 def _read_envelope(body: bytes) -> Object:
     if not body:
         raise MalformedMessage("empty data")
-    if not body.startswith(_MAGIC):
-        prefix = " ".join(str(byte) for byte in _MAGIC)
+    if not body.startswith(MAGIC):
+        prefix = " ".join(str(byte) for byte in MAGIC)
         raise MalformedMessage(f"provided data does not appear to be a protobuf message, expected prefix [{prefix}]")
-    if len(body) == len(_MAGIC):
+    if len(body) == len(MAGIC):
         raise MalformedMessage("empty body")
     envelope: Object = {}
-    _read(_UNKNOWN, body, len(_MAGIC), len(body), envelope)
+    _read(_UNKNOWN, body, len(MAGIC), len(body), envelope)
     if encoding := envelope.get("contentEncoding"):
         raise MalformedMessage(f"content encoding {quote(encoding)} is not supported")
     return envelope
@@ -71,3 +73,5 @@ def _read(message: Message, data: bytes, at: int, end: int, obj: Object) -> None
         message.read(data, at, end, obj)
     except IndexError:
         raise MalformedMessage("unexpected EOF") from None
+    except RecursionError:
+        raise MalformedMessage("exceeded max depth") from None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from timonel.api.objects import Object
-from timonel.api.protobuf.wire import DELIMITED, VARINT, MalformedMessage, read_varint, skip_field
+from timonel.api.protobuf.wire import DELIMITED, FIXED64, VARINT, MalformedMessage, read_double, read_varint, skip_field
 
 Reader = Callable[[bytes, int, int], Any]
 """Reads a length-delimited value between two offsets; None stands for absent."""
@@ -26,14 +26,15 @@ class VarintField(Protocol):
 
 
 class Message:
-    """Not safe against itself: a message that contains its own kind would need a limit of depth (no kind has one)."""
+    """A message may contain its own kind; whoever reads one from outside must be ready for a RecursionError."""
 
-    __slots__ = ("delimited", "name", "numbers", "varints")
+    __slots__ = ("delimited", "doubles", "name", "numbers", "varints")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.delimited: dict[int, DelimitedField] = {}
         self.varints: dict[int, VarintField] = {}
+        self.doubles: dict[int, str] = {}
         self.numbers: set[int] = set()
 
     def add_delimited(self, number: int, field: DelimitedField) -> None:
@@ -42,6 +43,10 @@ class Message:
 
     def add_varint(self, number: int, field: VarintField) -> None:
         self.varints[number << 3 | VARINT] = field
+        self.numbers.add(number)
+
+    def add_double(self, number: int, name: str) -> None:
+        self.doubles[number << 3 | FIXED64] = name
         self.numbers.add(number)
 
     def new(self, data: bytes, at: int, end: int) -> Object:
@@ -70,6 +75,8 @@ class Message:
             elif (number := varints.get(tag)) is not None:
                 value, at = read_varint(data, at)
                 number.store(value, obj)
+            elif (name := self.doubles.get(tag)) is not None:
+                obj[name], at = read_double(data, at)
             elif tag >> 3 in self.numbers:
                 raise MalformedMessage(f"proto: wrong wireType = {tag & 7} for field {tag >> 3} of {self.name}")
             else:

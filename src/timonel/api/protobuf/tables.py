@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from timonel.api import nodes
+from timonel.api.json_schema_nodes import SchemaOrNode
 from timonel.api.nodes import ListNode, MapNode, Node, StructNode
 from timonel.api.protobuf.message import (
     EmbeddedField,
@@ -33,6 +34,7 @@ from timonel.api.protobuf.values import (
     read_quantity,
     read_texts,
     read_time,
+    schema_or,
 )
 from timonel.api.protobuf.wire import int32_of, int64_of
 from timonel.api.schema import UnknownDefinition, schemas
@@ -41,6 +43,7 @@ META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 PACKAGES = {
     "v1": "io.k8s.api.core.v1",
     "admissionregistration.k8s.io/v1": "io.k8s.api.admissionregistration.v1",
+    "apiextensions.k8s.io/v1": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1",
     "apiregistration.k8s.io/v1": "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1",
     "apps/v1": "io.k8s.api.apps.v1",
     "authentication.k8s.io/v1": "io.k8s.api.authentication.v1",
@@ -80,20 +83,23 @@ _NUMBERS: dict[Node, Callable[[int], Any]] = {nodes.BOOL: bool, nodes.INT32: int
 
 def find_message(api_version: str, kind: str) -> Message | None:
     """The message of a kind; None for kinds that have none."""
-    package = META if kind in _META_KINDS else PACKAGES.get(api_version)
+    definition = definition_of(api_version, kind)
     try:
-        return None if package is None else message_of(f"{package}.{kind}")
+        return None if definition is None else message_of(definition)
     except UnknownDefinition:
         return None
+
+
+def definition_of(api_version: str, kind: str) -> str | None:
+    """The definition that a kind would have; None for a version without messages."""
+    package = META if kind in _META_KINDS else PACKAGES.get(api_version)
+    return None if package is None else f"{package}.{kind}"
 
 
 @cache
 def message_of(definition: str) -> Message:
     """The message of a definition, with those of all it contains; a Pod's take 20 ms. Raises UnknownDefinition."""
-    package, _, name = definition.rpartition(".")
-    if name not in read_table(package):
-        raise UnknownDefinition(definition)
-    return _compile(package, name, schemas().struct(definition))
+    return _Compiler().message(definition)
 
 
 @cache
@@ -116,42 +122,61 @@ def numbers_of(package: str, name: str) -> Iterator[tuple[str, int]]:
         yield field, int(number)
 
 
-def _compile(package: str, name: str, struct: StructNode) -> Message:
-    """`struct` has the fields' types; for a message that JSON has inline it is the struct around it."""
-    message = Message(name)
-    for field, number in numbers_of(package, name):
-        if field.startswith("*"):
-            message.add_delimited(number, InlinedField(_compile(package, field[1:], struct)))
-            continue
-        node = struct.node(field)
-        if node is None:
-            raise UnknownDefinition(f"{struct.definition}.{field}")
-        _add_field(message, number, field, node, drops=field in struct.zeroless)
-    return message
+class _Compiler:
+    """Of one message and all it contains: `known` are those begun, for a message may contain its own kind."""
 
+    def __init__(self) -> None:
+        self.known: dict[str, Message] = {}
 
-def _add_field(message: Message, number: int, name: str, node: Node, *, drops: bool) -> None:
-    if isinstance(node, StructNode):
-        message.add_delimited(number, EmbeddedField(name, message_of(node.definition)))
-    elif isinstance(node, MapNode):
-        message.add_delimited(number, MapField(name, _reader_of(node.values)))
-    elif isinstance(node, ListNode):
-        convert = _NUMBERS.get(node.items)
-        if convert is None:
-            message.add_delimited(number, RepeatedField(name, _reader_of(node.items)))
+    def message(self, definition: str) -> Message:
+        if (message := self.known.get(definition)) is not None:
+            return message
+        package, _, name = definition.rpartition(".")
+        if name not in read_table(package):
+            raise UnknownDefinition(definition)
+        message = self.known[definition] = Message(name)
+        self._fill(message, package, schemas().struct(definition))
+        return message
+
+    def _fill(self, message: Message, package: str, struct: StructNode) -> None:
+        """`struct` has the fields' types; for a message that JSON has inline it is the struct around it."""
+        for field, number in numbers_of(package, message.name):
+            if field.startswith("*"):
+                inner = Message(field[1:])
+                self._fill(inner, package, struct)
+                message.add_delimited(number, InlinedField(inner))
+                continue
+            node = struct.node(field)
+            if node is None:
+                raise UnknownDefinition(f"{struct.definition}.{field}")
+            self._add_field(message, number, field, node, drops=field in struct.zeroless)
+
+    def _add_field(self, message: Message, number: int, name: str, node: Node, *, drops: bool) -> None:
+        if isinstance(node, StructNode):
+            message.add_delimited(number, EmbeddedField(name, self.message(node.definition)))
+        elif isinstance(node, MapNode):
+            message.add_delimited(number, MapField(name, self._reader(node.values)))
+        elif isinstance(node, ListNode):
+            convert = _NUMBERS.get(node.items)
+            if convert is None:
+                message.add_delimited(number, RepeatedField(name, self._reader(node.items)))
+            else:
+                numbers = NumbersField(name, convert)
+                message.add_varint(number, numbers)
+                message.add_delimited(number, numbers)
+        elif (convert := _NUMBERS.get(node)) is not None:
+            message.add_varint(number, NumberField(name, convert, drops=drops))
+        elif node is nodes.NUMBER:
+            message.add_double(number, name)
         else:
-            numbers = NumbersField(name, convert)
-            message.add_varint(number, numbers)
-            message.add_delimited(number, numbers)
-    elif (convert := _NUMBERS.get(node)) is not None:
-        message.add_varint(number, NumberField(name, convert, drops=drops))
-    else:
-        message.add_delimited(number, SingleField(name, _reader_of(node), drops=drops))
+            message.add_delimited(number, SingleField(name, self._reader(node), drops=drops))
 
-
-def _reader_of(node: Node) -> Reader:
-    if isinstance(node, StructNode):
-        return message_of(node.definition).new
-    if isinstance(node, ListNode):
-        return read_texts
-    return _READERS[node]
+    def _reader(self, node: Node) -> Reader:
+        if isinstance(node, StructNode):
+            return self.message(node.definition).new
+        if isinstance(node, ListNode):
+            return read_texts
+        if isinstance(node, SchemaOrNode):
+            assert isinstance(node.schema, StructNode)
+            return schema_or(node.alternative, self.message(node.schema.definition))
+        return _READERS[node]

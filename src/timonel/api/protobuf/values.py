@@ -12,7 +12,15 @@ from typing import Any
 from timonel.api.clock import format_micro_time, format_time
 from timonel.api.decode import decode
 from timonel.api.objects import Object
-from timonel.api.protobuf.message import Message, NumberField, RepeatedField, SingleField, read_text
+from timonel.api.protobuf.message import (
+    EmbeddedField,
+    Message,
+    NumberField,
+    Reader,
+    RepeatedField,
+    SingleField,
+    read_text,
+)
 from timonel.api.protobuf.wire import MalformedMessage, int32_of, int64_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,6 +95,25 @@ def read_texts(data: bytes, at: int, stop: int) -> list[str]:
     """A list of strings as the value of a map, which protobuf must wrap in a message."""
     texts: list[str] = _TEXTS.new(data, at, stop).get("items", [])
     return texts
+
+
+def schema_or(alternative: str, schema: Message) -> Reader:
+    """Where a schema stands or something simpler; `alternative` is "schemas", "boolean" or "strings"."""
+    message = Message(f"schema or {alternative}")
+    if alternative == "boolean":
+        message.add_varint(1, NumberField("other", bool, drops=False))
+        message.add_delimited(2, EmbeddedField("schema", schema))
+    else:
+        message.add_delimited(1, EmbeddedField("schema", schema))
+        message.add_delimited(2, RepeatedField("other", read_text if alternative == "strings" else schema.new))
+
+    def read(data: bytes, at: int, stop: int) -> Any:
+        found = message.new(data, at, stop)
+        if alternative == "boolean":
+            return found.get("schema", found.get("other", False))
+        return found.get("other", found.get("schema"))
+
+    return read
 
 
 def _read_moment(timestamp: Object, *, fraction: bool) -> datetime | None:

@@ -6,6 +6,8 @@ Source: protobuf.dev/programming-guides/encoding.
 
 from __future__ import annotations
 
+import struct
+from math import isfinite
 from typing import Final
 
 VARINT: Final = 0
@@ -16,6 +18,7 @@ END_GROUP: Final = 4
 FIXED32: Final = 5
 
 _MAX_NUMBER = 2**29 - 1
+_double = struct.Struct("<d")
 
 
 class MalformedMessage(ValueError):
@@ -35,6 +38,16 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
         if shift >= 70:
             raise MalformedMessage("proto: integer overflow")
+
+
+def read_double(data: bytes, at: int) -> tuple[float | int, int]:
+    """The number at `at`, an integer if it is one, and where it ends. Raises IndexError past the end of the data."""
+    if at + 8 > len(data):
+        raise IndexError(at)
+    (value,) = _double.unpack_from(data, at)
+    if not isfinite(value):
+        raise MalformedMessage(f"json: unsupported value: {value}")
+    return (int(value) if value.is_integer() and abs(value) < 2**53 else value), at + 8
 
 
 def int64_of(value: int) -> int:
@@ -76,3 +89,18 @@ def skip_field(data: bytes, at: int, end: int, tag: int) -> int:
         if groups == 0:
             return at
         tag, at = read_varint(data, at)
+
+
+def varint(value: int) -> bytes:
+    """An unsigned integer of up to 64 bits."""
+    if value < 0x80:
+        return _SHORT[value]
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+_SHORT = [bytes((value,)) for value in range(0x80)]

@@ -37,7 +37,10 @@ class FieldError:
 
 
 class ApiError(Exception):
-    """A failed request. `status` is the whole Status object; the attributes are its most read fields."""
+    """A failed request. `status` is the whole Status object; the attributes are its most read fields.
+
+    Empty `details` are shown when they were given: upstream's answers to paths that name no resource have them.
+    """
 
     code: ClassVar[int] = 500
     reason: ClassVar[str] = ""
@@ -56,6 +59,7 @@ class ApiError(Exception):
         self.status_code = self.code if code is None else code
         self.status_reason = self.reason if reason is None else reason
         self.details: Object = dict(details or {})
+        self._shows_details = details is not None
         self.metadata: Object = {}
         """ListMeta of the Status: an expired list puts a `continue` here."""
         if retry_after_seconds is not None:
@@ -76,7 +80,7 @@ class ApiError(Exception):
         }
         if self.status_reason:
             status["reason"] = self.status_reason
-        if self.details:
+        if self.details or self._shows_details:
             status["details"] = self.details
         status["code"] = self.status_code
         return status

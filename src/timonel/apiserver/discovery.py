@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from timonel.api.objects import Object
 from timonel.api.resource import Resource, ResourceTable, Subresource
 
 AGGREGATED_GROUP = "apidiscovery.k8s.io"
-_AGGREGATED_VERSIONS = ("v2", "v2beta1")
+_AGGREGATED_VERSIONS = ("v2",)
 _GROUP_ORDER = (
     "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling",
     "batch", "certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io",
@@ -25,6 +26,16 @@ _GROUP_ORDER = (
     "discovery.k8s.io", "resource.k8s.io", "flowcontrol.apiserver.k8s.io",
 )  # fmt: skip
 """Clients that look for a kind without a group take the first one: upstream's order of groups."""
+
+_HASHED_AS = {
+    ("events.k8s.io", "v1", "Event"): "/v1",
+    ("autoscaling", "v1", "HorizontalPodAutoscaler"): "autoscaling/v2",
+    ("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicy"): "admissionregistration.k8s.io/v1beta1",
+    ("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyBinding"): "admissionregistration.k8s.io/v1beta1",
+    ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"): "apiextensions.k8s.io/v1beta1",
+}
+"""Group and version that the storage version hash is made of, where upstream stores another one than it serves."""
+_VERSION = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +59,12 @@ class Discovery:
             if row.ref.group and row.ref.version not in found.setdefault(row.ref.group, []):
                 found[row.ref.group].append(row.ref.version)
         order = {group: position for position, group in enumerate(_GROUP_ORDER)}
+        for versions in found.values():
+            versions.sort(key=_age)
         return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+    def serves(self, group: str) -> bool:
+        return not group or group in self.groups()
 
     def document(self, path: str, accept: str, server_address: str) -> Document | None:
         """The document at "/api", "/apis", "/apis/apps", "/apis/apps/v1" …; None when nothing is there."""
@@ -102,11 +118,11 @@ class Discovery:
 
     def _aggregated(self, root: str, version: str) -> Document:
         if root == "api":
-            items = [{"metadata": {"creationTimestamp": None}, "versions": [self._aggregated_of("", "v1")]}]
+            items = [{"metadata": {}, "versions": [self._aggregated_of("", "v1")]}]
         else:
             items = [
                 {
-                    "metadata": {"name": group, "creationTimestamp": None},
+                    "metadata": {"name": group},
                     "versions": [self._aggregated_of(group, each) for each in versions],
                 }
                 for group, versions in self.groups().items()
@@ -126,7 +142,7 @@ class Discovery:
         for row in self._rows(group, version):
             entry: Object = {
                 "resource": row.ref.plural,
-                "responseKind": {"group": group, "version": version, "kind": row.ref.kind},
+                "responseKind": {"group": "", "version": "", "kind": row.ref.kind},
                 "scope": "Namespaced" if row.ref.namespaced else "Cluster",
                 "singularResource": row.singular,
                 "verbs": sorted(row.verbs),
@@ -168,9 +184,19 @@ def _group(name: str, versions: list[str]) -> Object:
 
 
 def _kind_of(row: Resource, sub: Subresource) -> Object:
-    if not sub.kind:
-        return {"group": row.ref.group, "version": row.ref.version, "kind": row.ref.kind}
-    return {"group": sub.group, "version": sub.version or row.ref.version, "kind": sub.kind}
+    """Group and version are "" where they are the row's own, which clients then know."""
+    group, version = (sub.group, sub.version or row.ref.version) if sub.kind else ("", "")
+    if (group, version) == (row.ref.group, row.ref.version):
+        group = version = ""
+    return {"group": group, "version": version, "kind": sub.kind or row.ref.kind}
+
+
+def _age(version: str) -> tuple[int, int, int, str]:
+    """Sorts stable versions before beta before alpha, and the newer before the older of a kind."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        return 3, 0, 0, version
+    return ("", "beta", "alpha").index(match[2] or ""), -int(match[1]), -int(match[3] or 0), version
 
 
 def _resources(rows: Iterable[Resource]) -> Iterable[Object]:
@@ -187,7 +213,9 @@ def _resources(rows: Iterable[Resource]) -> Iterable[Object]:
         if row.categories:
             entry["categories"] = list(row.categories)
         if row.storage_prefix:
-            digest = hashlib.sha256(f"{row.ref.group}/{row.ref.version}/{row.ref.kind}".encode()).digest()
+            ref = row.ref
+            stored = _HASHED_AS.get((ref.group, ref.version, ref.kind), f"{ref.group}/{ref.version}")
+            digest = hashlib.sha256(f"{stored}/{ref.kind}".encode()).digest()
             entry["storageVersionHash"] = _base64(digest[:8])
         yield entry
         for sub in sorted(row.subresources, key=lambda sub: sub.name):
@@ -197,7 +225,7 @@ def _resources(rows: Iterable[Resource]) -> Iterable[Object]:
                 "singularName": "",
                 "namespaced": row.ref.namespaced,
             }
-            if sub.kind:
+            if kind["version"]:
                 made |= {"group": kind["group"], "version": kind["version"]}
             yield made | {"kind": kind["kind"], "verbs": sorted(sub.verbs)}
 

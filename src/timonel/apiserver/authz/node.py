@@ -25,7 +25,7 @@ _ALLOWED = Decision(True)
 _NO_OPINION = Decision(False)
 
 NODE_RULES: tuple[Object, ...] = tuple(
-    {"verbs": verbs.split(), "apiGroups": groups, "resources": resources.split()}
+    {"verbs": sorted(verbs.split()), "apiGroups": groups, "resources": sorted(resources.split())}
     for verbs, groups, resources in (
         ("create", ["authentication.k8s.io"], "tokenreviews"),
         ("create", ["authorization.k8s.io"], "subjectaccessreviews localsubjectaccessreviews"),

@@ -12,25 +12,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from timonel.api.objects import Object, name_of
+from timonel.api.objects import Object, name_of, namespace_of
 from timonel.api.refs import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, ResourceRef
 from timonel.apiserver.authz.node import NODE_RULES
 from timonel.apiserver.bootstrap import cluster_roles, controller_roles
 
+AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
+"""Annotation: "false" keeps the server from restoring a default role or binding."""
 _GROUP = CLUSTER_ROLES.group
 _AGGREGATE = f"{_GROUP}/aggregate-to-"
 _CONTROLLER = "system:controller:"
 _MANAGER, _SCHEDULER, _PROXY = "system:kube-controller-manager", "system:kube-scheduler", "system:kube-proxy"
 _SHORT = {"read": ("get", "list", "watch"), "write": ("create", "update", "patch", "delete", "deletecollection")}
 _EVENTS: Object = {
-    "verbs": ["create", "update", "patch"],
+    "verbs": ["create", "patch", "update"],
     "apiGroups": ["", "events.k8s.io"],
     "resources": ["events"],
 }
 
 
 def default_cluster_roles() -> list[Object]:
-    texts = (cluster_roles.CLUSTER_ROLES, controller_roles.CONTROLLER_ROLES, cluster_roles.OWN_ROLES)
+    texts = (
+        cluster_roles.CLUSTER_ROLES,
+        controller_roles.CONTROLLER_ROLES,
+        controller_roles.OTHER_CONTROLLER_ROLES,
+        cluster_roles.OWN_ROLES,
+    )
     roles = [role for text in texts for role in parse_cluster_roles(text)]
     roles.append(_object(CLUSTER_ROLES, "system:node", rules=list(NODE_RULES)))
     return roles
@@ -59,36 +66,28 @@ def default_cluster_role_bindings() -> list[Object]:
             ("system:node", "", []),
         )
     ]
-    for role in parse_cluster_roles(controller_roles.CONTROLLER_ROLES):
-        name = name_of(role)
-        # The manager runs every control loop under one identity, which therefore holds all their roles.
-        account = f"ServiceAccount kube-system/{name.removeprefix(_CONTROLLER)}"
-        bindings.append(_binding(CLUSTER_ROLE_BINDINGS, name, name, [account, f"User {_MANAGER}"]))
+    # The manager runs every control loop under one identity, which therefore holds all their roles.
+    for text, holders in (
+        (controller_roles.CONTROLLER_ROLES, [f"User {_MANAGER}"]),
+        (controller_roles.OTHER_CONTROLLER_ROLES, []),
+    ):
+        for role in parse_cluster_roles(text):
+            name = name_of(role)
+            bindings.append(_binding(CLUSTER_ROLE_BINDINGS, name, name, [_account(name), *holders]))
     return bindings
 
 
 def default_roles() -> list[Object]:
-    leases = {
-        "verbs": ["get", "watch", "list", "create", "update"],
-        "apiGroups": ["coordination.k8s.io"],
-        "resources": ["leases", "leasecandidates"],
-    }
-    authentication = {
-        "verbs": ["get", "list", "watch"],
-        "apiGroups": [""],
-        "resources": ["configmaps"],
-        "resourceNames": ["extension-apiserver-authentication"],
-    }
-    return [
-        _object(ROLES, "extension-apiserver-authentication-reader", "kube-system", rules=[authentication]),
-        _object(ROLES, "system::leader-locking-kube-controller-manager", "kube-system", rules=[leases]),
-        _object(ROLES, "system::leader-locking-kube-scheduler", "kube-system", rules=[leases]),
-    ]
+    roles = []
+    for parsed in parse_cluster_roles(controller_roles.NAMESPACED_ROLES):
+        namespace, _, name = name_of(parsed).partition("/")
+        roles.append(_object(ROLES, name, namespace, rules=parsed["rules"]))
+    return roles
 
 
 def default_role_bindings() -> list[Object]:
-    def binding(name: str, role: str, subjects: Sequence[str]) -> Object:
-        return _binding(ROLE_BINDINGS, name, role, subjects, namespace="kube-system")
+    def binding(name: str, role: str, subjects: Sequence[str], namespace: str = "kube-system") -> Object:
+        return _binding(ROLE_BINDINGS, name, role, subjects, namespace=namespace)
 
     manager, scheduler = f"User {_MANAGER}", f"User {_SCHEDULER}"
     leader = "system::leader-locking-"
@@ -102,7 +101,17 @@ def default_role_bindings() -> list[Object]:
             binding(f"{leader}{who}", f"{leader}{who}", [user, f"ServiceAccount kube-system/{who}"])
             for who, user in (("kube-controller-manager", manager), ("kube-scheduler", scheduler))
         ),
+        *(
+            binding(name_of(role), name_of(role), [_account(name_of(role))], namespace_of(role))
+            for role in default_roles()
+            if name_of(role).startswith(_CONTROLLER)
+        ),
     ]
+
+
+def _account(role: str) -> str:
+    """The subject of a controller's role: its service account."""
+    return f"ServiceAccount kube-system/{role.removeprefix(_CONTROLLER)}"
 
 
 def parse_cluster_roles(text: str) -> Iterator[Object]:
@@ -141,7 +150,7 @@ def _parse_rule(line: str) -> Object:
     parts = [part.split() for part in line.split("|")]
     if len(parts) not in (3, 4) or len(parts[0]) != 1:
         raise ValueError(f"not a rule: {line!r}")
-    verbs = [verb for word in parts[0][0].split(",") for verb in _SHORT.get(word, (word,))]
+    verbs = sorted(verb for word in parts[0][0].split(",") for verb in _SHORT.get(word, (word,)))
     if parts[1] == ["url"]:
         return {"verbs": verbs, "nonResourceURLs": parts[2]}
     groups = ["" if group == "core" else group for group in parts[1]]
@@ -176,7 +185,7 @@ def _object(ref: ResourceRef, name: str, namespace: str = "", **fields: object) 
     metadata: Object = {
         "name": name,
         "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
-        "annotations": {f"{_GROUP}/autoupdate": "true"},
+        "annotations": {AUTOUPDATE: "true"},
     }
     if namespace:
         metadata["namespace"] = namespace

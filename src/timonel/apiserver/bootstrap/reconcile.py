@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from datetime import date
 from typing import Protocol
 
 from timonel.api.errors import AlreadyExists
 from timonel.api.labels import selector_from_object
 from timonel.api.objects import Object, annotations_of, copy_object, labels_of, name_of, namespace_of
 from timonel.api.refs import (
+    API_SERVICES,
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
     CONFIGMAPS,
@@ -25,13 +27,12 @@ from timonel.api.refs import (
     ResourceRef,
 )
 from timonel.apiserver.authz.rules import uncovered
-from timonel.apiserver.bootstrap import policy
+from timonel.apiserver.bootstrap import api_services, policy
 from timonel.apiserver.readers import Readers
 
 log = logging.getLogger(__name__)
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-_AUTOUPDATE = f"{CLUSTER_ROLES.group}/autoupdate"
 
 _PRIORITY_CLASSES = (
     (
@@ -59,10 +60,18 @@ class Objects(Readers, Protocol):
     async def delete(self, ref: ResourceRef, namespace: str, name: str) -> object: ...
 
 
-async def reconcile_bootstrap(objects: Objects, *, client_ca: str = "", front_proxy_ca: str = "") -> None:
-    """Namespaces, priority classes, RBAC policy, aggregated roles. Idempotent.
+async def reconcile_bootstrap(
+    objects: Objects,
+    *,
+    today: date,
+    group_versions: Iterable[tuple[str, str]] = (),
+    client_ca: str = "",
+    front_proxy_ca: str = "",
+) -> None:
+    """Namespaces, priority classes, APIServices, RBAC policy, aggregated roles. Idempotent.
 
-    `client_ca` and `front_proxy_ca` are PEM: extension API servers read them from a ConfigMap in kube-system.
+    `group_versions` are those served here. `client_ca` and `front_proxy_ca` are PEM: extension API servers read them
+    from a ConfigMap in kube-system.
     """
     for name in SYSTEM_NAMESPACES:
         await _ensure(objects, NAMESPACES, {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}})
@@ -78,6 +87,8 @@ async def reconcile_bootstrap(objects: Objects, *, client_ca: str = "", front_pr
                 "description": description,
             },
         )
+    await _reconcile_api_services(objects, group_versions)
+    await _ensure(objects, CONFIGMAPS, _token_tracking(today))
     for role in policy.default_cluster_roles():
         await _reconcile_role(objects, CLUSTER_ROLES, role)
     for role in policy.default_roles():
@@ -142,7 +153,7 @@ async def _reconcile_role(objects: Objects, ref: ResourceRef, wanted: Object) ->
     if live is None:
         await _create(objects, ref, wanted)
         return
-    if annotations_of(live).get(_AUTOUPDATE) == "false":
+    if annotations_of(live).get(policy.AUTOUPDATE) == "false":
         return
     changes = _missing_metadata(live, wanted)
     if aggregation := wanted.get("aggregationRule"):
@@ -160,7 +171,7 @@ async def _reconcile_binding(objects: Objects, ref: ResourceRef, wanted: Object)
     if live is None:
         await _create(objects, ref, wanted)
         return
-    if annotations_of(live).get(_AUTOUPDATE) == "false":
+    if annotations_of(live).get(policy.AUTOUPDATE) == "false":
         return
     if live.get("roleRef") != wanted["roleRef"]:
         # A roleRef cannot be changed; what the binding grants is what counts.
@@ -192,6 +203,31 @@ async def _replace(objects: Objects, ref: ResourceRef, live: Object, **changes: 
         return copy_object({**old, **changes})
 
     await objects.update(ref, namespace_of(live), name_of(live), change)
+
+
+async def _reconcile_api_services(objects: Objects, group_versions: Iterable[tuple[str, str]]) -> None:
+    wanted = {name_of(service): service for service in api_services.default_api_services(group_versions)}
+    for service in wanted.values():
+        live = objects.reader(API_SERVICES).get("", name_of(service))
+        if live is None:
+            await _create(objects, API_SERVICES, service)
+        elif api_services.MANAGED in labels_of(live) and live["spec"] != service["spec"]:
+            await _replace(objects, API_SERVICES, live, spec=service["spec"])
+            log.info("bootstrap object was restored resource=apiservices name=%s", name_of(service))
+    for live in list(objects.reader(API_SERVICES).list()):
+        if api_services.MANAGED in labels_of(live) and name_of(live) not in wanted:
+            await objects.delete(API_SERVICES, "", name_of(live))
+            log.info("bootstrap object was removed, its group is not served name=%s", name_of(live))
+
+
+def _token_tracking(today: date) -> Object:
+    """Since when uses of tokens in Secrets have been noted, which says when one that is not noted may be removed.
+
+    Source: kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#legacy-serviceaccount-token-tracking
+    """
+    name = "kube-apiserver-legacy-service-account-token-tracking"
+    metadata = {"name": name, "namespace": "kube-system"}
+    return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": {"since": today.isoformat()}}
 
 
 async def _publish_authentication(objects: Objects, client_ca: str, front_proxy_ca: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
 
 from timonel.api.objects import Object, copy_object, name_of
 from timonel.api.refs import (
+    API_SERVICES,
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
     CONFIGMAPS,
@@ -24,6 +26,8 @@ from timonel.apiserver.bootstrap.policy import default_cluster_roles, parse_clus
 from timonel.apiserver.bootstrap.reconcile import aggregate_cluster_roles, aggregated_rules, reconcile_bootstrap
 from timonel.testing.readers import FakeReaders
 
+TODAY = date(2026, 11, 23)
+SERVED = [("", "v1"), ("apps", "v1"), ("autoscaling", "v1"), ("autoscaling", "v2"), ("apiregistration.k8s.io", "v1")]
 AUTHENTICATED = ("system:authenticated",)
 
 
@@ -55,7 +59,7 @@ class FakeObjects(FakeReaders):
 @pytest.fixture
 async def objects() -> FakeObjects:
     made = FakeObjects()
-    await reconcile_bootstrap(made, client_ca="CA", front_proxy_ca="FRONT")
+    await reconcile_bootstrap(made, today=TODAY, group_versions=SERVED, client_ca="CA", front_proxy_ca="FRONT")
     return made
 
 
@@ -67,7 +71,7 @@ def may(objects: FakeObjects, user: str, verb: str, resource: str, *groups: str,
 
 async def test_a_second_run_writes_nothing(objects: FakeObjects) -> None:
     objects.writes.clear()
-    await reconcile_bootstrap(objects, client_ca="CA", front_proxy_ca="FRONT")
+    await reconcile_bootstrap(objects, today=TODAY, group_versions=SERVED, client_ca="CA", front_proxy_ca="FRONT")
     assert objects.writes == []
 
 
@@ -83,7 +87,7 @@ async def test_objects_are_marked_as_upstreams_are(objects: FakeObjects) -> None
     role = objects.reader(CLUSTER_ROLES).get("", "cluster-admin")
     assert role is not None
     assert role["metadata"]["labels"] == {"kubernetes.io/bootstrapping": "rbac-defaults"}
-    assert role["metadata"]["annotations"] == {"rbac.authorization.k8s.io/autoupdate": "true"}
+    assert role["metadata"]["annotations"] == {"rbac.authorization.kubernetes.io/autoupdate": "true"}
 
 
 async def test_aggregated_roles_contain_each_other(objects: FakeObjects) -> None:
@@ -161,7 +165,7 @@ async def test_what_was_taken_away_comes_back_and_what_was_added_stays(objects: 
     changed["rules"] = [extra, *changed["rules"][3:]]
     objects.put(CLUSTER_ROLES, changed)
     assert not may(objects, "system:kube-scheduler", "create", "events", namespace="x")
-    await reconcile_bootstrap(objects)
+    await reconcile_bootstrap(objects, today=TODAY, group_versions=SERVED)
     assert may(objects, "system:kube-scheduler", "create", "events", namespace="x")
     assert may(objects, "system:kube-scheduler", "get", "things", group="example.org")
 
@@ -174,7 +178,7 @@ async def test_subjects_come_back_and_wrong_roles_are_replaced(objects: FakeObje
     other = copy_object(reader.get("", "system:discovery") or {})
     other["roleRef"]["name"] = "cluster-admin"
     objects.put(CLUSTER_ROLE_BINDINGS, other)
-    await reconcile_bootstrap(objects)
+    await reconcile_bootstrap(objects, today=TODAY, group_versions=SERVED)
     names = [subject["name"] for subject in (reader.get("", "system:kube-scheduler") or {})["subjects"]]
     assert names == ["second", "system:kube-scheduler"]
     assert (reader.get("", "system:discovery") or {})["roleRef"]["name"] == "system:discovery"
@@ -183,9 +187,9 @@ async def test_subjects_come_back_and_wrong_roles_are_replaced(objects: FakeObje
 async def test_an_administrator_may_opt_out(objects: FakeObjects) -> None:
     changed = copy_object(objects.reader(CLUSTER_ROLES).get("", "system:discovery") or {})
     changed["rules"] = []
-    changed["metadata"]["annotations"]["rbac.authorization.k8s.io/autoupdate"] = "false"
+    changed["metadata"]["annotations"]["rbac.authorization.kubernetes.io/autoupdate"] = "false"
     objects.put(CLUSTER_ROLES, changed)
-    await reconcile_bootstrap(objects)
+    await reconcile_bootstrap(objects, today=TODAY, group_versions=SERVED)
     assert (objects.reader(CLUSTER_ROLES).get("", "system:discovery") or {})["rules"] == []
 
 
@@ -213,7 +217,7 @@ def test_the_notation() -> None:
     }  # fmt: skip
     assert role["rules"] == [
         {
-            "verbs": ["get", "list", "watch", "create"],
+            "verbs": ["create", "get", "list", "watch"],
             "apiGroups": ["", "apps"],
             "resources": ["pods", "pods/log"],
             "resourceNames": ["n"],
@@ -244,3 +248,39 @@ async def test_cluster_roles_that_aggregate_in_a_circle_do_not_keep_the_server_f
         )
     await aggregate_cluster_roles(made)
     assert 0 < len(made.writes) <= 12
+
+
+async def test_every_group_version_served_has_an_api_service_but_the_aggregators_own(objects: FakeObjects) -> None:
+    services = {name_of(service): service for service in objects.reader(API_SERVICES).list()}
+    assert sorted(services) == ["v1.", "v1.apps", "v1.autoscaling", "v2.autoscaling"]
+    assert services["v1."]["spec"] == {"version": "v1", "groupPriorityMinimum": 18000, "versionPriority": 1}
+    assert services["v2.autoscaling"]["spec"] == {
+        "group": "autoscaling", "version": "v2", "groupPriorityMinimum": 17500, "versionPriority": 30,
+    }  # fmt: skip
+    assert services["v1.apps"]["metadata"]["labels"] == {"kube-aggregator.kubernetes.io/automanaged": "onstart"}
+
+
+async def test_a_changed_api_service_is_restored_at_start_unless_its_label_was_taken_away(
+    objects: FakeObjects,
+) -> None:
+    for name in ("v1.apps", "v1.autoscaling"):
+        changed = copy_object(objects.reader(API_SERVICES).get("", name) or {})
+        changed["spec"]["versionPriority"] = 99
+        if name == "v1.autoscaling":
+            changed["metadata"]["labels"] = {}
+        objects.put(API_SERVICES, changed)
+    await reconcile_bootstrap(objects, today=TODAY, group_versions=SERVED)
+    found = {name_of(service): service["spec"]["versionPriority"] for service in objects.reader(API_SERVICES).list()}
+    assert (found["v1.apps"], found["v1.autoscaling"]) == (15, 99)
+
+
+async def test_the_api_service_of_a_group_no_longer_served_goes(objects: FakeObjects) -> None:
+    await reconcile_bootstrap(objects, today=TODAY, group_versions=SERVED[:2])
+    assert sorted(map(name_of, objects.reader(API_SERVICES).list())) == ["v1.", "v1.apps"]
+
+
+async def test_the_day_since_which_legacy_tokens_are_tracked_stays(objects: FakeObjects) -> None:
+    await reconcile_bootstrap(objects, today=date(2027, 1, 1), group_versions=SERVED)
+    tracking = objects.reader(CONFIGMAPS).get("kube-system", "kube-apiserver-legacy-service-account-token-tracking")
+    assert tracking is not None
+    assert tracking["data"] == {"since": "2026-11-23"}

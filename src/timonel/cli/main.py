@@ -49,7 +49,9 @@ def not_built(what: str) -> NoReturn:
 def up(
     nodes: Annotated[int | None, typer.Option(help="Nodes on this machine; the first is the machine itself.")] = None,
     config: Annotated[Path | None, typer.Option(help="Instead of /etc/timonel/config.yaml.")] = None,
-    store: Annotated[str, typer.Option(help="sqlite (etcd is not built yet).")] = "sqlite",
+    store: Annotated[
+        str, typer.Option(help="sqlite, or etcd: its own, or the one that the configuration names.", show_default=False)
+    ] = "",
     hollow: Annotated[int | None, typer.Option(help="Hollow nodes (not built yet).", show_default=False)] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Install missing system packages without asking.")] = False,
     merge_kubeconfig: Annotated[bool, typer.Option(help="Add the context to your own kubeconfig.")] = True,
@@ -61,17 +63,15 @@ def up(
     """Starts the cluster and returns when every node is Ready."""
     if hollow is not None:
         not_built("timonel up --hollow")
-    if store == "etcd":
-        not_built("timonel up --store etcd")
-    if store != "sqlite":
+    if store not in ("", "sqlite", "etcd"):
         fail(f"--store {store}: there are sqlite and etcd")
     from timonel.cli.progress import Progress
-    from timonel.cluster import packages, preflight
+    from timonel.cluster import preflight
     from timonel.cluster import up as bring_up
 
     layout = layout_of(name, data_dir, run_dir)
     preflight.check_root()
-    missing = packages.missing_packages()
+    missing = bring_up.missing_packages(layout, config, store)
     if missing and not yes and sys.stdin.isatty():
         names = ", ".join(f"{package.name} ({package.purpose})" for package in missing)
         yes = typer.confirm(f"Missing system packages: {names}. Install them now?")
@@ -81,6 +81,7 @@ def up(
         merge_kubeconfig=merge_kubeconfig,
         install_packages=yes,
         timeout_seconds=timeout,
+        store=store,
     )
     with Progress() as progress:
         result = bring_up.up(layout, options, progress.step)

@@ -44,6 +44,19 @@ class ApiConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EtcdConfig:
+    """Where `--store etcd` keeps the data. Keys are named as kube-apiserver's flags, --etcd-servers and so on."""
+
+    servers: tuple[str, ...] = ()
+    """URLs of the members; none: the cluster starts an etcd of its own."""
+    cafile: str = ""
+    certfile: str = ""
+    keyfile: str = ""
+    prefix: str = ""
+    """Put before every key, so that several clusters can share one etcd."""
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryConfig:
     mirrors: tuple[str, ...] = ()
     """URLs tried in order before the registry itself: "http://10.0.0.5:5000"; http:// allows plain HTTP."""
@@ -67,6 +80,7 @@ class NodeConfig:
 class ClusterConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     api: ApiConfig = field(default_factory=ApiConfig)
+    etcd: EtcdConfig = field(default_factory=EtcdConfig)
     registries: Mapping[str, RegistryConfig] = field(default_factory=dict)
     """By registry host: "docker.io", "registry.example.org:5000"; "*" for every other."""
     node: NodeConfig = field(default_factory=NodeConfig)
@@ -180,6 +194,16 @@ def _check(config: ClusterConfig, source: str) -> None:
         raise UserError(f"{source}: network.nodePorts must be a range such as 30000-32767")
     if not 1 <= config.api.port <= 65535:
         raise UserError(f"{source}: api.port must be between 1 and 65535")
+    for server in config.etcd.servers:
+        if not re.fullmatch(r"https?://[^/\s]+", server):
+            raise UserError(f"{source}: etcd.servers: {server!r} must be a URL such as https://192.0.2.10:2379")
+    if bool(config.etcd.certfile) != bool(config.etcd.keyfile):
+        raise UserError(f"{source}: etcd.certfile and etcd.keyfile go together")
+    for name in ("cafile", "certfile", "keyfile", "prefix"):
+        if getattr(config.etcd, name) and not config.etcd.servers:
+            raise UserError(f"{source}: etcd.{name} needs etcd.servers")
+    if config.etcd.prefix and not re.fullmatch(r"(/[^/\s]+)+", config.etcd.prefix):
+        raise UserError(f"{source}: etcd.prefix must be a path such as /clusters/one")
     for host, registry in config.registries.items():
         for mirror in registry.mirrors:
             if not mirror.startswith(("http://", "https://")):

@@ -118,6 +118,11 @@ class Layout:
         return self.data / "server" / "store.db"
 
     @property
+    def etcd_data(self) -> Path:
+        """Of the cluster's own etcd, where it keeps one."""
+        return self.data / "etcd"
+
+    @property
     def audit_log(self) -> Path:
         return self.data / "server" / "audit.log"
 

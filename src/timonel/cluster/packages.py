@@ -42,8 +42,13 @@ SYSTEM_PACKAGES = (
 )
 
 
-def missing_packages() -> list[SystemPackage]:
-    return [package for package in SYSTEM_PACKAGES if not package.present()]
+ETCD_PACKAGE = SystemPackage("etcd-server", "the cluster's own etcd", _program("etcd"))
+
+
+def missing_packages(*, own_etcd: bool = False) -> list[SystemPackage]:
+    """`own_etcd`: the cluster starts one of its own."""
+    wanted = (*SYSTEM_PACKAGES, ETCD_PACKAGE) if own_etcd else SYSTEM_PACKAGES
+    return [package for package in wanted if not package.present()]
 
 
 def install(packages: Sequence[SystemPackage], say: Callable[[str], None]) -> None:

@@ -7,6 +7,7 @@
     <component>.crt/.key       clients: admin, manager, scheduler, proxy, one per node
     sa.key, sa.pub             signs service account tokens; never renewed by itself, old tokens would die
     encryption.key             32 random bytes, base64: Secrets at rest
+    etcd/                      an authority of its own, where the cluster keeps an etcd of its own
 
 Keys are ECDSA P-256: a signature takes 20 µs where RSA takes a millisecond. Private files have mode 0600 and appear
 whole or not at all. Names follow kubeadm (kubernetes.io/docs/setup/best-practices/certificates).
@@ -143,6 +144,13 @@ def locate_pki(directory: Path) -> Pki:
         service_account_public_key=directory / "sa.pub",
         encryption_key=directory / "encryption.key",
     )
+
+
+def ensure_authority(directory: Path, name: str, common_name: str, *, now: datetime | None = None) -> Pair:
+    """One more, which nothing of the cluster trusts by itself."""
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    return _ensure_ca(directory, name, common_name, now or datetime.now(UTC))
 
 
 def ensure_node_client(directory: Path, ca: Pair, node: str, *, now: datetime | None = None) -> Pair:

@@ -10,8 +10,10 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from timonel.cluster.config import ClusterConfig
+from timonel.cluster.etcd import CLIENT_PORT, ensure_etcd_pki, etcd_part
 from timonel.cluster.layout import Layout, NodeLayout
 from timonel.cluster.segment import address_of
 from timonel.cluster.settings import AgentSettings, ManagerSettings, ServerSettings
@@ -28,6 +30,8 @@ class ClusterState:
     address: str
     """Of the first node: where the server answers, and node 1's InternalIP."""
     port: int
+    store: str = "sqlite"
+    """Or etcd."""
 
     def save(self, path: Path) -> None:
         temporary = path.with_suffix(".new")
@@ -64,7 +68,7 @@ def server_url(state: ClusterState, node: NodeLayout | None = None) -> str:
 def plan_server(layout: Layout, config: ClusterConfig, state: ClusterState) -> ServerSettings:
     first, last = (int(port) for port in config.network.node_ports.split("-"))
     return ServerSettings(
-        store=str(layout.store),
+        **_store_settings(layout, config, state),
         pki=str(layout.pki),
         data_dir=str(layout.store.parent),
         bind_address="0.0.0.0",
@@ -76,6 +80,26 @@ def plan_server(layout: Layout, config: ClusterConfig, state: ClusterState) -> S
         cluster_domain=config.network.domain,
         default_toleration_seconds=config.node.eviction_seconds,
     )
+
+
+def _store_settings(layout: Layout, config: ClusterConfig, state: ClusterState) -> dict[str, Any]:
+    if state.store == "sqlite":
+        return {"store": str(layout.store)}
+    etcd = config.etcd
+    if etcd.servers:
+        files, servers = (etcd.cafile, etcd.certfile, etcd.keyfile), etcd.servers
+    else:
+        own = ensure_etcd_pki(layout)
+        files = (str(own.ca.cert), str(own.client.cert), str(own.client.key))
+        servers = (f"https://127.0.0.1:{CLIENT_PORT}",)
+    return {
+        "store": "",
+        "etcd_servers": servers,
+        "etcd_ca_file": files[0],
+        "etcd_cert_file": files[1],
+        "etcd_key_file": files[2],
+        "etcd_prefix": etcd.prefix,
+    }
 
 
 def plan_manager(layout: Layout, config: ClusterConfig) -> ManagerSettings:
@@ -137,7 +161,9 @@ def _digest(path: Path) -> str:
         return ""
 
 
-def plan_parts(layout: Layout, state: ClusterState, *, only_containerd: bool = False) -> list[Part]:
+def plan_parts(
+    layout: Layout, state: ClusterState, *, only_containerd: bool = False, own_etcd: bool = False
+) -> list[Part]:
     """Every part in starting order. `only_containerd` is what `down` keeps while it removes the containers."""
     nodes = nodes_of(layout, state)
 
@@ -172,6 +198,7 @@ def plan_parts(layout: Layout, state: ClusterState, *, only_containerd: bool = F
     if only_containerd:
         return runtimes
     return [
+        *([etcd_part(layout, nodes[0], ensure_etcd_pki(layout))] if own_etcd else []),
         python_part("server", "server", nodes[0]),
         *runtimes,
         python_part("manager", "manager", nodes[0]),

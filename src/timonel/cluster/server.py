@@ -6,7 +6,7 @@ import asyncio
 import logging
 from pathlib import Path
 
-from timonel.api.clock import SystemClock
+from timonel.api.clock import Clock, SystemClock
 from timonel.api.errors import ApiError
 from timonel.api.objects import Object, name_of, namespace_of
 from timonel.api.refs import SECRETS, SERVICES
@@ -19,11 +19,15 @@ from timonel.cluster.pki import Pki, locate_pki
 from timonel.cluster.process import notify_when
 from timonel.cluster.settings import ServerSettings
 from timonel.storage.codec import Codec
-from timonel.storage.protocol import StoreError
+from timonel.storage.protocol import Store, StoreError
 from timonel.storage.sqlite import open_sqlite
 from timonel.storage.transform import AesGcm, EncryptionKey
 
 logger = logging.getLogger(__name__)
+
+ETCD_PATIENCE_SECONDS = 20.0
+"""As long as kube-apiserver waits for it."""
+_ETCD_RETRY_SECONDS = 0.2
 
 
 async def run_server(settings: ServerSettings) -> None:
@@ -42,7 +46,7 @@ async def run_server(settings: ServerSettings) -> None:
         node_port_range=settings.node_port_range,
     )
     try:
-        store = await open_sqlite(settings.store, clock=clock, history_seconds=config.history_seconds)
+        store = await open_store(settings, clock, config.history_seconds)
     except StoreError as error:
         raise UserError(str(error)) from error
     sealed = Codec(AesGcm([EncryptionKey("key1", pki.read_encryption_key())]))
@@ -64,6 +68,31 @@ async def run_server(settings: ServerSettings) -> None:
             tasks.create_task(notify_when(server.wait_ready), name="notify")
     finally:
         await store.close()
+
+
+async def open_store(settings: ServerSettings, clock: Clock, history_seconds: float) -> Store:
+    """SQLite, or etcd, which may be starting at the same time. Raises StoreError."""
+    if not settings.etcd_servers:
+        return await open_sqlite(settings.store, clock=clock, history_seconds=history_seconds)
+    from timonel.storage.etcd import EtcdConfig, open_etcd  # gRPC costs memory that SQLite does not need
+
+    etcd = EtcdConfig(
+        endpoints=settings.etcd_servers,
+        ca_file=settings.etcd_ca_file,
+        cert_file=settings.etcd_cert_file,
+        key_file=settings.etcd_key_file,
+        prefix=settings.etcd_prefix,
+        history_seconds=history_seconds,
+    )
+    give_up = clock.monotonic() + ETCD_PATIENCE_SECONDS
+    while True:
+        try:
+            return await open_etcd(etcd, clock)
+        except StoreError as error:
+            if clock.monotonic() > give_up:
+                raise
+            logger.info("etcd does not answer yet, will retry error=%s", error)
+            await clock.sleep(_ETCD_RETRY_SECONDS)
 
 
 def security_config(settings: ServerSettings, pki: Pki) -> SecurityConfig:

@@ -18,6 +18,12 @@ from timonel.cluster.errors import UserError
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     store: str
+    """The SQLite file; "" when `etcd_servers` say where the data is."""
+    etcd_servers: tuple[str, ...] = ()
+    etcd_ca_file: str = ""
+    etcd_cert_file: str = ""
+    etcd_key_file: str = ""
+    etcd_prefix: str = ""
     pki: str
     data_dir: str
     bind_address: str

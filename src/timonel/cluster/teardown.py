@@ -115,8 +115,10 @@ def processes_of(layout: Layout) -> list[int]:
 def is_ours(command: Sequence[bytes]) -> bool:
     """Whether a command line is of a program that `up` starts, and not one that merely looks at the same folders."""
     program = os.path.basename(command[0])
-    return program.startswith((b"containerd", b"runc")) or any(
-        argument in (b"timonel.cluster.part", b"timonel.cluster.supervisor") for argument in command
+    return (
+        program == b"etcd"
+        or program.startswith((b"containerd", b"runc"))
+        or any(argument in (b"timonel.cluster.part", b"timonel.cluster.supervisor") for argument in command)
     )
 
 

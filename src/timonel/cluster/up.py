@@ -13,6 +13,7 @@ from timonel.cluster.api import AdminApi, is_ready, not_ready_reason
 from timonel.cluster.config import ClusterConfig, load_config
 from timonel.cluster.containerd import write_config
 from timonel.cluster.errors import UserError
+from timonel.cluster.etcd import CLIENT_PORT, PEER_PORT
 from timonel.cluster.images import ensure_pause_image
 from timonel.cluster.kubeconfig import merge_context
 from timonel.cluster.layout import Layout, NodeLayout
@@ -54,6 +55,8 @@ class UpOptions:
     merge_kubeconfig: bool = True
     install_packages: bool = False
     timeout_seconds: float = 120.0
+    store: str = ""
+    """sqlite or etcd; "" keeps what the cluster has, sqlite for a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,19 @@ def up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpResu
         return _up(layout, options, say)
 
 
+def missing_packages(layout: Layout, config_file: Path | None, store: str) -> list[packages.SystemPackage]:
+    """What `up` would need installed first. Raises UserError as it would."""
+    config = load_config(config_file)
+    chosen = choose_store(layout, config, store, ClusterState.load(layout.state_file))
+    return packages.missing_packages(own_etcd=chosen == "etcd" and not config.etcd.servers)
+
+
 def _up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpResult:
     config = load_config(options.config_file)
-    missing = packages.missing_packages()
+    previous = ClusterState.load(layout.state_file)
+    store = choose_store(layout, config, options.store, previous)
+    own_etcd = store == "etcd" and not config.etcd.servers
+    missing = packages.missing_packages(own_etcd=own_etcd)
     if missing and not options.install_packages:
         names = " ".join(package.name for package in missing)
         raise UserError(f"missing system packages: {names}; install them, or run timonel up --yes")
@@ -81,12 +94,16 @@ def _up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpRes
         packages.install(missing, say)
     preflight.check_kernel()
     preflight.check_nftables()
-    previous = ClusterState.load(layout.state_file)
     running = supervision.ask(layout, "status")
-    state = _decide(layout, config, options, previous, running is not None)
+    state = _decide(layout, config, options, previous, running is not None, store)
+    if own_etcd and running is None and not layout.is_named:
+        for port in (CLIENT_PORT, PEER_PORT):
+            preflight.check_port(port, "etcd's", "stop that, or name its address in etcd.servers", "127.0.0.1")
 
     for folder in (layout.data, layout.run, layout.logs, layout.store.parent, layout.run / "parts"):
         folder.mkdir(parents=True, exist_ok=True)
+    if own_etcd:
+        layout.etcd_data.mkdir(mode=0o700, exist_ok=True)
     layout.data.chmod(0o711)
     nodes = nodes_of(layout, state)
     state.save(layout.state_file)
@@ -94,7 +111,7 @@ def _up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpRes
     registries_changed = _prepare_files(layout, config, state, nodes)
     if running is None:
         say("starting server, manager and agent")
-    changed = supervision.ensure_supervisor(layout, plan_parts(layout, state))
+    changed = supervision.ensure_supervisor(layout, plan_parts(layout, state, own_etcd=own_etcd))
     if running is not None and changed:
         say("restarted the parts whose settings changed")
     if running is not None and registries_changed:
@@ -108,8 +125,36 @@ def _up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpRes
     return UpResult(changed or registries_changed or merged, state, layout.admin_kubeconfig, merged_into)
 
 
+def choose_store(layout: Layout, config: ClusterConfig, wanted: str, previous: ClusterState | None) -> str:
+    """sqlite or etcd. Raises UserError where that would leave the cluster's data behind."""
+    has = previous.store if previous else ""
+    store = wanted or has or ("etcd" if config.etcd.servers else "sqlite")
+    if has and store != has:
+        raise UserError(
+            f"this cluster keeps its data in {has}; moving it is not built yet: use `timonel down --purge` and start "
+            f"anew with --store {store}"
+        )
+    if store == "sqlite" and config.etcd.servers:
+        raise UserError(
+            "etcd.servers is set, but this cluster keeps its data in sqlite: take it out, or use --store etcd"
+        )
+    if config.etcd.servers and layout.etcd_data.exists():
+        raise UserError(
+            f"this cluster keeps its data in an etcd of its own ({layout.etcd_data}); take etcd.servers out, or use "
+            "`timonel down --purge` and start anew"
+        )
+    if has == "etcd" and not config.etcd.servers and not layout.etcd_data.exists():
+        raise UserError("this cluster keeps its data in the etcd that etcd.servers named before; name it again")
+    return store
+
+
 def _decide(
-    layout: Layout, config: ClusterConfig, options: UpOptions, previous: ClusterState | None, running: bool
+    layout: Layout,
+    config: ClusterConfig,
+    options: UpOptions,
+    previous: ClusterState | None,
+    running: bool,
+    store: str,
 ) -> ClusterState:
     count = options.nodes if options.nodes is not None else (previous.nodes if previous else 1)
     if not 1 <= count <= 100:
@@ -134,7 +179,7 @@ def _decide(
             config.api.port, "the API server's", "stop that, or set api.port in /etc/timonel/config.yaml"
         )
         preflight.check_port(KUBELET_PORT, "the kubelet's", "stop that; another Kubernetes may run on this machine")
-    return ClusterState(count, network if needs_segment else "", address, config.api.port)
+    return ClusterState(count, network if needs_segment else "", address, config.api.port, store)
 
 
 def _prepare_network(layout: Layout, state: ClusterState, nodes: list[NodeLayout]) -> None:

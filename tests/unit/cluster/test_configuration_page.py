@@ -10,11 +10,19 @@ from typing import Any
 import pytest
 import yaml
 
-from timonel.cluster.config import ApiConfig, ClusterConfig, NetworkConfig, NodeConfig, RegistryConfig, parse_config
+from timonel.cluster.config import (
+    ApiConfig,
+    ClusterConfig,
+    EtcdConfig,
+    NetworkConfig,
+    NodeConfig,
+    RegistryConfig,
+    parse_config,
+)
 
 PAGE = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
 SECTIONS: dict[str, Any] = {
-    "network": NetworkConfig, "api": ApiConfig, "registries": RegistryConfig, "node": NodeConfig
+    "network": NetworkConfig, "api": ApiConfig, "etcd": EtcdConfig, "registries": RegistryConfig, "node": NodeConfig
 }  # fmt: skip
 KEYS = [(section, field) for section, cls in SECTIONS.items() for field in dataclasses.fields(cls)]
 

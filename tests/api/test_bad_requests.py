@@ -61,7 +61,7 @@ async def test_media_types_that_are_not_spoken(server, namespace):
     status, answer = await server.request("PATCH", f"{path}/a", b"{}")
     assert status == 415
     assert "application/merge-patch+json" in answer["message"]
-    status, answer = await server.request("GET", path, headers={"Accept": "application/vnd.kubernetes.protobuf"})
+    status, answer = await server.request("GET", path, headers={"Accept": "text/plain"})
     assert (status, answer["reason"]) == (406, "NotAcceptable")
 
 

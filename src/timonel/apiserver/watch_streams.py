@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
+from timonel.api.errors import BadRequest
 from timonel.storage.watcher import Watcher
 
 _DRAIN_SECONDS = 30.0
@@ -116,8 +117,12 @@ class WebSocketStream(WatchStream):
         self._reader: asyncio.Task[None] | None = None
 
     async def upgrade(self, *, audit_id: str) -> None:
+        """Raises BadRequest for what is no proper handshake."""
         self.socket.headers["Audit-Id"] = audit_id
-        await self.socket.prepare(self._request)
+        try:
+            await self.socket.prepare(self._request)
+        except web.HTTPException as exc:
+            raise BadRequest(exc.text or exc.reason) from exc
 
     @property
     def status(self) -> int:

@@ -24,7 +24,7 @@ async def test_no_watcher_is_left(tmp_path: Path) -> None:
             server=server.api,
             route=parse_route("GET", "/api/v1/configmaps?watch=true"),
             answer=Answer(),
-            request=SimpleNamespace(transport=None, protocol=None),
+            request=SimpleNamespace(transport=None, protocol=None, headers={}),
             audit_id="",
         )
         with pytest.raises(ConnectionResetError):

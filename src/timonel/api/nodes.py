@@ -8,7 +8,8 @@ holds the type `str` or `bool` itself in place of a node, which saves a call for
 Normalising (`settle`) follows what a typed server stores and returns:
 - null is absent; in a list it is the item type's zero.
 - An optional field at its zero value ("", 0, false, [], {} of a map) is absent, unless zero says something
-  (`presence.zero_counts`). Required fields keep their zero. Structures stay, and some are always shown, as {}.
+  (`presence.zero_counts`). Required fields of built-in kinds, and some others (`presence.shown_when_absent`), are
+  always there: "", 0, false, or null for lists and times. Structures stay, and some are always shown, as {}.
 - Quantities are canonical ("0.5" -> "500m"), numbers in their place become strings; times are UTC at their precision.
 Anything without a schema (RawExtension, FieldsV1, unknown-field-preserving) is left as it is.
 """
@@ -165,8 +166,10 @@ class StructNode(Node):
         "filled",
         "go_type",
         "name",
+        "nulls",
         "open",
         "replaces",
+        "shown",
         "zeroless",
     )
     is_struct = True
@@ -184,6 +187,10 @@ class StructNode(Node):
         """Optional fields whose zero value means absent."""
         self.filled: tuple[tuple[str, StructNode], ...] = ()
         """Structures that are always shown."""
+        self.shown: tuple[tuple[str, Any], ...] = ()
+        """Other fields that are always shown, and what of them when nobody set them: 0, "", false or null."""
+        self.nulls: frozenset[str] = frozenset()
+        """Those of them that are shown as null."""
         self.replaces: frozenset[str] = frozenset()
         """Struct fields that a strategic merge patch replaces whole."""
         self.defaults: dict[str, Any] = {}
@@ -216,6 +223,8 @@ class StructNode(Node):
                     continue
                 return BAD
             if item is None:
+                if name in self.nulls:
+                    continue
                 settled = None
             elif type(item) is field:
                 settled = None if name in self.zeroless else item
@@ -240,6 +249,9 @@ class StructNode(Node):
         for name, node in self.filled:
             if name not in value:
                 value[name] = node.settle({})
+        for name, zero in self.shown:
+            if name not in value:
+                value[name] = zero
         return value
 
     def explain(self, value: Any, findings: Findings) -> None:

@@ -89,6 +89,49 @@ _MAY_BE_ABSENT = frozenset(
     ScaleIOPersistentVolumeSource.secretRef ScaleIOVolumeSource.secretRef StatefulSetSpec.selector Status.metadata
     """.split()  # noqa: SIM905
 )
+_SHOWN_IN = frozenset(
+    """
+    AllocatedDeviceStatus.conditions CSINodeDriver.topologyKeys ClusterRole.rules ContainerImage.names
+    ContainerStateRunning.startedAt ContainerStateTerminated.finishedAt ContainerStateTerminated.startedAt
+    CustomResourceDefinitionStatus.conditions CustomResourceDefinitionStatus.storedVersions DeviceClaim.requests
+    EndpointSlice.endpoints EndpointSlice.ports Event.deprecatedFirstTimestamp Event.deprecatedLastTimestamp
+    Event.eventTime Event.firstTimestamp Event.lastTimestamp Event.reportingComponent Event.reportingInstance
+    EventSeries.lastObservedTime FlowSchemaSpec.matchingPrecedence HorizontalPodAutoscalerStatus.currentMetrics
+    NodeCondition.lastHeartbeatTime NodeRuntimeHandler.name PersistentVolumeClaimCondition.lastProbeTime
+    PersistentVolumeClaimCondition.lastTransitionTime PodCondition.lastProbeTime
+    PodDisruptionBudgetStatus.currentHealthy PodDisruptionBudgetStatus.desiredHealthy
+    PodDisruptionBudgetStatus.disruptionsAllowed PodDisruptionBudgetStatus.expectedPods
+    PodFailurePolicyOnPodConditionsPattern.status PreferAvoidPodsEntry.evictionTime ProjectedVolumeSource.sources
+    Role.rules RoleRef.apiGroup StatefulSetOrdinals.start StatefulSetSpec.serviceName
+    StatefulSetStatus.availableReplicas VolumeError.time
+    """.split()  # noqa: SIM905
+)
+"""Optional, and shown all the same: 0, "", and null for lists and times."""
+_TRANSITIONS_OF = frozenset(
+    """
+    APIServiceCondition CertificateSigningRequestCondition CustomResourceDefinitionCondition DaemonSetCondition
+    DeploymentCondition FlowSchemaCondition HorizontalPodAutoscalerCondition JobCondition NamespaceCondition
+    NodeCondition PodCondition PriorityLevelConfigurationCondition ReplicaSetCondition
+    ReplicationControllerCondition StatefulSetCondition
+    """.split()  # noqa: SIM905
+)
+"""Whose times of transition, update and probe are shown as null when they have none."""
+_NULL_WHEN_ABSENT = frozenset(
+    """
+    AzureFilePersistentVolumeSource.secretNamespace LimitedPriorityLevelConfiguration.nominalConcurrencyShares
+    TypedLocalObjectReference.apiGroup TypedObjectReference.apiGroup
+    """.split()  # noqa: SIM905
+)
+_LEFT_OUT_THOUGH_REQUIRED = frozenset(
+    """
+    CapacityRequestPolicyRange.min ContainerRestartRule.action ContainerRestartRuleOnExitCodes.operator
+    CounterSet.counters DeviceCounterConsumption.counters HTTPIngressPath.pathType ImageVolumeStatus.imageRef
+    MutatingWebhook.sideEffects ParentReference.name ParentReference.resource PodCertificateProjection.keyType
+    PodCertificateProjection.signerName ServiceReference.name ServiceReference.namespace TokenReviewSpec.token
+    ValidatingAdmissionPolicyBindingSpec.policyName ValidatingAdmissionPolicyBindingSpec.validationActions
+    ValidatingWebhook.sideEffects
+    """.split()  # noqa: SIM905
+)
 
 
 def zero_counts(definition: str, field: str) -> bool:
@@ -103,6 +146,21 @@ def always_present(definition: str, field: str, required: bool) -> bool:
     if name in _MAY_BE_ABSENT:
         return False
     return required or field in _ALWAYS_PRESENT or name in _ALWAYS_PRESENT_IN
+
+
+def shown_when_absent(definition: str, field: str, required: bool) -> bool:
+    """Whether `field`, no structure, shows its zero (null for lists, maps and times) when nobody set it."""
+    name = f"{definition}.{field}"
+    if required:
+        return name not in _LEFT_OUT_THOUGH_REQUIRED
+    if field in ("lastTransitionTime", "lastUpdateTime", "lastProbeTime") and definition in _TRANSITIONS_OF:
+        return True
+    return name in _SHOWN_IN or name in _NULL_WHEN_ABSENT
+
+
+def null_when_absent(definition: str, field: str) -> bool:
+    """Whether a text or number is null when absent, not "" or 0."""
+    return f"{definition}.{field}" in _NULL_WHEN_ABSENT
 
 
 _PERSISTENT_VOLUME_OWN = frozenset(

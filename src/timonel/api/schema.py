@@ -25,7 +25,7 @@ from timonel.api import nodes
 from timonel.api.json_schema_nodes import ALTERNATIVES, JSON_SCHEMA, SchemaOrNode
 from timonel.api.nodes import BAD, Findings, ListNode, MapNode, Node, StructNode
 from timonel.api.objects import Object
-from timonel.api.presence import always_present, embedded_in, zero_counts
+from timonel.api.presence import always_present, embedded_in, null_when_absent, shown_when_absent, zero_counts
 
 _VERSION = "v1.36.0-local"
 _REF = "#/$defs/"
@@ -140,7 +140,8 @@ class Schemas:
 
     def _fill(self, struct: StructNode, schema: Object) -> None:
         required = frozenset(schema.get("required") or ())
-        zeroless, filled, replaces = set(), [], set()
+        zeroless, filled, replaces, shown = set(), [], set(), []
+        built_in = struct.definition.startswith("io.k8s.")
         for name, field in schema["properties"].items():
             node = self._schema_node(field)
             optional = name not in required
@@ -148,6 +149,10 @@ class Schemas:
             if node.is_struct:
                 if always_present(struct.name, name, not optional):
                     filled.append((name, node))
+            elif built_in and shown_when_absent(struct.name, name, not optional):
+                shown.append((name, None if null_when_absent(struct.name, name) else _shown_zero(node)))
+                if isinstance(node, (ListNode, MapNode)):
+                    zeroless.add(name)  # then shown as null
             elif optional and _has_zero(node) and not zero_counts(struct.name, name):
                 zeroless.add(name)
             if field.get("x-kubernetes-patch-strategy") == "replace":
@@ -158,6 +163,8 @@ class Schemas:
         # A structure inside itself would be filled forever; upstream has none that is always shown.
         struct.filled = tuple((name, node) for name, node in filled if isinstance(node, StructNode))
         struct.replaces = frozenset(replaces)
+        struct.shown = tuple(shown)
+        struct.nulls = frozenset(name for name, zero in shown if zero is None)
 
     def _schema_node(self, schema: Object) -> Node:
         if reference := schema.get("$ref"):
@@ -208,6 +215,13 @@ class Schemas:
 
 def _has_zero(node: Node) -> bool:
     return isinstance(node, (nodes.StringNode, nodes.IntNode, nodes.NumberNode, nodes.BytesNode, ListNode, MapNode))
+
+
+def _shown_zero(node: Node) -> Any:
+    """How a field that is always shown looks when nobody set it."""
+    if isinstance(node, (nodes.StringNode, nodes.IntNode, nodes.NumberNode, nodes.QuantityNode)):
+        return node.zero
+    return 0 if isinstance(node, nodes.IntOrStringNode) else None
 
 
 def _key_defaults(definition: str, struct: StructNode, schema: Object) -> dict[str, Any]:

@@ -127,7 +127,13 @@ def test_status_is_tracked_by_subresource_only() -> None:
         "f:status": {
             "f:conditions": {
                 ".": {},
-                'k:{"type":"Ready"}': {".": {}, "f:status": {}, "f:type": {}},
+                'k:{"type":"Ready"}': {
+                    ".": {},
+                    "f:lastProbeTime": {},
+                    "f:lastTransitionTime": {},
+                    "f:status": {},
+                    "f:type": {},
+                },
             },
             "f:phase": {},
         }

@@ -39,7 +39,7 @@ def test_optional_zero_values_are_absent() -> None:
             "spec": {"hostNetwork": False, "nodeName": "", "nodeSelector": {}, "volumes": [], "containers": []},
         },
     )
-    assert pod == {"metadata": {}, "spec": {"containers": []}, "status": {}}
+    assert pod == {"metadata": {}, "spec": {"containers": None}, "status": {}}
 
 
 def test_zero_stays_where_it_says_something() -> None:
@@ -50,7 +50,7 @@ def test_zero_stays_where_it_says_something() -> None:
     assert claim["spec"]["storageClassName"] == ""
     assert _container(restartPolicy="")["restartPolicy"] == ""
     pod = _settled(POD, {"spec": {"containers": [], "automountServiceAccountToken": False, "restartPolicy": ""}})
-    assert pod["spec"] == {"containers": [], "automountServiceAccountToken": False}
+    assert pod["spec"] == {"containers": None, "automountServiceAccountToken": False}
 
 
 def test_required_zero_stays() -> None:
@@ -58,10 +58,26 @@ def test_required_zero_stays() -> None:
     assert _container(env=[{"name": "", "value": ""}])["env"] == [{"name": ""}]
 
 
+def test_required_fields_and_some_others_are_always_shown() -> None:
+    assert _container(ports=[{}])["ports"] == [{"containerPort": 0}]
+    endpoint_slice = _settled("io.k8s.api.discovery.v1.EndpointSlice", {"addressType": "IPv4", "endpoints": []})
+    assert (endpoint_slice["endpoints"], endpoint_slice["ports"]) == (None, None)
+    event = _settled("io.k8s.api.core.v1.Event", {"lastTimestamp": "2026-01-02T03:04:05Z"})
+    shown = (event["eventTime"], event["firstTimestamp"], event["lastTimestamp"], event["reportingComponent"])
+    assert shown == (None, None, "2026-01-02T03:04:05Z", "")
+    claim = {"spec": {"dataSource": {"kind": "PersistentVolumeClaim", "name": "a"}}}
+    assert _settled("io.k8s.api.core.v1.PersistentVolumeClaim", claim)["spec"]["dataSource"]["apiGroup"] is None
+    again = copy_object(event)
+    assert _settled("io.k8s.api.core.v1.Event", again) == event
+
+
 def test_structures_stay_and_some_are_always_shown() -> None:
-    pod = _settled(POD, {"spec": {"containers": [{"name": "a"}], "securityContext": {}, "volumes": [{"emptyDir": {}}]}})
+    pod = _settled(
+        POD,
+        {"spec": {"containers": [{"name": "a"}], "securityContext": {}, "volumes": [{"name": "v", "emptyDir": {}}]}},
+    )
     assert pod["spec"]["securityContext"] == {}
-    assert pod["spec"]["volumes"] == [{"emptyDir": {}}]
+    assert pod["spec"]["volumes"] == [{"name": "v", "emptyDir": {}}]
     assert pod["spec"]["containers"] == [{"name": "a", "resources": {}}]
     assert pod["status"] == {}
     service = _settled("io.k8s.api.core.v1.Service", {})

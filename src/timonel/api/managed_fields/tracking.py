@@ -106,7 +106,7 @@ def _empty_bytes(node: Node) -> bytes:
 def _empty(node: Node) -> Object:
     if not isinstance(node, StructNode):
         return {}
-    empty: Object = {name: _empty(child) for name, child in node.filled}
+    empty: Object = {name: _empty(child) for name, child in node.filled} | dict(node.shown)
     for name, child in node.fields.items():
         if isinstance(child, (ListNode, MapNode)) and name not in node.zeroless:
             empty[name] = None

@@ -35,7 +35,7 @@ def said(**spec: Any) -> list[str]:
 def test_defaults() -> None:
     obj = created(refs.HORIZONTAL_POD_AUTOSCALERS, autoscaler())
     assert obj["spec"] == {"scaleTargetRef": TARGET, "minReplicas": 1, "maxReplicas": 10, "metrics": [CPU]}
-    assert obj["status"] == {"desiredReplicas": 0}
+    assert obj["status"] == {"desiredReplicas": 0, "currentMetrics": None}
 
 
 def test_behavior_is_completed_once_there_is_any() -> None:

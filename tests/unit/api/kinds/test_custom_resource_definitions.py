@@ -51,7 +51,7 @@ def test_defaults() -> None:
         "plural": "things", "kind": "Thing", "singular": "thing", "listKind": "ThingList",
     }  # fmt: skip
     assert obj["spec"]["conversion"] == {"strategy": "None"}
-    assert obj["status"] == {"acceptedNames": {"kind": "", "plural": ""}, "storedVersions": ["v1"]}
+    assert obj["status"] == {"acceptedNames": {"kind": "", "plural": ""}, "conditions": None, "storedVersions": ["v1"]}
     webhook = {"strategy": "Webhook", "webhook": {"clientConfig": {"service": {"namespace": "a", "name": "b"}}}}
     conversion = created(REF, definition(conversion=webhook))["spec"]["conversion"]
     assert conversion["webhook"]["clientConfig"]["service"]["port"] == 443

@@ -35,7 +35,7 @@ class AutoscalerStrategy(Strategy):
         default_autoscaler(obj)
 
     def prepare_create(self, obj: Object) -> None:
-        obj["status"] = {"desiredReplicas": 0}
+        obj["status"] = {"desiredReplicas": 0, "currentMetrics": None}
 
     def validate_create(self, obj: Object) -> list[FieldError]:
         errors: Errors = []

@@ -24,6 +24,7 @@ def default_autoscaler(obj: Object) -> None:
         behavior["scaleDown"] = _complete(behavior.get("scaleDown"), _scale_down())
     status = obj.setdefault("status", {})
     status.setdefault("desiredReplicas", 0)
+    status.setdefault("currentMetrics", None)
     _spell(status.get("currentMetrics") or [], "current")
 
 

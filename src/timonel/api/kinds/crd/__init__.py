@@ -42,7 +42,7 @@ class CustomResourceDefinitionStrategy(Strategy):
         default_client(get_path(conversion, "webhook", "clientConfig"))
 
     def prepare_create(self, obj: Object) -> None:
-        obj["status"] = {"acceptedNames": {"kind": "", "plural": ""}}
+        obj["status"] = {"acceptedNames": {"kind": "", "plural": ""}, "conditions": None, "storedVersions": None}
         _remember_stored(obj)
 
     def prepare_update(self, new: Object, old: Object) -> None:
@@ -97,9 +97,10 @@ def _remember_stored(definition: Object) -> None:
     """The storage version joins those in which objects may be stored."""
     for version in definition["spec"].get("versions") or ():
         if version.get("storage"):
-            stored = definition.setdefault("status", {}).setdefault("storedVersions", [])
+            status = definition.setdefault("status", {})
+            stored = status.get("storedVersions") or []
             if version.get("name") not in stored:
-                stored.append(version.get("name") or "")
+                status["storedVersions"] = [*stored, version.get("name") or ""]
             return
 
 

@@ -26,7 +26,7 @@ def default_pod(pod: Object) -> None:
             _default_requests(container["resources"])
             if host_network:
                 for port in container.get("ports") or ():
-                    if not port.get("hostPort") and "containerPort" in port:
+                    if not port.get("hostPort") and port.get("containerPort"):
                         port["hostPort"] = port["containerPort"]
     default_pod_level_resources(spec)
     spec.setdefault("enableServiceLinks", True)

@@ -67,6 +67,7 @@ async def test_pages_show_one_state(server, namespace):
     await server.request("DELETE", f"{path}/c")
     _, second = await server.request("GET", f"{path}?limit=2&continue={first['metadata']['continue']}")
     assert names(second) == ["c", "d"]
+    assert second["metadata"]["remainingItemCount"] == 1
     assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
     _, third = await server.request("GET", f"{path}?limit=2&continue={second['metadata']['continue']}")
     assert names(third) == ["e"]

@@ -156,10 +156,18 @@ class WatchCache:
 
     async def list_at(
         self, revision: int, prefix: str = "", *, start: str = "", limit: int = 0
-    ) -> tuple[Sequence[CachedObject], bool]:
-        """As `list`, as it was at an older revision, and whether more follows. Raises Compacted."""
-        found = await self._store.range(prefix or self._prefix, start=start, limit=limit, revision=revision)
-        return [self._cached(entry.key, entry.value, entry.mod_revision) for entry in found.entries], found.more
+    ) -> tuple[Sequence[CachedObject], int]:
+        """As `list`, as it was at an older revision, and how many more follow. Raises Compacted.
+
+        While nothing of this resource has changed since, as is usual between two pages, memory has the answer.
+        """
+        last_change = self._ring[-1].revision if self._ring else self._floor
+        if last_change <= revision <= self.revision and revision >= self._store.compacted_revision:
+            found = self.list(prefix, start=start)
+            kept = found[:limit] if limit else found
+            return kept, len(found) - len(kept)
+        at = await self._store.range(prefix or self._prefix, start=start, limit=limit, revision=revision)
+        return [self._cached(entry.key, entry.value, entry.mod_revision) for entry in at.entries], at.remaining
 
     # Writing: through the store, so that encryption at rest is in one place
 

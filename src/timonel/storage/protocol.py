@@ -46,11 +46,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """`entries` in key order, as they were at `revision`; `more` says that a limit cut them."""
+    """`entries` in key order, as they were at `revision`; `remaining` is how many a limit cut off."""
 
     entries: Sequence[Entry]
     revision: int
-    more: bool
+    remaining: int
+
+    @property
+    def more(self) -> bool:
+        return self.remaining > 0
 
 
 class StoreError(Exception):

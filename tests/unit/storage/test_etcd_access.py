@@ -91,7 +91,7 @@ async def test_long_ranges_are_read_in_pages_of_one_state(
     assert (found.revision, found.more, calls) == (revision, False, 5)
     for limit in (7, 8, 30, 31, 32):
         cut = await store.range("/r/", limit=limit)
-        assert (len(cut.entries), cut.more) == (min(limit, 31), limit < 31)
+        assert (len(cut.entries), cut.remaining) == (min(limit, 31), max(31 - limit, 0))
     await store.close()
 
 

@@ -20,12 +20,12 @@ async def test_a_range_is_cut_and_continued_at_its_revision(store: Store) -> Non
     last = await store.create("/podsx/outside", b"")
     first = await store.range("/pods/", limit=2)
     assert [entry.key for entry in first.entries] == ["/pods/a", "/pods/b"]
-    assert (first.more, first.revision) == (True, last)
+    assert (first.remaining, first.revision) == (2, last)
     await store.delete("/pods/c", created["c"])
     await store.create("/pods/bb", b"late")
     rest = await store.range("/pods/", start="/pods/b\0", limit=2, revision=first.revision)
     assert [entry.key for entry in rest.entries] == ["/pods/c", "/pods/d"]
-    assert (rest.more, rest.revision) == (False, last)
+    assert (rest.remaining, rest.revision) == (0, last)
 
 
 @pytest.mark.parametrize("subscribed", [False, True])

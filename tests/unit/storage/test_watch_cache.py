@@ -115,10 +115,25 @@ async def test_an_old_list_is_read_from_history(store: Store) -> None:
     await put(cache, pod("a", node="two"))
     then, more = await cache.list_at(first + 1, limit=1)
     assert [(o.name, o.revision, o.field("spec.nodeName")) for o in then] == [("a", first, "one")]
-    assert more
+    assert more == 1
     await store.compact(first + 2)
     with pytest.raises(Compacted):
         await cache.list_at(first + 1)
+
+
+async def test_pages_say_how_many_follow_from_history_and_from_memory(store: Store) -> None:
+    cache = await started(store)
+    for name in "abcde":
+        await put(cache, pod(name, "n"))
+    revision = cache.revision
+    await store.create("/elsewhere/x", b"")  # no change of this resource: memory still is what it was then
+    pages = [await cache.list_at(revision, f"{PODS}n/", start=f"{PODS}n/b", limit=2)]
+    await put(cache, pod("c2", "n"))
+    pages.append(await cache.list_at(revision, f"{PODS}n/", start=f"{PODS}n/b", limit=2))
+    for found, remaining in pages:
+        assert ([o.name for o in found], remaining) == (["b", "c"], 2)
+    found, remaining = await cache.list_at(revision, f"{PODS}n/", start=f"{PODS}n/c\0")
+    assert ([o.name for o in found], remaining) == (["d", "e"], 0)
 
 
 async def test_an_indexed_field_finds_its_objects_as_they_move(store: Store) -> None:

@@ -133,8 +133,11 @@ async def _page_at(registry: ResourceRegistry, selection: Selection, revision: i
             if matches is not None and not matches(cached):
                 continue
             items.append(cached)
-            if limit and len(items) == limit and (more or position + 1 < len(found)):
-                return Page(items, revision, encode_token(revision, cached.key))
+            remaining = more + len(found) - position - 1
+            if limit and len(items) == limit and remaining:
+                token = encode_token(revision, cached.key)
+                # How many of those to come match a selector, nobody has counted.
+                return Page(items, revision, token, remaining if matches is None else None)
         if not more or not found:
             return Page(items, revision)
         start = found[-1].key + "\0"

@@ -115,7 +115,7 @@ class EtcdStore:
                 revision = revision or answer.header.revision  # all pages of one state
                 entries += map(self._entry, answer.kvs)
                 if not answer.more or len(entries) == limit:
-                    return Range(entries, revision, answer.more)
+                    return Range(entries, revision, answer.count - len(answer.kvs) if answer.more else 0)
                 first = answer.kvs[-1].key + b"\0"
 
     async def current_revision(self) -> int:

@@ -24,22 +24,28 @@ def get(connection: apsw.Connection, key: str) -> Entry | None:
     return Entry(key, row[0], row[1], row[2])
 
 
+_NEWEST_OF_EACH = (
+    "SELECT max(revision) AS newest FROM log INDEXED BY log_key"
+    " WHERE key >= ? AND key < ? AND revision <= ? GROUP BY key ORDER BY key"
+)
+
+
 def range_at(connection: apsw.Connection, prefix: str, start: str, limit: int, revision: int) -> Range:
     """One statement finds the newest row of each key, by the index alone, and reads only those rows."""
-    at = revision or _NEWEST
-    with connection:  # both answers from one state
+    interval = (max(prefix, start), prefix + _END, revision or _NEWEST)
+    joined = f"FROM ({_NEWEST_OF_EACH}) JOIN log l ON l.revision = newest WHERE l.value IS NOT NULL"
+    with connection:  # all answers from one state
         rows: list[Any] = connection.execute(
-            "SELECT l.key, l.value, l.create_revision, l.revision FROM ("
-            "  SELECT max(revision) AS newest FROM log INDEXED BY log_key"
-            "  WHERE key >= ? AND key < ? AND revision <= ? GROUP BY key ORDER BY key"
-            ") JOIN log l ON l.revision = newest WHERE l.value IS NOT NULL LIMIT ?",
-            (max(prefix, start), prefix + _END, at, limit + 1 if limit else -1),
+            f"SELECT l.key, l.value, l.create_revision, l.revision {joined} LIMIT ?",
+            (*interval, limit + 1 if limit else -1),
         ).fetchall()
+        remaining = 0
+        if limit and len(rows) > limit:
+            rows.pop()
+            (there,) = connection.execute(f"SELECT count(*) {joined}", interval).fetchone() or (0,)
+            remaining = there - limit
         now = revision or _newest_revision(connection)
-    more = bool(limit) and len(rows) > limit
-    if more:
-        rows.pop()
-    return Range([Entry(*row) for row in rows], now, more)
+    return Range([Entry(*row) for row in rows], now, remaining)
 
 
 def changes(connection: apsw.Connection, prefix: str, after: int, until: int) -> Sequence[Event]:

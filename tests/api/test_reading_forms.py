@@ -136,3 +136,13 @@ async def test_health_version_and_metrics(server):
     _, metrics = await server.request("GET", "/metrics")
     assert b"apiserver_request_total{" in metrics
     assert b"apiserver_request_duration_seconds_bucket{" in metrics
+
+
+async def test_reviews_are_not_printed_as_tables(server):
+    review = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    status, answer = await server.request("POST", path, review, headers={"Accept": table})
+    assert (status, answer["reason"]) == (406, "NotAcceptable")
+    status, answer = await server.request("POST", path, review, headers={"Accept": f"{table},application/json"})
+    assert (status, answer["kind"]) == (201, "SelfSubjectAccessReview")

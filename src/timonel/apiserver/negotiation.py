@@ -54,24 +54,26 @@ def is_pretty(option: list[str] | None, user_agent: str) -> bool:
     return user_agent.startswith(_PRETTY_AGENTS)
 
 
-def negotiate(accept: str, *, protobuf: bool = True) -> Answer:
+def negotiate(accept: str, *, protobuf: bool = True, tables: bool = True) -> Answer:
     """The first acceptable clause in the client's order of preference. Raises NotAcceptable.
 
     `protobuf` says whether the kind has a message; metadata always has one. Who takes JSON too gets JSON: it is at
-    hand, while protobuf has to be made.
+    hand, while protobuf has to be made. `tables`: whether it can be printed, as everything but reviews can.
     """
     if not accept:
         return Answer()
     if len(accept) > _MAX_REMEMBERED:
-        return _negotiate.__wrapped__(accept, protobuf)
-    return _negotiate(accept, protobuf)
+        return _negotiate.__wrapped__(accept, protobuf, tables)
+    return _negotiate(accept, protobuf, tables)
 
 
 @lru_cache(maxsize=512)
-def _negotiate(accept: str, protobuf: bool) -> Answer:
+def _negotiate(accept: str, protobuf: bool, tables: bool) -> Answer:
     if not any(part.partition(";")[0].strip() in (*MEDIA_TYPES, "*/*") for part in accept.split(",")):
         raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {', '.join(MEDIA_TYPES)}", details={})
     found = [answer for clause in _clauses(accept) if (answer := _answer(clause, protobuf=protobuf)) is not None]
+    if not tables:
+        found = [answer for answer in found if answer.transform != "Table"]
     if found:
         return _prefer_json(found)
     spoken = MEDIA_TYPES if protobuf else MEDIA_TYPES[:2]

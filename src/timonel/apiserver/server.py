@@ -303,7 +303,11 @@ class ApiServer:
         long_running = is_long_running(route)
         answer = Answer()
         if route.subresource not in _STREAMS:
-            answer = negotiate(request.headers.get("Accept", ""), protobuf=can_encode(ref.api_version, ref.kind))
+            answer = negotiate(
+                request.headers.get("Accept", ""),
+                protobuf=can_encode(ref.api_version, ref.kind),
+                tables=resource.verbs != ("create",),
+            )
         context = RequestContext(
             request, self, route, attributes.user, attributes, resource, subresource, answer, audit_id, warnings,
             trail.annotations,

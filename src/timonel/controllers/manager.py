@@ -36,7 +36,9 @@ from timonel.controllers.nodes import (
 )
 from timonel.controllers.pod_gc import PodGcConfig, PodGcController
 from timonel.controllers.replicaset import ReplicaSetController
+from timonel.controllers.resourcequota import ResourceQuotaController
 from timonel.controllers.slim import slim_pod
+from timonel.controllers.storage_protection import AttributesClassProtection, ClaimProtection, VolumeProtection
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +140,10 @@ CONTROLLERS: tuple[tuple[str, Factory], ...] = (
     ("serviceaccount-token", _row(TokenCleaner)),
     ("root-ca-cert-publisher", _root_ca),
     ("pod-garbage-collector", _pod_gc),
+    ("resourcequota", _row(ResourceQuotaController)),
+    (ClaimProtection.name, _row(ClaimProtection)),
+    (VolumeProtection.name, _row(VolumeProtection)),
+    (AttributesClassProtection.name, _row(AttributesClassProtection)),
     ("garbage-collector", _garbage),
 )
 

@@ -41,17 +41,34 @@ system:controller:pod-garbage-collector
   delete,list,watch | core | pods
   read | core | nodes
   patch | core | pods/status
+system:controller:pv-protection-controller
+  read,update | core | persistentvolumes
+  events
+system:controller:pvc-protection-controller
+  read,update | core | persistentvolumeclaims
+  update | core | persistentvolumeclaims/status
+  read | core | pods
+  events
 system:controller:replicaset-controller
   read,update | apps extensions | replicasets
   update | apps extensions | replicasets/status
   update | apps extensions | replicasets/finalizers
   create,delete,list,patch,watch | core | pods
   events
+system:controller:resourcequota-controller
+  list,watch | * | *
+  update | core | resourcequotas/status
+  events
 system:controller:root-ca-cert-publisher
   create,update | core | configmaps
   events
 system:controller:service-account-controller
   create | core | serviceaccounts
+  events
+system:controller:volumeattributesclass-protection-controller
+  read | core | persistentvolumeclaims
+  read | core | persistentvolumes
+  read,update | storage.k8s.io | volumeattributesclasses
   events
 """
 """Of the controllers that exist here: the manager holds them as well."""
@@ -152,14 +169,6 @@ system:controller:persistent-volume-binder
   list,watch | core | nodes
   events
   watch | core | events
-system:controller:pv-protection-controller
-  read,update | core | persistentvolumes
-  events
-system:controller:pvc-protection-controller
-  read,update | core | persistentvolumeclaims
-  update | core | persistentvolumeclaims/status
-  read | core | pods
-  events
 system:controller:replication-controller
   read,update | core | replicationcontrollers
   update | core | replicationcontrollers/status
@@ -174,10 +183,6 @@ system:controller:resource-claim-controller
   patch,update | core | pods/status
   events
   patch,update | resource.k8s.io | resourceclaims/binding
-system:controller:resourcequota-controller
-  list,watch | * | *
-  update | core | resourcequotas/status
-  events
 system:controller:route-controller
   list,watch | core | nodes
   patch | core | nodes/status
@@ -219,11 +224,6 @@ system:controller:ttl-controller
 system:controller:validatingadmissionpolicy-status-controller
   read | admissionregistration.k8s.io | validatingadmissionpolicies
   get,patch,update | admissionregistration.k8s.io | validatingadmissionpolicies/status
-  events
-system:controller:volumeattributesclass-protection-controller
-  read | core | persistentvolumeclaims
-  read | core | persistentvolumes
-  read,update | storage.k8s.io | volumeattributesclasses
   events
 """
 """Of those that do not exist here: their service accounts alone hold them, and nobody runs as those."""

@@ -35,7 +35,7 @@ from timonel.controllers.nodes import (
     TaintEvictionController,
 )
 from timonel.controllers.pod_gc import PodGcConfig, PodGcController
-from timonel.controllers.replicaset import ReplicaSetController
+from timonel.controllers.replicaset import ReplicaSetController, ReplicationControllerController
 from timonel.controllers.resourcequota import ResourceQuotaController
 from timonel.controllers.slim import slim_pod
 from timonel.controllers.storage_protection import AttributesClassProtection, ClaimProtection, VolumeProtection
@@ -130,6 +130,7 @@ CONTROLLERS: tuple[tuple[str, Factory], ...] = (
     # (name, how to make it). The garbage collector is last: it reuses the full informers of those before it.
     ("deployment", _row(DeploymentController, "deployment-controller")),
     ("replicaset", _row(ReplicaSetController, "replicaset-controller")),
+    ("replicationcontroller", _row(ReplicationControllerController, "replication-controller")),
     ("endpointslice", _row(EndpointSliceController, "endpoint-slice-controller")),
     ("endpoint", _row(EndpointsController, "endpoint-controller")),
     ("node-ipam", _ipam),

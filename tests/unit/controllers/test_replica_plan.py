@@ -5,6 +5,7 @@ import pytest
 from timonel.api.clock import parse_time
 from timonel.api.errors import Forbidden
 from timonel.api.objects import name_of
+from timonel.api.refs import REPLICA_SETS
 from timonel.controllers.replicaset.controller import start_slowly
 from timonel.controllers.replicaset.planner import (
     next_availability_check,
@@ -79,7 +80,7 @@ def test_pod_on_the_more_crowded_node_goes_first():
 
 
 def test_pod_is_made_from_the_template():
-    made = pod_from_template(replica_set(1))
+    made = pod_from_template(replica_set(1), REPLICA_SETS)
     assert made["metadata"]["generateName"] == "web-"
     assert made["metadata"]["labels"] == {"app": "web"}
     [owner] = made["metadata"]["ownerReferences"]

@@ -1,5 +1,5 @@
-"""ReplicaSet: keeps as many pods of one template as asked for."""
+"""ReplicaSet and ReplicationController: as many pods of one template as asked for."""
 
-from timonel.controllers.replicaset.controller import ReplicaSetController
+from timonel.controllers.replicaset.controller import ReplicaSetController, ReplicationControllerController
 
-__all__ = ["ReplicaSetController"]
+__all__ = ["ReplicaSetController", "ReplicationControllerController"]

@@ -1,4 +1,7 @@
-"""The loop around the ReplicaSet planner: creates in growing batches, deletes at once, reports in the status."""
+"""The loop around the planner of replicas: creates in growing batches, deletes at once, reports in the status.
+
+ReplicationControllers are the same with another kind and a plain map as selector.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from timonel.api.clock import Clock
 from timonel.api.errors import ApiError, NotFound
-from timonel.api.labels import selector_from_object
+from timonel.api.labels import Selector, selector_from_map, selector_from_object
 from timonel.api.objects import (
     Object,
     ObjectKey,
@@ -19,7 +22,7 @@ from timonel.api.objects import (
     namespace_of,
     uid_of,
 )
-from timonel.api.refs import PODS, REPLICA_SETS
+from timonel.api.refs import PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, ResourceRef
 from timonel.client.controller import Controller, Keys, Result, Watch, owner_key
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
@@ -42,33 +45,37 @@ from timonel.controllers.replicaset.planner import (
     pod_from_template,
 )
 
-_owner_key = owner_key("ReplicaSet", "apps")
 
 
 class ReplicaSetController(Controller):
     name = "replicaset"
+    ref: ResourceRef = REPLICA_SETS
 
     def __init__(
         self, *, client: ApiClient, informers: Informers, clock: Clock, recorder: EventRecorder | None = None
     ) -> None:
         super().__init__(client=client, informers=informers, clock=clock, recorder=recorder)
-        self.watches = (Watch(REPLICA_SETS), Watch(PODS, key=self._keys_of_pod))
+        self.watches = (Watch(self.ref), Watch(PODS, key=self._keys_of_pod))
+        self._owner_key = owner_key(self.ref.kind, self.ref.group)
         self._own = OwnWrites(clock)
-        self._replica_sets = self.informer(REPLICA_SETS)
+        self._replica_sets = self.informer(self.ref)
         self._pods = self.informer(PODS)
         self._pods.add_index(CONTROLLER_INDEX, controller_index)
         self._replica_sets.add_index(CONTROLLER_INDEX, controller_index)
 
+    def selector_of(self, replica_set: Object) -> Selector:
+        return selector_from_object(replica_set["spec"].get("selector"))
+
     def _keys_of_pod(self, pod: Object) -> Keys:
         if controller_of(pod) is not None:
-            return _owner_key(pod)
+            return self._owner_key(pod)
         if is_deleting(pod):
             return None
         # An orphan concerns every ReplicaSet that may adopt it.
         return [
             key_of(replica_set)
             for replica_set in self._replica_sets.lister.list(namespace_of(pod))
-            if selector_from_object(replica_set["spec"].get("selector")).matches(labels_of(pod))
+            if self.selector_of(replica_set).matches(labels_of(pod))
         ]
 
     async def sync(self, key: ObjectKey) -> Result:
@@ -78,10 +85,8 @@ class ReplicaSetController(Controller):
             return Result()
         if not self._own.are_seen(key):
             return Result(requeue_after=1.0)  # the events themselves come sooner; this is for a lost watch
-        claims = plan_claims(
-            replica_set, selector_from_object(replica_set["spec"].get("selector")), self._candidates(replica_set)
-        )
-        owned = await apply_claims(self.client, replica_set, REPLICA_SETS, PODS, claims)
+        claims = plan_claims(replica_set, self.selector_of(replica_set), self._candidates(replica_set))
+        owned = await apply_claims(self.client, replica_set, self.ref, PODS, claims)
         active = [pod for pod in owned if is_active(pod)]
         error: ApiError | None = None
         if not is_deleting(replica_set):
@@ -89,10 +94,10 @@ class ReplicaSetController(Controller):
             error = await self._apply(key, replica_set, plan)
         now = self.clock.now()
         failure = error.message if error else None
-        terminating = [pod for pod in owned if is_terminating(pod)]
+        terminating = [pod for pod in owned if is_terminating(pod)] if self.ref == REPLICA_SETS else None
         status = plan_status(replica_set, active, terminating, failure, now)
         if status is not None:
-            written = await self.client.update(REPLICA_SETS, replica_set | {"status": status}, subresource="status")
+            written = await self.client.update(self.ref, replica_set | {"status": status}, subresource="status")
             self._own.wrote(key, self._replica_sets, written)
         if error is not None:
             raise error
@@ -114,7 +119,7 @@ class ReplicaSetController(Controller):
     async def _apply(self, key: ObjectKey, replica_set: Object, plan: ReplicaPlan) -> ApiError | None:
         """The first failure, if any; what succeeded is done all the same."""
         if plan.create:
-            body = pod_from_template(replica_set)
+            body = pod_from_template(replica_set, self.ref)
             return await start_slowly(plan.create, lambda: self._create(key, replica_set, body))
         failures = await asyncio.gather(*(self._delete(key, replica_set, pod) for pod in plan.delete))
         return next((failure for failure in failures if failure), None)
@@ -142,6 +147,14 @@ class ReplicaSetController(Controller):
         self._own.deleted(key, self._pods, pod)
         self.event(replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {name_of(pod)}")
         return None
+
+
+class ReplicationControllerController(ReplicaSetController):
+    name = "replicationcontroller"
+    ref = REPLICATION_CONTROLLERS
+
+    def selector_of(self, replica_set: Object) -> Selector:
+        return selector_from_map(replica_set["spec"].get("selector"))
 
 
 async def start_slowly(count: int, attempt: Callable[[], Awaitable[ApiError | None]]) -> ApiError | None:

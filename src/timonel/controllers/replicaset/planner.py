@@ -14,7 +14,7 @@ from typing import Any
 
 from timonel.api.clock import parse_time
 from timonel.api.objects import Object, annotations_of, copy_object, labels_of, name_of, uid_of
-from timonel.api.refs import REPLICA_SETS
+from timonel.api.refs import ResourceRef
 from timonel.controllers.conditions import condition, remove_condition
 from timonel.controllers.ownership import controller_reference
 from timonel.controllers.pods import (
@@ -93,7 +93,7 @@ def _magnitude(since: datetime | None, now: datetime) -> int:
     return int(math.log2(nanoseconds)) if nanoseconds > 0 else -1
 
 
-def pod_from_template(owner: Object) -> Object:
+def pod_from_template(owner: Object, ref: ResourceRef) -> Object:
     """A pod as the template says. Shares the template's parts: for sending, not for changing."""
     template = owner["spec"]["template"]
     given = template.get("metadata") or {}
@@ -101,18 +101,21 @@ def pod_from_template(owner: Object) -> Object:
     for field in ("labels", "annotations", "finalizers"):
         if given.get(field):
             metadata[field] = given[field]
-    metadata["ownerReferences"] = [controller_reference(owner, REPLICA_SETS)]
+    metadata["ownerReferences"] = [controller_reference(owner, ref)]
     return {"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": template.get("spec") or {}}
 
 
 def plan_status(
     replica_set: Object,
     active: Sequence[Object],
-    terminating: Sequence[Object],
+    terminating: Sequence[Object] | None,
     failure: str | None,
     now: datetime,
 ) -> Object | None:
-    """The status to write, or None when it is as it should be. `failure` is why the last changes did not succeed."""
+    """The status to write, or None when it is as it should be. `failure` is why the last changes did not succeed.
+
+    `terminating` is None for ReplicationControllers, which do not tell.
+    """
     spec, old = replica_set["spec"], replica_set.get("status") or {}
     template_labels = labels_of({"metadata": spec["template"].get("metadata") or {}})
     min_ready = spec.get("minReadySeconds") or 0
@@ -129,7 +132,8 @@ def plan_status(
     }
     new: Object = {"replicas": len(active)}
     new |= {field: count for field, count in counts.items() if count}
-    new["terminatingReplicas"] = len(terminating)
+    if terminating is not None:
+        new["terminatingReplicas"] = len(terminating)
     if replica_set["metadata"].get("generation"):
         new["observedGeneration"] = replica_set["metadata"]["generation"]
     if conditions:

@@ -20,6 +20,7 @@ import pytest_asyncio
 import yaml
 
 from tests.golden.requests import CASES, output_of, read_steps, run_case, write_answers
+from timonel.apiserver.admission.selection import AdmissionConfig
 from timonel.testing.server import ADMIN_TOKEN, start_api_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,7 +34,9 @@ async def server(tmp_path_factory) -> AsyncIterator[tuple[str, aiohttp.ClientSes
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as http:
             yield recorded, http
         return
-    running = await start_api_server(tmp_path_factory.mktemp("server"))
+    # Kubernetes has no need to warn of what is not built.
+    as_upstream = AdmissionConfig(disable=("Unbuilt",))
+    running = await start_api_server(tmp_path_factory.mktemp("server"), admission=as_upstream)
     yield running.url, running.http
     await running.stop()
 

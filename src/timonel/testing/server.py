@@ -19,6 +19,7 @@ import aiohttp
 import orjson
 
 from timonel.api.clock import Clock, SystemClock
+from timonel.apiserver.admission.selection import AdmissionConfig
 from timonel.apiserver.config import ApiServerConfig
 from timonel.apiserver.security import SecurityConfig
 from timonel.apiserver.server import ApiServer
@@ -98,6 +99,7 @@ async def start_api_server(
     store_path: str = ":memory:",
     store: Store | None = None,
     audit_log: Path | None = None,
+    admission: AdmissionConfig | None = None,
     **settings: Any,
 ) -> RunningServer:
     """Starts one on a free port of 127.0.0.1. `settings` are fields of ApiServerConfig.
@@ -109,8 +111,9 @@ async def start_api_server(
     tokens = directory / "tokens.csv"
     tokens.write_text(_TOKENS)
     security = SecurityConfig(
-        service_account_key_file=pki.service_account_key, token_file=tokens, audit_log_file=audit_log
-    )
+        service_account_key_file=pki.service_account_key, token_file=tokens, audit_log_file=audit_log,
+        admission=admission or AdmissionConfig(),
+    )  # fmt: skip
     config = ApiServerConfig(**{
         "bind_address": "127.0.0.1",
         "port": 0,

@@ -36,11 +36,12 @@ from timonel.apiserver.admission.pod_security.plugin import PodSecurity
 from timonel.apiserver.admission.priority import Priority
 from timonel.apiserver.admission.resource_quota import ResourceQuota
 from timonel.apiserver.admission.runtime_class import RuntimeClass
-from timonel.apiserver.admission.selection import AdmissionConfig, select_names
+from timonel.apiserver.admission.selection import AdmissionConfig, select_plugins
 from timonel.apiserver.admission.service_account import ServiceAccount
 from timonel.apiserver.admission.storage_protection import StorageObjectInUseProtection
 from timonel.apiserver.admission.tolerations import DefaultTolerationSeconds, TaintNodesByCondition
 from timonel.apiserver.admission.topology_labels import PodTopologyLabels
+from timonel.apiserver.admission.unbuilt import Unbuilt
 from timonel.apiserver.admission.volume_resize import PersistentVolumeClaimResize
 from timonel.apiserver.authz.attributes import Authorizer
 from timonel.apiserver.authz.rbac import RbacAuthorizer
@@ -61,26 +62,13 @@ class Tools:
     unreachable_seconds: int = 300
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    make: Callable[[Tools, Object], Plugin]
-    """Gets the plugin's own settings as well; raises ValueError and TypeError for what they must not be."""
-    name: str
-    is_on: bool = True
-    has_settings: bool = False
+Maker = Callable[[Tools, Object], Plugin]
+"""Gets the plugin's own settings as well; raises ValueError and TypeError for what they must not be."""
 
 
-def _on(plugin: type[Plugin], *needs: str) -> _Row:
+def _made_of(plugin: Callable[..., Plugin], *needs: str) -> Maker:
     """`needs` names those of the tools that the constructor takes under the same name."""
-    return _Row(lambda tools, settings: _build(plugin, tools, needs), plugin.name)
-
-
-def _off(plugin: type[Plugin], *needs: str) -> _Row:
-    return _Row(lambda tools, settings: _build(plugin, tools, needs), plugin.name, is_on=False)
-
-
-def _build(plugin: Callable[..., Plugin], tools: Tools, needs: tuple[str, ...]) -> Plugin:
-    return plugin(**{name: getattr(tools, name) for name in needs})
+    return lambda tools, settings: plugin(**{name: getattr(tools, name) for name in needs})
 
 
 def _toleration_seconds(tools: Tools, settings: Object) -> Plugin:
@@ -118,60 +106,58 @@ def _only(settings: Object, *fields: str) -> Object:
     return settings
 
 
-_TABLE: tuple[_Row, ...] = (
-    _off(NamespaceAutoProvision, "readers", "writer"),
-    _on(NamespaceLifecycle, "readers"),
-    _off(NamespaceExists, "readers"),
-    _off(LimitPodHardAntiAffinityTopology),
-    _on(LimitRanger, "readers"),
-    _on(ServiceAccount, "readers", "clock"),
-    _on(NodeRestriction, "readers"),  # off by default upstream; its installers enable it
-    _on(TaintNodesByCondition),
-    _off(AlwaysPullImages),
-    _on(PodSecurity, "readers"),
-    _Row(_node_selector, PodNodeSelector.name, is_on=False, has_settings=True),
-    _on(Priority, "readers"),
-    _Row(_toleration_seconds, DefaultTolerationSeconds.name),
-    _Row(_toleration_restriction, PodTolerationRestriction.name, is_on=False, has_settings=True),
-    _Row(_event_rate_limit, EventRateLimit.name, is_on=False, has_settings=True),
-    _off(ExtendedResourceToleration),
-    _on(DefaultStorageClass, "readers"),
-    _on(StorageObjectInUseProtection),
-    _off(OwnerReferencesPermissionEnforcement, "authorizer", "table"),
-    _on(PersistentVolumeClaimResize, "readers"),
-    _on(RuntimeClass, "readers"),
-    _on(CertificateApproval, "authorizer"),
-    _on(CertificateSigning, "authorizer"),
-    _on(CertificateSubjectRestriction),
-    _on(DefaultIngressClass, "readers"),
-    _off(DenyServiceExternalIPs),
-    _on(PodTopologyLabels, "readers"),
-    _on(NodeDeclaredFeatureValidator, "readers"),
-    _on(PodResizeValidator, "readers"),
-    _on(ResourceQuota, "readers", "writer", "clock"),
+_TABLE: tuple[tuple[type[Plugin], Maker], ...] = (
+    (NamespaceAutoProvision, _made_of(NamespaceAutoProvision, "readers", "writer")),
+    (NamespaceLifecycle, _made_of(NamespaceLifecycle, "readers")),
+    (NamespaceExists, _made_of(NamespaceExists, "readers")),
+    (LimitPodHardAntiAffinityTopology, _made_of(LimitPodHardAntiAffinityTopology)),
+    (LimitRanger, _made_of(LimitRanger, "readers")),
+    (ServiceAccount, _made_of(ServiceAccount, "readers", "clock")),
+    (NodeRestriction, _made_of(NodeRestriction, "readers")),
+    (TaintNodesByCondition, _made_of(TaintNodesByCondition)),
+    (AlwaysPullImages, _made_of(AlwaysPullImages)),
+    (PodSecurity, _made_of(PodSecurity, "readers")),
+    (PodNodeSelector, _node_selector),
+    (Priority, _made_of(Priority, "readers")),
+    (DefaultTolerationSeconds, _toleration_seconds),
+    (PodTolerationRestriction, _toleration_restriction),
+    (EventRateLimit, _event_rate_limit),
+    (ExtendedResourceToleration, _made_of(ExtendedResourceToleration)),
+    (DefaultStorageClass, _made_of(DefaultStorageClass, "readers")),
+    (StorageObjectInUseProtection, _made_of(StorageObjectInUseProtection)),
+    (OwnerReferencesPermissionEnforcement, _made_of(OwnerReferencesPermissionEnforcement, "authorizer", "table")),
+    (PersistentVolumeClaimResize, _made_of(PersistentVolumeClaimResize, "readers")),
+    (RuntimeClass, _made_of(RuntimeClass, "readers")),
+    (CertificateApproval, _made_of(CertificateApproval, "authorizer")),
+    (CertificateSigning, _made_of(CertificateSigning, "authorizer")),
+    (CertificateSubjectRestriction, _made_of(CertificateSubjectRestriction)),
+    (DefaultIngressClass, _made_of(DefaultIngressClass, "readers")),
+    (DenyServiceExternalIPs, _made_of(DenyServiceExternalIPs)),
+    (PodTopologyLabels, _made_of(PodTopologyLabels, "readers")),
+    (NodeDeclaredFeatureValidator, _made_of(NodeDeclaredFeatureValidator, "readers")),
+    (PodResizeValidator, _made_of(PodResizeValidator, "readers")),
+    # What the storage of some kinds checks upstream, where nobody can turn it off. Quota is charged last.
+    (RbacEscalation, _made_of(RbacEscalation, "authorizer", "rbac")),
+    (DeviceAccess, _made_of(DeviceAccess, "readers", "authorizer")),
+    (ResourceQuota, _made_of(ResourceQuota, "readers", "writer", "clock")),
 )
+_ALWAYS = frozenset({RbacEscalation.name, DeviceAccess.name})
 
 
 def build_plugins(tools: Tools, config: AdmissionConfig | None = None) -> tuple[Plugin, ...]:
     """Raises ValueError for names and settings that cannot be had, in one line."""
     config = config or AdmissionConfig()
-    selected = select_names(
-        config,
-        [row.name for row in _TABLE],
-        [row.name for row in _TABLE if not row.is_on],
-        [row.name for row in _TABLE if row.has_settings],
-    )
+    selected = select_plugins(config) | _ALWAYS
     plugins: list[Plugin] = []
-    for row in _TABLE:
-        if row.name == ResourceQuota.name:
-            # What the storage of some kinds checks upstream, where nobody can turn it off; and quota comes last.
-            plugins += [
-                RbacEscalation(authorizer=tools.authorizer, rbac=tools.rbac),
-                DeviceAccess(readers=tools.readers, authorizer=tools.authorizer),
-            ]
-        if row.name in selected:
+    for plugin, make in _TABLE:
+        if plugin.name in selected:
             try:
-                plugins.append(row.make(tools, config.settings.get(row.name, {})))
+                plugins.append(make(tools, config.settings.get(plugin.name, {})))
             except (ValueError, TypeError, AttributeError) as exc:
-                raise ValueError(f"configuration of admission plugin {row.name}: {exc}") from exc
+                raise ValueError(f"configuration of admission plugin {plugin.name}: {exc}") from exc
     return tuple(plugins)
+
+
+def plugin_names() -> list[str]:
+    """Those that can be chosen, in the order they run in."""
+    return [plugin.name for plugin, _ in _TABLE if plugin.name not in _ALWAYS]

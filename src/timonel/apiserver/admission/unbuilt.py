@@ -1,0 +1,52 @@
+"""Says so, as a warning, when somebody makes an object that nothing in this release acts on.
+
+The object is kept, defaulted and validated like any other, so that clients and backups work with it; but whoever makes
+it must not believe that it does something. A row goes when the part that acts is built.
+"""
+
+from __future__ import annotations
+
+from timonel.api import refs
+from timonel.api.objects import Object, get_path
+from timonel.api.refs import ResourceRef
+from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
+
+UNBUILT: dict[ResourceRef, str] = {
+    refs.STATEFUL_SETS: "no controller makes the pods of StatefulSets",
+    refs.DAEMON_SETS: "no controller makes the pods of DaemonSets",
+    refs.JOBS: "no controller makes the pods of Jobs",
+    refs.CRON_JOBS: "no controller makes the Jobs of CronJobs",
+    refs.HORIZONTAL_POD_AUTOSCALERS: "nothing scales by HorizontalPodAutoscalers",
+    refs.HORIZONTAL_POD_AUTOSCALERS_V1: "nothing scales by HorizontalPodAutoscalers",
+    refs.POD_DISRUPTION_BUDGETS: "no controller counts the pods of PodDisruptionBudgets, so that each of them refuses "
+    "every eviction",
+    refs.NETWORK_POLICIES: "NetworkPolicies are not enforced",
+    refs.PERSISTENT_VOLUME_CLAIMS: "PersistentVolumeClaims are not bound to volumes",
+    refs.RESOURCE_CLAIMS: "no devices are allocated to ResourceClaims",
+    refs.VALIDATING_WEBHOOK_CONFIGURATIONS: "webhooks are not called",
+    refs.MUTATING_WEBHOOK_CONFIGURATIONS: "webhooks are not called",
+    refs.VALIDATING_ADMISSION_POLICY_BINDINGS: "ValidatingAdmissionPolicies are not enforced",
+    refs.MUTATING_ADMISSION_POLICY_BINDINGS: "MutatingAdmissionPolicies are not applied",
+    refs.CUSTOM_RESOURCE_DEFINITIONS: "custom resources are not served",
+    refs.API_SERVICES: "requests are not handed on to extension API servers",
+    refs.CERTIFICATE_SIGNING_REQUESTS: "no signer of kubernetes.io signs certificates",
+}
+
+
+class Unbuilt(Plugin):
+    name = "Unbuilt"
+    operations = frozenset({"CREATE"})
+    resources = frozenset((ref.group, ref.plural) for ref in UNBUILT)
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        why = UNBUILT.get(request.resource.ref)
+        if why is not None and not request.subresource and not _is_served_elsewhere(request.obj or {}):
+            request.warnings.append(f"not built in this release of Timonel: {why}")
+
+
+def _is_served_elsewhere(obj: Object) -> bool:
+    """A group of our own, or a request to a signer that is not ours."""
+    if obj.get("kind") == "APIService":
+        return get_path(obj, "spec", "service") is None
+    signer: str = get_path(obj, "spec", "signerName", default="kubernetes.io/")
+    return not signer.startswith("kubernetes.io/")

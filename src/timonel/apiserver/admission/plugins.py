@@ -136,6 +136,7 @@ _TABLE: tuple[tuple[type[Plugin], Maker], ...] = (
     (PodTopologyLabels, _made_of(PodTopologyLabels, "readers")),
     (NodeDeclaredFeatureValidator, _made_of(NodeDeclaredFeatureValidator, "readers")),
     (PodResizeValidator, _made_of(PodResizeValidator, "readers")),
+    (Unbuilt, _made_of(Unbuilt)),  # our own: upstream has nothing to warn of
     # What the storage of some kinds checks upstream, where nobody can turn it off. Quota is charged last.
     (RbacEscalation, _made_of(RbacEscalation, "authorizer", "rbac")),
     (DeviceAccess, _made_of(DeviceAccess, "readers", "authorizer")),

@@ -56,7 +56,7 @@ class AuditRecord:
 class AuditTrail:
     """What becomes known of one request on its way: filled by the server, recorded at its end."""
 
-    __slots__ = ("annotations", "attributes", "audit_id", "error", "received", "request")
+    __slots__ = ("annotations", "attributes", "audit_id", "error", "head_lines", "received", "request")
 
     def __init__(self, request: web.BaseRequest, audit_id: str, received: datetime) -> None:
         self.request = request
@@ -66,6 +66,8 @@ class AuditTrail:
         """None until the sender is known; a request that never gets so far is recorded as nobody's."""
         self.error: ApiError | None = None
         self.annotations: dict[str, str] = {}
+        self.head_lines = b""
+        """For the head of the answer, whichever it will be."""
 
     def decided(self, attributes: Attributes, decision: Decision) -> None:
         self.attributes = attributes

@@ -33,6 +33,15 @@ class ApiServerConfig:
 
     request_timeout_seconds: float = 60.0
     """Of requests that are no watch or other stream; then 504. Clients may ask for less with ?timeout."""
+    enable_priority_and_fairness: bool = True
+    """False: plain limits on requests in flight instead of fair queues."""
+    max_requests_inflight: int = 400
+    max_mutating_requests_inflight: int = 200
+    """With priority and fairness their sum is divided among the levels; without, they limit reads and writes, 0: not
+    at all."""
+
+    request_head_seconds: float = 32.0
+    """From the first byte of a request, or from connecting, to the end of its head; as upstream."""
     max_body_bytes: int = 3 * 1024 * 1024
     """Upstream's limit; larger requests get 413."""
     min_watch_seconds: float = 1800.0

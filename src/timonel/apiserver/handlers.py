@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from timonel.apiserver import component_statuses, namespace_finalize, pod_actions, scale
+from timonel.apiserver.flowcontrol import debug_paths
 from timonel.apiserver.proxy import backends, pods
 from timonel.apiserver.reviews import access, discovery, tokens
 
-MODULES = (access, backends, component_statuses, discovery, namespace_finalize, pod_actions, pods, scale, tokens)
+MODULES = (
+    access, backends, component_statuses, debug_paths, discovery, namespace_finalize, pod_actions, pods, scale, tokens
+)  # fmt: skip

@@ -76,7 +76,9 @@ def server_checks(server: ApiServer) -> dict[str, dict[str, Check]]:
     def started() -> str:
         return "" if server.is_serving else "not started"
 
-    live = {"ping": ping, "log": ping, "etcd": storage, "poststarthook/start-apiserver": started}
+    live = {"ping": ping, "log": ping, "etcd": storage, "poststarthook/start-apiserver": started,
+            **server.flow.checks()}  # fmt: skip
     ready = {"ping": ping, "log": ping, "etcd": storage, "etcd-readiness": storage,
-             "informer-sync": storage, "poststarthook/start-apiserver": started, "shutdown": shutdown}  # fmt: skip
+             "informer-sync": storage, "poststarthook/start-apiserver": started, **server.flow.checks(),
+             "shutdown": shutdown}  # fmt: skip
     return {"livez": live, "readyz": ready, "healthz": live}

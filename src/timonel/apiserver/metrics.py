@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 from prometheus_client.exposition import choose_encoder
 
 from timonel import GIT_VERSION
+from timonel.apiserver.flowcontrol.metrics import FlowControlCollector
 from timonel.apiserver.routing import Route
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class Metrics:
             if row.storage_prefix:
                 cache = server.registry.of(row.ref).cache
                 objects.labels(row.ref.group, row.ref.plural).set_function(cache.__len__)
+        if server.flow.levels is not None:
+            registry.register(FlowControlCollector(server.flow.levels))
         info = Gauge("kubernetes_build_info", "The version of this server.", ("git_version",), registry=registry)
         info.labels(GIT_VERSION).set(1)
         self._children: dict[tuple[str, ...], _Child] = {}

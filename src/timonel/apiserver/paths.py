@@ -81,8 +81,13 @@ async def _index(server: ApiServer, request: web.BaseRequest, route: Route, audi
         paths += [f"/apis/{group}", *(f"/apis/{group}/{version}" for version in versions)]
     for name, checks in server.health.groups.items():
         paths += [f"/{name}", *(f"/{name}/{check}" for check in checks)]
-    paths += [f"/{path.lstrip('/')}" for path in PATHS if path not in ("/", "api", "apis", *server.health.groups)]
+    paths += [f"/{path.lstrip('/')}" for path in _listed() if path not in ("/", "api", "apis", *server.health.groups)]
     return json_reply({"paths": sorted(set(paths))}, pretty=True, audit_id=audit_id)
+
+
+def _listed() -> list[str]:
+    """What is for debugging is found by those who know where."""
+    return [path for path in PATHS if not path.startswith("/debug/")]
 
 
 def answer_document(request: web.BaseRequest, document: Document, audit_id: str) -> Reply:

@@ -1,23 +1,22 @@
 """One request on its way through the server: who asks, for what, with which body.
 
 `RequestContext` is what every handler of a verb or a subresource gets. The body is read at most once, with
-upstream's limit, and its failures are Statuses: 413 when too long, 408-like 504 when the client stops sending.
+upstream's limit, and its failures are Statuses.
 """
 
 from __future__ import annotations
 
-import asyncio
-import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import ClientError, web
 
-from timonel.api.errors import BadRequest, RequestEntityTooLarge, Timeout, UnsupportedMediaType
+from timonel.api.errors import ApiError, BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from timonel.api.resource import Resource, Subresource
 from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.authz.attributes import Attributes
+from timonel.apiserver.flowcontrol.queue_set import Ticket
 from timonel.apiserver.negotiation import JSON, PROTOBUF, YAML, Answer
 from timonel.apiserver.routing import Route
 
@@ -48,6 +47,8 @@ class RequestContext:
     audit: dict[str, str] = field(default_factory=dict)
     """Annotations for the audit event."""
     body: bytes | None = None
+    ticket: Ticket | None = None
+    """Its seat in priority and fairness."""
 
     @property
     def namespace(self) -> str:
@@ -98,29 +99,29 @@ def media_type(header: str, accepted: tuple[str, ...] = BODY_TYPES) -> str:
     return kind
 
 
-async def read_body(request: web.BaseRequest, limit: int, timeout_seconds: float = 60.0) -> bytes:
-    """The whole body. Raises RequestEntityTooLarge, BadRequest when it is cut short, Timeout when it stalls."""
+async def read_body(request: web.BaseRequest, limit: int) -> bytes:
+    """The whole body; it takes from the request's time. Raises RequestEntityTooLarge, BadRequest when cut short."""
     length = request.headers.get("Content-Length")
     if length is not None and length.isdigit() and int(length) > limit:
         raise _too_large(limit)
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if expect := request.headers.get("Expect"):
+        if expect.lower() != "100-continue":
+            raise ApiError(f"expectation {expect[:100]} cannot be met", code=417)
+        if request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     content = request.content
     try:
         if content.is_eof() and content.total_bytes <= limit:
             return await content.read()
-        async with asyncio.timeout(timeout_seconds):
-            chunks: list[bytes] = []
-            size = 0
-            while chunk := await content.readany():
-                size += len(chunk)
-                if size > limit:
-                    raise _too_large(limit)
-                chunks.append(chunk)
-            return b"".join(chunks)
-    except TimeoutError as exc:
-        raise Timeout("the body of the request did not arrive in time") from exc
-    except (ClientError, web.HTTPException, ValueError, EOFError, zlib.error) as exc:
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := await content.readany():
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+        return b"".join(chunks)
+    except (ClientError, web.HTTPException, web.RequestPayloadError, ValueError, EOFError) as exc:
         raise BadRequest("unexpected EOF") from exc
 
 

@@ -26,7 +26,7 @@ from timonel.apiserver.negotiation import JSON, PROTOBUF, YAML
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _HEADS: dict[tuple[int, str], bytes] = {}
 _LARGE = 256 * 1024
-"""From here on, the writer waits until the client has taken what is buffered."""
+"""With more than this unsent, of one answer or of many, the client has to read before it is answered again."""
 _DRAIN_SECONDS = 60.0
 _MAX_WARNINGS = 4096
 _CUT_WARNING = 256
@@ -67,6 +67,8 @@ class Reply(web.StreamResponse):
         self._content_type_text = content_type
         self._audit_id = audit_id
         self._extra = extra
+        self.head_lines = b""
+        """More lines of the head, as they are sent: priority and fairness says by them how it took the request."""
         self._alive = True
         self._sent_to: web.BaseRequest | None = None
 
@@ -101,7 +103,10 @@ class Reply(web.StreamResponse):
                 f"HTTP/1.1 {self._status} {phrase}\r\nCache-Control: no-cache, private\r\n"
                 f"Content-Type: {self._content_type_text}\r\n"
             ).encode()
-        parts = [head, b"Audit-Id: %b\r\nDate: %b\r\n" % (self._audit_id.encode(), _date.header())]
+        parts = [
+            head,
+            b"Audit-Id: %b\r\nDate: %b\r\n%b" % (self._audit_id.encode(), _date.header(), self.head_lines),
+        ]
         for name, value in self._extra:
             parts.append(f"{name}: {value}\r\n".encode())
         if not alive:
@@ -114,8 +119,11 @@ class Reply(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         request = self._sent_to
-        if request is None or len(self._body_bytes) <= _LARGE:
+        if request is None or not request.protocol.writing_paused:
             return
+        transport = request.transport
+        if transport is None or transport.get_write_buffer_size() <= _LARGE:
+            return  # it may ask for more before it has read all
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await request.protocol._drain_helper()

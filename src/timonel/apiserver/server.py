@@ -34,6 +34,9 @@ from timonel.apiserver.bootstrap.reconcile import reconcile_bootstrap
 from timonel.apiserver.config import ApiServerConfig
 from timonel.apiserver.connections import Listener, cancel_when_lost
 from timonel.apiserver.discovery import Discovery
+from timonel.apiserver.flowcontrol.control import Refused
+from timonel.apiserver.flowcontrol.queue_set import Ticket
+from timonel.apiserver.flowcontrol.service import FlowService
 from timonel.apiserver.freshness import catch_up
 from timonel.apiserver.health import Health, server_checks
 from timonel.apiserver.listening import listen, own_address, remove_socket
@@ -44,7 +47,7 @@ from timonel.apiserver.options import not_allowed, nothing_served
 from timonel.apiserver.paths import answer_path
 from timonel.apiserver.registry.registry import Registry
 from timonel.apiserver.requests import RequestContext
-from timonel.apiserver.responses import error_reply, text_reply, warning_headers
+from timonel.apiserver.responses import Reply, error_reply, text_reply, warning_headers
 from timonel.apiserver.routing import Route, parse_route
 from timonel.apiserver.security import build_security, published_authorities
 from timonel.apiserver.subresources import HANDLERS
@@ -103,6 +106,7 @@ class ApiServer:
         )
         self.authenticator: Authenticator = self.security.authenticator
         self.authorizer: Authorizer = self.security.authorizer
+        self.flow = FlowService(config=config, registry=self.registry, table=table, clock=clock)
         self.discovery = Discovery(table)
         self.openapi = OpenApi(table)
         self.metrics = Metrics(self)
@@ -130,7 +134,8 @@ class ApiServer:
             group_versions=dict.fromkeys((row.ref.group, row.ref.version) for row in self.table.rows),
             **published_authorities(self.config.security),
         )
-        listener = Listener(self.handle)
+        await self.flow.start()
+        listener = Listener(self.handle, head_seconds=self.config.request_head_seconds)
         servers, self.port = await listen(listener, self.config)
         system = SystemObjects(
             registry=self.registry,
@@ -146,6 +151,7 @@ class ApiServer:
                 tasks.create_task(self._send_bookmarks(), name="apiserver-bookmarks")
                 tasks.create_task(self.security.audit.run(), name="apiserver-audit")
                 tasks.create_task(system.run(), name="apiserver-own-objects")
+                tasks.create_task(self.flow.run(), name="apiserver-flow-control")
                 self._ready.set()
         finally:
             await self._stop(listener, servers)
@@ -231,6 +237,8 @@ class ApiServer:
                 self._request_done.set()
             # Without a response: a stream that ended with its client, after its head had been sent.
             self.security.audit.finish(trail, 200 if response is None else response.status)
+        if trail.head_lines and isinstance(response, Reply):
+            response.head_lines = trail.head_lines
         self.metrics.observe(route, response, time.perf_counter() - started)
         return response
 
@@ -261,19 +269,37 @@ class ApiServer:
         user = await self.authenticator.authenticate(request)
         if user is None:
             raise Unauthorized
-        attributes = _attributes(route, user)
-        decision = await self.authorizer.authorize(attributes)
-        trail.decided(attributes, decision)
-        if not decision.allowed:
-            raise denied(attributes, decision.reason)
-        if not route.resource:
-            return await answer_path(self, request, route, audit_id)
-        resource = self.table.find(route.group, route.version, route.resource)
-        if resource is None:
-            if not self.discovery.serves(route.group):
-                return text_reply("404 page not found\n", status=404, audit_id=audit_id)
-            raise nothing_served()
-        return await self._serve_resource(request, route, resource, attributes, trail, warnings)
+        control = self.flow.control
+        ticket = control.admit(route, user) or await self._wait_for_seat(request, route, user, trail)
+        trail.head_lines = ticket.flow.header
+        try:
+            attributes = _attributes(route, user)
+            decision = await self.authorizer.authorize(attributes)
+            trail.decided(attributes, decision)
+            if not decision.allowed:
+                raise denied(attributes, decision.reason)
+            if not route.resource:
+                return await answer_path(self, request, route, audit_id)
+            resource = self.table.find(route.group, route.version, route.resource)
+            if resource is None:
+                if not self.discovery.serves(route.group):
+                    return text_reply("404 page not found\n", status=404, audit_id=audit_id)
+                raise nothing_served()
+            return await self._serve_resource(request, route, resource, attributes, trail, warnings, ticket)
+        finally:
+            control.leave(ticket)
+
+    async def _wait_for_seat(self, request: web.BaseRequest, route: Route, user: UserInfo, trail: AuditTrail) -> Ticket:
+        """Raises Refused (429)."""
+        trail.attributes = _attributes(route, user)
+        cancel_when_lost(request)
+        try:
+            return await self.flow.control.wait(route, user)
+        except Refused as refused:
+            trail.head_lines = refused.header
+            raise
+        finally:
+            cancel_when_lost(request, on=False)
 
     async def _serve_resource(
         self,
@@ -283,6 +309,7 @@ class ApiServer:
         attributes: Attributes,
         trail: AuditTrail,
         warnings: list[str],
+        ticket: Ticket,
     ) -> web.StreamResponse:
         ref, verb, audit_id = resource.ref, route.verb, trail.audit_id
         subresource = None
@@ -310,7 +337,7 @@ class ApiServer:
             )
         context = RequestContext(
             request, self, route, attributes.user, attributes, resource, subresource, answer, audit_id, warnings,
-            trail.annotations,
+            trail.annotations, ticket=ticket,
         )  # fmt: skip
         if not ref.namespaced:
             route.namespace = ""

@@ -78,6 +78,7 @@ async def serve_watch(context: RequestContext, registry: ResourceRegistry) -> we
     if isinstance(stream, WebSocketStream):
         stream.end_with_client(watcher)
     server.watches.add(stream)
+    forget = server.flow.control.watches.add(route)
     timer = asyncio.get_running_loop().call_later(seconds, watcher.close)
     try:
         objects = _initial_objects(registry, selection) if initial else ()
@@ -88,6 +89,8 @@ async def serve_watch(context: RequestContext, registry: ResourceRegistry) -> we
             stream.send((encoder.bookmark(str(start), True),))
         if wants_bookmarks:
             stream.bookmarks_from(watcher, encoder.bookmark)
+        if context.ticket is not None:
+            server.flow.control.leave(context.ticket)  # it has begun; what follows is charged to those who write
         await _follow(stream, watcher, selection, encoder)
         if wants_bookmarks and not server.is_stopping:
             stream.bookmark()
@@ -103,6 +106,7 @@ async def serve_watch(context: RequestContext, registry: ResourceRegistry) -> we
         watcher.close()
         stream.release()
         server.watches.discard(stream)
+        forget()
     return await _ended(stream)
 
 
@@ -116,7 +120,11 @@ async def _open_stream(context: RequestContext) -> WatchStream:
         return socket
     stream = WatchStream(request, buffer_bytes=buffer_bytes)
     named = answer.stream or answer.media_type == PROTOBUF
-    stream.start(content_type=answer.media_type + (_STREAM if named else ""), audit_id=context.audit_id)
+    stream.start(
+        content_type=answer.media_type + (_STREAM if named else ""),
+        audit_id=context.audit_id,
+        head_lines=context.ticket.flow.header if context.ticket is not None else b"",
+    )
     return stream
 
 

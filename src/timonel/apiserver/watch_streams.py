@@ -41,12 +41,13 @@ class WatchStream(web.StreamResponse):
         self._ended = False
         self.sent = 0
 
-    def start(self, *, content_type: str, audit_id: str) -> None:
+    def start(self, *, content_type: str, audit_id: str, head_lines: bytes = b"") -> None:
+        """`head_lines`: more of the head, as they are sent."""
         head = (
             f"HTTP/1.1 200 OK\r\nAudit-Id: {audit_id}\r\nCache-Control: no-cache, private\r\n"
-            f"Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
+            f"Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n"
         )
-        self._transport.write(head.encode())
+        self._transport.write(b"%b%b\r\n" % (head.encode(), head_lines))
 
     @property
     def status(self) -> int:

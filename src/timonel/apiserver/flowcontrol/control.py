@@ -77,7 +77,7 @@ class Refused(TooManyRequests):
 
 def untracked_ticket(user: UserInfo, route: Route) -> Ticket:
     """Of a request that is nobody's concern here."""
-    ticket = Ticket(_NOBODY, _NOBODY.queue_set.plain, route, user.name, 0, 0.0)
+    ticket = Ticket(_NOBODY, _NOBODY.queue_set.plain, route, user, 0.0)
     ticket.is_done = True
     return ticket
 
@@ -114,7 +114,7 @@ class FlowControl:
             asyncio.get_running_loop().call_soon(self._end_turn)
         if turns.left <= 0 and not queue_set.exempt and not turns.allows(queue_set, self.levels.total):
             return None
-        ticket = queue_set.begin(flow, work, route, user.name, now)
+        ticket = queue_set.begin(flow, work, route, user, now)
         if ticket is not None:
             turns.left -= work.seats
             if verb == "watch":
@@ -126,7 +126,7 @@ class FlowControl:
         queue_set = flow.queue_set
         now = self._now()
         held = self.turns.left <= 0 or queue_set.waiting > 0
-        found = queue_set.enqueue(flow, self._work(route, flow), route, user.name, now, held=held)
+        found = queue_set.enqueue(flow, self._work(route, flow), route, user, now, held=held)
         if isinstance(found, str):
             await self._refuse(flow)
         assert isinstance(found, Ticket)
@@ -195,7 +195,7 @@ class FlowControl:
             if ticket is None:
                 return
             self._go_on(now)
-            turns.left -= ticket.seats
+            turns.left -= ticket.work.seats
             _wake(ticket)
 
     def _end_turn(self) -> None:

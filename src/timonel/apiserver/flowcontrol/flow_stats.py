@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 SECONDS = (0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0)
+QUICK_SECONDS = 0.005
 LENGTHS = (0, 10, 25, 50, 100, 250, 500, 1000)
 WIDTHS = (1, 2, 4, 8, 16, 32, 64, 100)
 WATCHES = (0, 1, 10, 100, 1000, 10000)
@@ -33,8 +34,8 @@ class FlowStats:
     """`started` counts every request that ever got a seat; see the properties for what follows from it."""
 
     __slots__ = (
-        "durations", "ended", "executing_extra", "in_queue", "lengths", "not_accommodated", "refused_waits", "rejected",
-        "seats_in_queue", "started", "waits", "watch_durations", "watches", "widths",
+        "durations", "ended", "executing_extra", "in_queue", "lengths", "not_accommodated", "quick", "quick_seconds",
+        "refused_waits", "rejected", "seats_in_queue", "started", "waits", "watch_durations", "watches", "widths",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -57,11 +58,15 @@ class FlowStats:
         self.watches = Buckets(WATCHES)
         self.rejected: dict[str, int] = {}
         self.not_accommodated = 0
+        self.quick = 0
+        self.quick_seconds = 0.0
+        """Requests that took up to `QUICK_SECONDS`, watches not among them, and all their time."""
         self.ended = 0
+        """The others that have ended."""
 
     @property
     def executing(self) -> int:
-        return self.started - self.ended
+        return self.started - self.quick - self.ended
 
     @property
     def executing_seats(self) -> int:
@@ -74,9 +79,7 @@ class FlowStats:
 
     def finished(self, seconds: float, is_watch: bool) -> None:
         self.ended += 1
-        durations = self.watch_durations if is_watch else self.durations
-        durations.counts[bisect_left(SECONDS, seconds)] += 1
-        durations.total += seconds
+        (self.watch_durations if is_watch else self.durations).observe(seconds)
 
     def started_wide(self, seats: int) -> None:
         self.executing_extra += seats - 1

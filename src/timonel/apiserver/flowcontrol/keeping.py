@@ -80,12 +80,11 @@ class ConfigurationKeeper:
             (PRIORITY_LEVEL_CONFIGURATIONS, SUGGESTED_PRIORITY_LEVELS, MANDATORY_PRIORITY_LEVELS),
             (FLOW_SCHEMAS, SUGGESTED_FLOW_SCHEMAS, MANDATORY_FLOW_SCHEMAS),
         )
-        for ref, suggested, _ in kinds:
-            for name, spec in suggested.items():
-                await self._keep(ref, name, spec, mandatory=False)
-        for ref, _, mandatory in kinds:
-            for name, spec in mandatory.items():
-                await self._keep(ref, name, spec, mandatory=True)
+        for ref, suggested, mandatory in kinds:
+            await asyncio.gather(
+                *(self._keep(ref, name, spec, mandatory=False) for name, spec in suggested.items()),
+                *(self._keep(ref, name, spec, mandatory=True) for name, spec in mandatory.items()),
+            )
         for ref, known in ((FLOW_SCHEMAS, FLOW_SCHEMA_NAMES), (PRIORITY_LEVEL_CONFIGURATIONS, PRIORITY_LEVEL_NAMES)):
             for obj in list(self._objects.reader(ref).list()):
                 if name_of(obj) not in known and annotations_of(obj).get(AUTO_UPDATE) in _TRUE:

@@ -173,7 +173,7 @@ class Levels:
                 peak=queues.peak,
             )
             queues.area = queues.square = 0.0
-            queues.area_from, queues.peak = now, queues.demand
+            queues.area_from, queues.peak = now, queues.in_use + queues.waiting_seats
         exempt = frozenset(name for name, level in self.by_name.items() if level.queue_set.exempt)
         self.adjustment = adjust(
             {name: level.limits for name, level in self.by_name.items()},
@@ -181,7 +181,8 @@ class Levels:
             exempt,
         )
         for name, seats in self.adjustment.current.items():
-            self.by_name[name].queue_set.limit = seats
+            if name not in exempt:
+                self.by_name[name].queue_set.limit = seats
 
     def _put_level(self, name: str, obj: Object, now: float) -> None:
         spec = obj["spec"]

@@ -29,7 +29,7 @@ class MaxInFlight:
         if route.verb == "watch" or route.subresource in STREAMS:
             return untracked_ticket(user, route)
         flow = self._reads if route.verb in _READS else self._writes
-        ticket = flow.queue_set.begin(flow, ONE_SEAT, route, user.name, 0.0)
+        ticket = flow.queue_set.begin(flow, ONE_SEAT, route, user, 0.0)
         if ticket is None and MASTERS_GROUP in user.groups:
             return untracked_ticket(user, route)
         return ticket

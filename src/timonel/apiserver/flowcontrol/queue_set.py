@@ -9,19 +9,22 @@ The meter runs at (seats in use) / (busy queues). KEP-1040 takes what could be i
 stay empty although somebody waits, which here happens whenever the event loop is what is scarce (see `turns`), and
 then only the truth keeps newcomers from starting far ahead of everybody.
 
-A request that finds a free seat and nobody waiting costs a few additions, no scan: bench/bench_flowcontrol.py.
+A request that finds a free seat and nobody waiting costs a few additions, and one that is alone in its level not even
+a queue until another comes: bench/bench_flowcontrol.py.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from timonel.apiserver.flowcontrol.flow_stats import FlowStats
+from timonel.apiserver.authn.user import UserInfo
+from timonel.apiserver.flowcontrol.flow_stats import QUICK_SECONDS, FlowStats
 from timonel.apiserver.flowcontrol.shuffle import deal_hand, flow_hash
-from timonel.apiserver.flowcontrol.work import SERVICE_SECONDS, Work
+from timonel.apiserver.flowcontrol.work import ONE_SEAT, SERVICE_SECONDS, Work
 from timonel.apiserver.routing import Route
 
 CONCURRENCY_LIMIT, QUEUE_FULL, TIME_OUT, CANCELLED = "concurrency-limit", "queue-full", "time-out", "cancelled"
@@ -40,12 +43,11 @@ class Queuing:
 class Queue:
     """Requests of the flows that were dealt this queue. `index` is -1 for the queue of a level without queues."""
 
-    __slots__ = ("executing", "index", "next_r", "seats", "waiting", "waiting_charge", "waiting_seats")
+    __slots__ = ("executing", "index", "next_r", "waiting", "waiting_charge", "waiting_seats")
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.next_r = 0.0
-        self.seats = 0
         self.executing: set[Ticket] = set()
         self.waiting: deque[Ticket] = deque()
         self.waiting_seats = 0
@@ -84,21 +86,19 @@ class Ticket:
 
     future: asyncio.Future[None] | None = None
     """Whoever waits for a waiting ticket."""
-    initial_seats = 1
-    echo_seconds = 0.0
+    arrived: float | None = None
+    """None: it did not wait."""
     arrived_r = 0.0
-    charge = SERVICE_SECONDS
+    work = ONE_SEAT
     is_waiting = False
     is_done = False
     is_watch = False
 
-    def __init__(self, flow: Flow, queue: Queue, route: Route, user: str, seats: int, now: float) -> None:
+    def __init__(self, flow: Flow, queue: Queue, route: Route, user: UserInfo, now: float) -> None:
         self.flow = flow
         self.queue = queue
         self.route = route
         self.user = user
-        self.seats = seats
-        self.arrived = now
         self.started = now
 
 
@@ -109,22 +109,21 @@ class QueueSet:
         self.name = name
         self.exempt = exempt
         self.queuing = Queuing()
-        self.limit = 0
+        self.limit = sys.maxsize if exempt else 0
         self.queues: list[Queue] = []
         self.plain = Queue(-1)
         """Of an exempt level or one without queues."""
+        self.alone: Ticket | None = None
+        """The only request of the level, when it has been so from its start: it is in no queue yet."""
         self.in_use = 0
         """Seats, those of echoes included."""
-        self.executing = 0
-        """Requests."""
         self.waiting = 0
         self.waiting_seats = 0
-        self.demand = 0
-        """Seats in use or waited for."""
         self.peak = 0
+        """Most seats that were in use or waited for."""
         self.area = 0.0
         self.square = 0.0
-        """Integrals of demand and of its square since `area_from`, seconds."""
+        """Integrals since `area_from`, seconds, of seats in use or waited for, and of their square."""
         self.area_from = now
         self.at = now
         """Up to when integrals and meter are worked out."""
@@ -133,14 +132,11 @@ class QueueSet:
         """Queues with requests running or waiting."""
         self._dealt = 0
         self._robin = 0
-        self.dispatch_r = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        """At the last dispatch from a queue: the meter, the queue's mark, least and most of all waiting queues' marks,
-        and of these less what is estimated to be running."""
+        self.dispatch_r = (0.0, 0.0, 0.0, 0.0)
+        """At the last dispatch: the meter, the queue's mark, least and most of all waiting queues' marks."""
         self.turn = self.turn_used = 0
         self.lead = 0.0
         """Of the event loop's turns, see `turns`: what this level began in which, and how far it has come."""
-        self.dispatched = 0
-        self.rejected = 0
         self.timed_out = 0
         self.cancelled = 0
 
@@ -156,78 +152,74 @@ class QueueSet:
         self._drop_surplus()
 
     @property
+    def executing(self) -> int:
+        """Requests, echoes not among them."""
+        return (self.alone is not None) + sum(len(queue.executing) for queue in (self.plain, *self.queues))
+
+    @property
     def is_idle(self) -> bool:
-        return not self.waiting and not self.executing
+        return not self.waiting and not self.in_use
 
     # A request's way
 
-    def begin(self, flow: Flow, work: Work, route: Route, user: str, now: float) -> Ticket | None:
+    def begin(self, flow: Flow, work: Work, route: Route, user: UserInfo, now: float) -> Ticket | None:
         """A seat at once, for the common case: nobody waits and there is one. None: ask `enqueue`."""
         seats = work.seats
-        in_use = self.in_use + seats
-        if (self.waiting or in_use > self.limit) and not self.exempt:
+        in_use = self.in_use
+        if self.waiting or in_use + seats > self.limit:
             return None
-        if self.demand:
+        ticket = Ticket(flow, self.plain, route, user, now)
+        if work is not ONE_SEAT:
+            self._describe(ticket, work)
+        if in_use:
+            if self.alone is not None:
+                self._seat_alone()
             self.advance(now)
+            self._seat(ticket, self._first_queue(flow))
+            self.in_use = in_use = in_use + seats
         else:
+            self.alone = ticket
             self.at = now
-        if self.queues and not self.exempt:
-            hand = flow.hand or self._hand(flow)
-            queue = self.queues[hand[self._dealt % len(hand)]]
-            self._dealt += 1
-        else:
-            queue = self.plain
-        ticket = Ticket(flow, queue, route, user, seats, now)
-        charge = SERVICE_SECONDS
-        if seats != 1 or work.final_seats:
-            charge = self._describe(ticket, work)
-        if queue.executing:
-            queue.next_r += charge
-        else:
-            self.busy += 1
-            queue.next_r = self.r + charge
-        queue.executing.add(ticket)
-        queue.seats += seats
-        self.in_use = self.demand = in_use
+            self.in_use = in_use = seats
         if in_use > self.peak:
             self.peak = in_use
-        self.executing += 1
-        self.dispatched += 1
-        stats = flow.stats
-        stats.started += 1
-        if seats != 1:
-            stats.started_wide(seats)
+        flow.stats.started += 1
         return ticket
 
-    def enqueue(self, flow: Flow, work: Work, route: Route, user: str, now: float, *, held: bool) -> Ticket | str:
+    def enqueue(self, flow: Flow, work: Work, route: Route, user: UserInfo, now: float, *, held: bool) -> Ticket | str:
         """A waiting ticket, which `dispatch` starts when its turn has come, or the reason why it is refused.
 
         `held`: requests wait although seats are free, for the event loop is busy.
         """
+        if self.alone is not None:
+            self._seat_alone()
         self.advance(now)
         seats = work.seats
         stats = flow.stats
         if not self.queuing.queues:
-            if self.demand and self.demand + seats > self.limit:
+            taken = self.in_use + self.waiting_seats
+            if taken and taken + seats > self.limit:
                 return self._refuse(stats, CONCURRENCY_LIMIT)
             queue = self.plain
         else:
             queue = self._choose(flow)
             if len(queue.waiting) >= self.queuing.length_limit and (held or self.in_use >= self.limit):
                 return self._refuse(stats, QUEUE_FULL)
-        ticket = Ticket(flow, queue, route, user, seats, now)
-        self._describe(ticket, work)
-        ticket.is_waiting = True
+        ticket = Ticket(flow, queue, route, user, now)
+        ticket.arrived = now
+        if work is not ONE_SEAT:
+            self._describe(ticket, work)
         ticket.arrived_r = self.r
+        ticket.is_waiting = True
         if not queue.executing and not queue.waiting:
             self.busy += 1
             queue.next_r = self.r
         queue.waiting.append(ticket)
         queue.waiting_seats += seats
-        queue.waiting_charge += ticket.charge
+        queue.waiting_charge += work.charge
         self.waiting += 1
         self.waiting_seats += seats
-        self._note_demand()
+        self.peak = max(self.peak, self.in_use + self.waiting_seats)
         self._bound(queue)
         stats.enqueued(seats, len(queue.waiting))
         return ticket
@@ -239,50 +231,59 @@ class QueueSet:
         self.advance(now)
         queue = self._next_queue()
         ticket = queue.waiting[0]
-        if not self._fits(ticket.seats):
+        seats = ticket.work.seats
+        if not self._fits(seats):
             ticket.flow.stats.not_accommodated += 1
             return None
         queue.waiting.popleft()
-        self._leave_queue(ticket)
+        self._left_queue(ticket)
         if queue.index >= 0:
             self._robin = queue.index
         ticket.started = now
-        queue.next_r += ticket.charge
+        queue.next_r += ticket.work.charge
         queue.executing.add(ticket)
-        queue.seats += ticket.seats
-        self.in_use += ticket.seats
-        self.executing += 1
-        self.dispatched += 1
-        self._note_demand()
+        self.in_use += seats
         self._bound(queue)
-        ticket.flow.stats.dispatched(ticket.seats, now - ticket.arrived)
+        ticket.flow.stats.dispatched(seats, now - (ticket.arrived or now))
         return ticket
 
     def finish(self, ticket: Ticket, now: float) -> float:
         """Ends a running request. Answers for how many seconds more its seats stay taken; then call `release`."""
-        if self.demand:
-            self.advance(now)
         ticket.is_done = True
-        queue = ticket.queue
-        queue.executing.discard(ticket)
-        self.executing -= 1
-        lasted = now - ticket.started
+        started = ticket.started
+        lasted = now - started
+        work = ticket.work
         flow = ticket.flow
-        flow.stats.finished(lasted, ticket.is_watch)
-        queue.next_r += ticket.initial_seats * (lasted - SERVICE_SECONDS)
-        if queue.waiting:
-            self._bound(queue)
-        elif not queue.executing:
-            self.busy -= 1
-        if ticket.echo_seconds:
-            flow.stats.echoes()
-            return ticket.echo_seconds
-        seats = ticket.seats
-        queue.seats -= seats
-        self.in_use -= seats
-        self.demand -= seats
-        if seats != 1:
-            flow.stats.released_wide(seats)
+        stats = flow.stats
+        if lasted <= QUICK_SECONDS and not ticket.is_watch:
+            stats.quick += 1
+            stats.quick_seconds += lasted
+        else:
+            stats.finished(lasted, ticket.is_watch)
+        if self.alone is ticket:
+            self.alone = None
+            if work is ONE_SEAT and self.at == started:
+                self.in_use = 0
+                self.at = now
+                self.area += lasted
+                self.square += lasted
+                return 0.0
+            self.advance(now)
+        else:
+            self.advance(now)
+            queue = ticket.queue
+            queue.executing.discard(ticket)
+            if queue.executing or queue.waiting:
+                queue.next_r += work.initial_seats * (lasted - SERVICE_SECONDS)
+                self._bound(queue)
+            else:
+                self.busy -= 1
+        if work.echo_seconds:
+            stats.echoes()
+            return work.echo_seconds
+        self.in_use -= work.seats
+        if work.seats != 1:
+            stats.released_wide(work.seats)
         if len(self.queues) > self.queuing.queues:
             self._drop_surplus()
         return 0.0
@@ -290,34 +291,31 @@ class QueueSet:
     def release(self, ticket: Ticket, now: float) -> None:
         """Frees the seats of a request that had an echo."""
         self.advance(now)
-        ticket.queue.seats -= ticket.seats
-        self.in_use -= ticket.seats
-        self.demand -= ticket.seats
-        ticket.flow.stats.echoed(ticket.seats)
-        self._drop_surplus()
+        self.in_use -= ticket.work.seats
+        ticket.flow.stats.echoed(ticket.work.seats)
 
     def cancel(self, ticket: Ticket, now: float, reason: str) -> None:
         """Takes a waiting request out of its queue: it waited too long, or its client has gone."""
         self.advance(now)
         queue = ticket.queue
         queue.waiting.remove(ticket)
-        self._leave_queue(ticket)
+        self._left_queue(ticket)
         ticket.is_done = True
         if not queue.waiting and not queue.executing:
             self.busy -= 1
-        self._note_demand()
         self._bound(queue)
         self.cancelled += 1
         if reason == TIME_OUT:
             self.timed_out += 1
-        self.rejected += 1
-        ticket.flow.stats.cancelled(ticket.seats, now - ticket.arrived)
+        ticket.flow.stats.cancelled(ticket.work.seats, now - (ticket.arrived or now))
         self._drop_surplus()
 
     # What is to be seen
 
     def tickets(self) -> Iterator[Ticket]:
         """Running and waiting, queue by queue."""
+        if self.alone is not None:
+            yield self.alone
         for queue in (self.plain, *self.queues):
             yield from queue.executing
             yield from queue.waiting
@@ -328,15 +326,38 @@ class QueueSet:
         if elapsed <= 0:
             return
         self.at = now
-        demand = self.demand
+        in_use = self.in_use
+        demand = in_use + self.waiting_seats
         if demand:
             area = demand * elapsed
             self.area += area
             self.square += demand * area
             if self.busy:
-                self.r += self.in_use * elapsed / self.busy
+                self.r += in_use * elapsed / self.busy
 
     # Inside
+
+    def _seat_alone(self) -> None:
+        """Somebody comes: the one who was alone gets its queue, as if it had had it from its start."""
+        ticket, self.alone = self.alone, None
+        if ticket is not None:
+            self._seat(ticket, self._first_queue(ticket.flow))
+
+    def _seat(self, ticket: Ticket, queue: Queue) -> None:
+        ticket.queue = queue
+        if not queue.executing:
+            self.busy += 1
+            queue.next_r = self.r
+        queue.next_r += ticket.work.charge
+        queue.executing.add(ticket)
+
+    def _first_queue(self, flow: Flow) -> Queue:
+        """Where the flow's next request goes while nobody waits anywhere: its queues in turn."""
+        if self.exempt or not self.queuing.queues:
+            return self.plain
+        hand = flow.hand or self._hand(flow)
+        self._dealt += 1
+        return self.queues[hand[self._dealt % len(hand)]]
 
     def _hand(self, flow: Flow) -> tuple[int, ...]:
         queuing = self.queuing
@@ -350,30 +371,24 @@ class QueueSet:
     def _choose(self, flow: Flow) -> Queue:
         """Of the flow's queues the one with the least work waiting; the first look goes round."""
         hand = flow.hand or self._hand(flow)
-        first = self._dealt % len(hand)
         self._dealt += 1
+        first = self._dealt % len(hand)
         queues = self.queues
         return min((queues[index] for index in (*hand[first:], *hand[:first])), key=_waiting_charge)
 
     def _refuse(self, stats: FlowStats, reason: str) -> str:
-        self.rejected += 1
         stats.refused(reason)
         return reason
 
-    def _describe(self, ticket: Ticket, work: Work) -> float:
-        """Fills in what is not one plain seat. An echo wider than the level becomes narrower and longer."""
-        if work.final_seats > self.limit and not self.exempt:
-            work = work.within(max(1, self.limit))
-        ticket.initial_seats = work.initial_seats
-        ticket.echo_seconds = work.echo_seconds
-        ticket.charge = work.charge
-        return ticket.charge
+    def _describe(self, ticket: Ticket, work: Work) -> None:
+        """Notes what is not one plain seat. An echo wider than the level becomes narrower and longer."""
+        ticket.work = work.within(max(1, self.limit))
+        if work.seats != 1 and ticket.arrived is None:
+            ticket.flow.stats.started_wide(work.seats)
 
     def _fits(self, seats: int) -> bool:
-        if self.exempt:
-            return True
         if seats > self.limit:
-            return not self.executing  # wider than the level will ever be: alone, then
+            return not self.in_use  # wider than the level will ever be: alone, then
         return self.in_use + seats <= self.limit
 
     def _next_queue(self) -> Queue:
@@ -382,25 +397,21 @@ class QueueSet:
             return self.plain
         queues, count = self.queues, len(self.queues)
         best: Queue | None = None
-        best_finish = least = most = least_less = most_less = 0.0
+        best_finish = least = most = 0.0
         for step in range(1, count + 1):
             queue = queues[(self._robin + step) % count]
             if not queue.waiting:
                 continue
             mark = queue.next_r
-            less = mark - queue.seats * SERVICE_SECONDS
-            finish = mark + queue.waiting[0].charge
+            finish = mark + queue.waiting[0].work.charge
             if best is None:
-                best, best_finish = queue, finish
-                least = most = mark
-                least_less = most_less = less
+                best, best_finish, least, most = queue, finish, mark, mark
                 continue
             if finish < best_finish:
                 best, best_finish = queue, finish
             least, most = min(least, mark), max(most, mark)
-            least_less, most_less = min(least_less, less), max(most_less, less)
         assert best is not None
-        self.dispatch_r = (self.r, best.next_r, least, most, least_less, most_less)
+        self.dispatch_r = (self.r, best.next_r, least, most)
         return best
 
     def _bound(self, queue: Queue) -> None:
@@ -408,26 +419,18 @@ class QueueSet:
         if queue.waiting and queue.next_r < queue.waiting[0].arrived_r:
             queue.next_r = queue.waiting[0].arrived_r
 
-    def _leave_queue(self, ticket: Ticket) -> None:
+    def _left_queue(self, ticket: Ticket) -> None:
         ticket.is_waiting = False
-        queue = ticket.queue
-        queue.waiting_seats -= ticket.seats
-        queue.waiting_charge = queue.waiting_charge - ticket.charge if queue.waiting else 0.0
+        queue, work = ticket.queue, ticket.work
+        queue.waiting_seats -= work.seats
+        queue.waiting_charge = queue.waiting_charge - work.charge if queue.waiting else 0.0
         self.waiting -= 1
-        self.waiting_seats -= ticket.seats
-
-    def _note_demand(self) -> None:
-        self.demand = self.in_use + self.waiting_seats
-        if self.demand > self.peak:
-            self.peak = self.demand
+        self.waiting_seats -= work.seats
 
     def _drop_surplus(self) -> None:
         """From the end, so that no queue changes its number."""
         queues = self.queues
-        while len(queues) > self.queuing.queues:
-            last = queues[-1]
-            if last.executing or last.waiting or last.seats:
-                return
+        while len(queues) > self.queuing.queues and not queues[-1].executing and not queues[-1].waiting:
             queues.pop()
 
 

@@ -80,8 +80,8 @@ class Turns:
                 heappop(waiting)
                 continue
             started.append(ticket)
-            self.left -= ticket.seats
+            self.left -= ticket.work.seats
             self._lead = lead
-            level.lead = lead + ticket.seats / max(1, level.limit)
+            level.lead = lead + ticket.work.seats / max(1, level.limit)
             heapreplace(waiting, (level.lead, order, level))
         return started

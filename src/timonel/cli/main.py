@@ -55,6 +55,12 @@ def up(
     hollow: Annotated[int | None, typer.Option(help="Hollow nodes (not built yet).", show_default=False)] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Install missing system packages without asking.")] = False,
     merge_kubeconfig: Annotated[bool, typer.Option(help="Add the context to your own kubeconfig.")] = True,
+    enable_admission_plugins: Annotated[
+        str, typer.Option(help="Beside the default ones, separated by commas.", show_default=False)
+    ] = "",
+    disable_admission_plugins: Annotated[
+        str, typer.Option(help="Default ones to do without, separated by commas.", show_default=False)
+    ] = "",
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the nodes.")] = 120.0,
     name: Name = "",
     data_dir: DataDir = None,
@@ -81,6 +87,8 @@ def up(
         merge_kubeconfig=merge_kubeconfig,
         install_packages=yes,
         timeout_seconds=timeout,
+        enable_admission_plugins=tuple(filter(None, enable_admission_plugins.split(","))),
+        disable_admission_plugins=tuple(filter(None, disable_admission_plugins.split(","))),
         store=store,
     )
     with Progress() as progress:

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from timonel.apiserver.admission.selection import AdmissionConfig, select_plugins
 from timonel.cluster.errors import UserError
 
 DEFAULT_CONFIG_FILE = Path("/etc/timonel/config.yaml")
@@ -41,6 +42,11 @@ class ApiConfig:
     port: int = 6443
     extra_names: tuple[str, ...] = ()
     """More DNS names and addresses for the server's certificate."""
+    enable_admission_plugins: tuple[str, ...] = ()
+    """Beside those that are on by default; kube-apiserver's flag of this name."""
+    disable_admission_plugins: tuple[str, ...] = ()
+    admission_control_config_file: str = ""
+    """An AdmissionConfiguration: settings of plugins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +92,20 @@ class ClusterConfig:
     node: NodeConfig = field(default_factory=NodeConfig)
 
 
-def load_config(path: Path | None) -> ClusterConfig:
-    """Reads the file; None means the default place, which need not exist. Raises UserError with one line."""
+def load_config(path: Path | None, **flags: tuple[str, ...]) -> ClusterConfig:
+    """Reads the file; None means the default place, which need not exist. Raises UserError with one line.
+
+    `flags` are given on the command line: what they list of keys of `api` comes beside what the file lists.
+    """
+    config = _read_config(path)
+    if any(flags.values()):
+        joined: dict[str, Any] = {name: (*getattr(config.api, name), *values) for name, values in flags.items()}
+        config = dataclasses.replace(config, api=dataclasses.replace(config.api, **joined))
+        _check(config, "command line")
+    return config
+
+
+def _read_config(path: Path | None) -> ClusterConfig:
     source = path or DEFAULT_CONFIG_FILE
     try:
         text = source.read_text()
@@ -192,6 +210,11 @@ def _check(config: ClusterConfig, source: str) -> None:
     match = re.fullmatch(r"(\d+)-(\d+)", config.network.node_ports)
     if not match or not 1 <= int(match[1]) <= int(match[2]) <= 65535:
         raise UserError(f"{source}: network.nodePorts must be a range such as 30000-32767")
+    chosen = AdmissionConfig(enable=config.api.enable_admission_plugins, disable=config.api.disable_admission_plugins)
+    try:
+        select_plugins(chosen)
+    except ValueError as error:
+        raise UserError(f"{source}: {error}") from None
     if not 1 <= config.api.port <= 65535:
         raise UserError(f"{source}: api.port must be between 1 and 65535")
     for server in config.etcd.servers:

@@ -79,6 +79,9 @@ def plan_server(layout: Layout, config: ClusterConfig, state: ClusterState) -> S
         dns_address=config.network.dns,
         cluster_domain=config.network.domain,
         default_toleration_seconds=config.node.eviction_seconds,
+        enable_admission_plugins=config.api.enable_admission_plugins,
+        disable_admission_plugins=config.api.disable_admission_plugins,
+        admission_control_config_file=config.api.admission_control_config_file,
     )
 
 

@@ -34,6 +34,9 @@ class ServerSettings:
     dns_address: str
     cluster_domain: str
     default_toleration_seconds: int
+    enable_admission_plugins: tuple[str, ...] = ()
+    disable_admission_plugins: tuple[str, ...] = ()
+    admission_control_config_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

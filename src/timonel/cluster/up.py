@@ -53,6 +53,9 @@ class UpOptions:
     """None keeps what the cluster has, 1 for a new one."""
     config_file: Path | None = None
     merge_kubeconfig: bool = True
+    enable_admission_plugins: tuple[str, ...] = ()
+    disable_admission_plugins: tuple[str, ...] = ()
+    """Beside those of the configuration file."""
     install_packages: bool = False
     timeout_seconds: float = 120.0
     store: str = ""
@@ -82,7 +85,11 @@ def missing_packages(layout: Layout, config_file: Path | None, store: str) -> li
 
 
 def _up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpResult:
-    config = load_config(options.config_file)
+    config = load_config(
+        options.config_file,
+        enable_admission_plugins=options.enable_admission_plugins,
+        disable_admission_plugins=options.disable_admission_plugins,
+    )
     previous = ClusterState.load(layout.state_file)
     store = choose_store(layout, config, options.store, previous)
     own_etcd = store == "etcd" and not config.etcd.servers

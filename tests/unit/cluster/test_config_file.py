@@ -51,6 +51,9 @@ def test_every_key_is_read() -> None:
         ("api: {port: true}", "api.port must be a whole number, not true or false"),
         ("api: {port: 70000}", "api.port must be between 1 and 65535"),
         ("api: {extraNames: name}", "api.extraNames must be a list, not text"),
+        ("api: {enableAdmissionPlugins: [Alwayspull]}", 'enable-admission-plugins plugin "Alwayspull" is unknown'),
+        ("api: {disableAdmissionPlugins: [Quota]}", 'disable-admission-plugins plugin "Quota" is unknown'),
+        ("api: {enableAdmissionPlugins: [ImagePolicyWebhook]}", '"ImagePolicyWebhook" is not built in this version'),
         ("network: {pods: 10.96.0.0/16}", "network.pods 10.96.0.0/16 and network.services 10.96.0.0/12 overlap"),
         ("network: {pods: 10.244.0.0/25}", "smaller than one node's /24"),
         ("network: {pods: 10.244.0.0}", "smaller than one node's /24"),
@@ -69,3 +72,15 @@ def test_what_is_wrong_is_named_in_one_line(text: str, message: str) -> None:
     assert message in str(caught.value)
     assert str(caught.value).startswith("config.yaml: ")
     assert "\n" not in str(caught.value)
+
+
+def test_flags_come_beside_what_the_file_lists(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("api: {enableAdmissionPlugins: [AlwaysPullImages]}")
+    config = load_config(
+        path, enable_admission_plugins=("NamespaceExists",), disable_admission_plugins=("PodSecurity",)
+    )
+    assert config.api.enable_admission_plugins == ("AlwaysPullImages", "NamespaceExists")
+    assert config.api.disable_admission_plugins == ("PodSecurity",)
+    with pytest.raises(UserError, match='command line: enable-admission-plugins plugin "Nope" is unknown'):
+        load_config(path, enable_admission_plugins=("Nope",))

@@ -13,6 +13,9 @@ from timonel.testing.clock import VirtualClock
 from timonel.testing.readers import FakeReaders
 
 
+X = {"type": "X", "qps": 1, "burst": 1}
+
+
 def names(**config: Any) -> list[str]:
     nobody = cast(Any, None)
     tools = Tools(
@@ -28,7 +31,8 @@ def test_the_table_has_what_can_be_selected_in_order() -> None:
 
 
 def test_default_plugins_are_those_of_upstream_that_are_built() -> None:
-    # Source: kube-apiserver -h, --enable-admission-plugins "in addition to default enabled ones"
+    # Source: kube-apiserver -h, --enable-admission-plugins "in addition to default enabled ones"; the last but one
+    # are our own.
     assert names() == [
         "NamespaceLifecycle", "LimitRanger", "ServiceAccount", "NodeRestriction", "TaintNodesByCondition",
         "PodSecurity", "Priority", "DefaultTolerationSeconds", "DefaultStorageClass", "StorageObjectInUseProtection",
@@ -60,7 +64,7 @@ def test_flags_add_and_take_away() -> None:
         ({"settings": {"ResourceQuota": {}}}, "takes no settings in this version"),
         ({"enable": ("EventRateLimit",)}, "EventRateLimit: limits must not be empty"),
         (
-            {"enable": ("EventRateLimit",), "settings": {"EventRateLimit": {"limits": [{"type": "X", "qps": 1, "burst": 1}]}}},
+            {"enable": ("EventRateLimit",), "settings": {"EventRateLimit": {"limits": [X]}}},
             "type of an event limit must be one of Server, Namespace, User, SourceAndObject, not X",
         ),
         (

@@ -5,12 +5,22 @@ Source: kubernetes.io/docs/reference/using-api/health-checks
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from timonel.storage.protocol import Store, StoreError
+
 if TYPE_CHECKING:
     from timonel.apiserver.server import ApiServer
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT_SECONDS = 2.0
+_FRESH_SECONDS = 0.5
 
 Check = Callable[[], str]
 """Returns "" when all is well, else why not."""
@@ -57,6 +67,36 @@ class Health:
         return 200, "ok"
 
 
+class StoreHealth:
+    """Whether the store answers, whichever it is; looked at when somebody asks, not more often than every half second.
+
+    Source: kube-apiserver --etcd-healthcheck-timeout.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._looked_at = -_FRESH_SECONDS
+        self._looking = asyncio.Lock()
+        self.why = ""
+        """Why not, when last looked."""
+
+    async def look(self) -> None:
+        async with self._looking:
+            if time.monotonic() - self._looked_at < _FRESH_SECONDS:
+                return
+            try:
+                async with asyncio.timeout(_TIMEOUT_SECONDS):
+                    await self._store.check()
+                self.why = ""
+            except TimeoutError:
+                self.why = f"the store did not answer within {_TIMEOUT_SECONDS:g} seconds"
+            except StoreError as exc:
+                self.why = str(exc)
+            if self.why:
+                log.warning("store is not well error=%s", self.why)
+            self._looked_at = time.monotonic()
+
+
 def server_checks(server: ApiServer) -> dict[str, dict[str, Check]]:
     """The checks of one API server; names are upstream's, where people and monitoring know them.
 
@@ -66,9 +106,12 @@ def server_checks(server: ApiServer) -> dict[str, dict[str, Check]]:
     def ping() -> str:
         return ""
 
-    def storage() -> str:
+    def read() -> str:
         behind = [prefix for prefix, cache in server.registry.caches if not cache.is_synced]
         return f"not read yet: {', '.join(behind)}" if behind else ""
+
+    def storage() -> str:
+        return server.store_health.why or read()
 
     def shutdown() -> str:
         return "process is shutting down" if server.is_stopping else ""
@@ -79,6 +122,6 @@ def server_checks(server: ApiServer) -> dict[str, dict[str, Check]]:
     live = {"ping": ping, "log": ping, "etcd": storage, "poststarthook/start-apiserver": started,
             **server.flow.checks()}  # fmt: skip
     ready = {"ping": ping, "log": ping, "etcd": storage, "etcd-readiness": storage,
-             "informer-sync": storage, "poststarthook/start-apiserver": started, **server.flow.checks(),
+             "informer-sync": read, "poststarthook/start-apiserver": started, **server.flow.checks(),
              "shutdown": shutdown}  # fmt: skip
     return {"livez": live, "readyz": ready, "healthz": live}

@@ -62,6 +62,7 @@ async def _version(server: ApiServer, request: web.BaseRequest, route: Route, au
 
 async def _health(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
     verbose = "verbose" in route.query
+    await server.store_health.look()
     found = server.health.answer(route.path, verbose=verbose, exclude=frozenset(route.query.get("exclude", ())))
     if found is None:
         return _nothing_here(audit_id)

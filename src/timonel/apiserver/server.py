@@ -26,6 +26,7 @@ from timonel.api.refs import SERVICES
 from timonel.api.resource import Resource, ResourceTable
 from timonel.apiserver import handlers as _handlers  # noqa: F401 — fills HANDLERS and PATHS
 from timonel.apiserver.admission.chain import Admission
+from timonel.apiserver.allocators.repair import AllocationRepair
 from timonel.apiserver.allocators.services import ServiceAllocation
 from timonel.apiserver.audit import AuditTrail
 from timonel.apiserver.authn.user import Authenticator, UserInfo
@@ -38,7 +39,7 @@ from timonel.apiserver.flowcontrol.control import Refused
 from timonel.apiserver.flowcontrol.queue_set import Ticket
 from timonel.apiserver.flowcontrol.service import FlowService
 from timonel.apiserver.freshness import catch_up
-from timonel.apiserver.health import Health, server_checks
+from timonel.apiserver.health import Health, StoreHealth, server_checks
 from timonel.apiserver.listening import listen, own_address, remove_socket
 from timonel.apiserver.metrics import Metrics
 from timonel.apiserver.negotiation import Answer, is_pretty, negotiate, negotiate_error
@@ -62,6 +63,8 @@ log = logging.getLogger(__name__)
 _STREAM_SECONDS = 1.0
 """How long watches and other streams have to send what is queued once the server stops; then they are cut off. The
 supervisor kills a server that takes ten seconds to stop, and what it had still to write would be lost."""
+_LEAVE_SECONDS = 1.0
+"""How long telling the other servers' clients may take; its record expires anyway."""
 _STREAMS = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _ON_ONE = frozenset({"get", "update", "patch", "delete"})
 """Verbs of one object; the others are of collections (and a watch in the old form of path is of either)."""
@@ -110,6 +113,7 @@ class ApiServer:
         self.discovery = Discovery(table)
         self.openapi = OpenApi(table)
         self.metrics = Metrics(self)
+        self.store_health = StoreHealth(store)
         self.health = Health(server_checks(self))
         self.watches: set[WatchStream] = set()
         self.is_stopping = False
@@ -144,6 +148,7 @@ class ApiServer:
             endpoint=lambda: (self.config.advertise_address or own_address(self.config.bind_address), self.port),
         )
         await system.reconcile()
+        repair = AllocationRepair(self.registry, self.allocation, clock=self.clock)
         log.info("server is listening address=%s port=%d", self.config.bind_address, self.port)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -151,10 +156,11 @@ class ApiServer:
                 tasks.create_task(self._send_bookmarks(), name="apiserver-bookmarks")
                 tasks.create_task(self.security.audit.run(), name="apiserver-audit")
                 tasks.create_task(system.run(), name="apiserver-own-objects")
+                tasks.create_task(repair.run(), name="apiserver-allocation-repair")
                 tasks.create_task(self.flow.run(), name="apiserver-flow-control")
                 self._ready.set()
         finally:
-            await self._stop(listener, servers)
+            await self._stop(listener, servers, system)
 
     async def wait_ready(self) -> None:
         await self._ready.wait()
@@ -164,9 +170,12 @@ class ApiServer:
         """Host and port that clients are told: `advertise_address`, or this host's own."""
         return f"{self.config.advertise_address or own_address(self.config.bind_address)}:{self.port}"
 
-    async def _stop(self, listener: Listener, servers: list[asyncio.Server]) -> None:
+    async def _stop(self, listener: Listener, servers: list[asyncio.Server], system: SystemObjects) -> None:
         self.is_stopping = True
         self.is_serving = False
+        with suppress(TimeoutError, ApiError, StoreError):
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await system.leave()
         for server in servers:
             server.close()
         self.registry.close()  # ends every watch after what is queued

@@ -1,8 +1,7 @@
 """Objects the server keeps about itself: the Service default/kubernetes with where it leads, and the namespaces.
 
 Whoever deletes or changes one finds it restored at once; the caches say when to look, nothing polls.
-Source: kubernetes.io/docs/tasks/access-application-cluster/access-cluster (the `kubernetes` Service), KEP-1965 is not
-needed with one server.
+Source: kubernetes.io/docs/tasks/access-application-cluster/access-cluster (the `kubernetes` Service).
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ from timonel.api.objects import Object, copy_object, get_path, is_deleting
 from timonel.api.refs import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, SERVICE_CIDRS, SERVICES, ResourceRef
 from timonel.apiserver.allocators.services import first_address
 from timonel.apiserver.bootstrap.reconcile import SYSTEM_NAMESPACES
+from timonel.apiserver.identity import ServerIdentity
+from timonel.apiserver.living_servers import LivingServers
 from timonel.apiserver.registry.registry import Registry
 from timonel.storage.protocol import StoreError
 
@@ -39,6 +40,7 @@ class SystemObjects:
         self._clock = clock
         self._networks = list(networks)
         self._endpoint = endpoint
+        self._servers: LivingServers | None = None
         self._changed = asyncio.Event()
         self._told_mismatch: list[str] = []
 
@@ -46,6 +48,19 @@ class SystemObjects:
         """Restores what is missing or different, now and whenever something of it changes."""
         for ref in (SERVICE_CIDRS, SERVICES, ENDPOINTS, ENDPOINT_SLICES, NAMESPACES):
             self._registry.reader(ref).subscribe(self._look)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._restore(), name="own objects")
+            tasks.create_task(ServerIdentity(self._registry, clock=self._clock).run(), name="own identity")
+            if self._servers is not None:
+                tasks.create_task(self._servers.run(), name="living servers")
+
+    async def leave(self) -> None:
+        """Once `run` has ended: where other servers go on, clients shall go to them. Raises StoreError, ApiErrors."""
+        if self._servers is not None and self._registry.store.is_shared:
+            await self._servers.leave()
+            await self._keep_endpoints(self._servers.addresses, self._endpoint()[1])
+
+    async def _restore(self) -> None:
         delay = _FIRST_RETRY_SECONDS
         while True:
             await self._changed.wait()
@@ -70,8 +85,20 @@ class SystemObjects:
             # Nobody in a pod could reach it, and Endpoints may not hold such an address.
             log.warning("this host has no address to advertise, the kubernetes Service leads nowhere")
             return
-        await self._keep(ENDPOINTS, own_endpoints(address, port))
-        await self._keep(ENDPOINT_SLICES, own_slice(address, port))
+        if self._servers is None:
+            servers = LivingServers(self._registry.store, clock=self._clock, address=address, changed=self._changed.set)
+            await servers.start()
+            self._servers = servers
+        await self._keep_endpoints(self._servers.addresses, port)
+
+    async def _keep_endpoints(self, addresses: Sequence[str], port: int) -> None:
+        if self._registry.store.is_shared:
+            # All servers are told to use one port; where they do not, each would set its own right for ever.
+            live = self._registry.reader(ENDPOINTS).get(_NAMESPACE, _NAME) or {}
+            ports = get_path(live, "subsets", 0, "ports", default=[])
+            port = ports[0]["port"] if len(ports) == 1 else port
+        await self._keep(ENDPOINTS, own_endpoints(addresses, port))
+        await self._keep(ENDPOINT_SLICES, own_slice(addresses, port))
 
     async def _keep_network(self) -> None:
         """The ServiceCIDR of the configuration, which the first Service needs: made, made dual-stack, called ready.
@@ -150,18 +177,21 @@ def own_service(address: str, port: int) -> Object:
     }
 
 
-def own_endpoints(address: str, port: int) -> Object:
+def own_endpoints(addresses: Sequence[str], port: int) -> Object:
+    subset = {"addresses": [{"ip": address} for address in addresses], "ports": [_port(port)]}
     return {
         "metadata": _metadata({"endpointslice.kubernetes.io/skip-mirror": "true"}),
-        "subsets": [{"addresses": [{"ip": address}], "ports": [_port(port)]}],
+        "subsets": [subset] if addresses else [],
     }
 
 
-def own_slice(address: str, port: int) -> Object:
+def own_slice(addresses: Sequence[str], port: int) -> Object:
+    """A slice is of one family: IPv6 when there is no address of IPv4."""
+    four = [address for address in addresses if ":" not in address]
     return {
         "metadata": _metadata({"kubernetes.io/service-name": _NAME}),
-        "addressType": "IPv6" if ":" in address else "IPv4",
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        "addressType": "IPv4" if four or not addresses else "IPv6",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in four or addresses],
         "ports": [_port(port)],
     }
 

@@ -11,13 +11,12 @@ import asyncio
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from timonel.api.clock import Clock, format_time
 from timonel.api.errors import ApiError, NotFound, TooManyRequests
 from timonel.api.objects import Object, name_of, namespace_of, resource_version_of, uid_of
-from timonel.api.refs import EVENTS
-from timonel.client.protocol import ApiClient
+from timonel.api.refs import EVENTS, ResourceRef
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +72,20 @@ class _Written:
     first: str
 
 
+class EventWriter(Protocol):
+    """What of an `ApiClient` it takes to tell events."""
+
+    async def create(self, ref: ResourceRef, obj: Object) -> Object: ...
+
+    async def patch(
+        self, ref: ResourceRef, name: str, patch: Any, namespace: str = "", *, type: Literal["merge"]
+    ) -> Object: ...
+
+
 class EventRecorder:
     """`component` and `host` become the events' source. `run()` writes what `event()` queued, in order."""
 
-    def __init__(self, client: ApiClient, *, component: str, host: str = "", clock: Clock) -> None:
+    def __init__(self, client: EventWriter, *, component: str, host: str = "", clock: Clock) -> None:
         self._client = client
         self._component = component
         self._host = host

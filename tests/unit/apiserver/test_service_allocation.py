@@ -29,8 +29,9 @@ class Server:
     """The write path of one, without HTTP."""
 
     def __init__(self, store: Store, seed: int, node_ports: tuple[int, int]) -> None:
+        self.clock = VirtualClock()
         self.registry = Registry(
-            table=BUILTIN, store=store, clock=VirtualClock(), admission=Admission(), codecs=lambda row: Codec()
+            table=BUILTIN, store=store, clock=self.clock, admission=Admission(), codecs=lambda row: Codec()
         )
         self.allocation = ServiceAllocation(
             self.registry, cidrs=["10.0.0.0/26", "fd00::/120"], node_ports=node_ports, rng=random.Random(seed)

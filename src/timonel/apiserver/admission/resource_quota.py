@@ -181,10 +181,10 @@ class ResourceQuota(Plugin):
         return True
 
     async def _give_back(self, namespace: str, waiters: Sequence[_Waiter]) -> None:
-        """What one quota was charged for a write that another one, changed meanwhile, refused after all."""
+        """What a quota was charged for writes that another one, changed meanwhile, refused, or that nobody waits for."""
         owed: dict[str, Amounts] = {}
         for waiter in waiters:
-            if waiter.charged and waiter.done.done() and not waiter.done.cancelled() and waiter.done.exception():
+            if waiter.charged and (waiter.done.cancelled() or waiter.done.exception()):
                 for name, amounts in waiter.charged.items():
                     add(owed.setdefault(name, {}), amounts)
         for name, amounts in owed.items():

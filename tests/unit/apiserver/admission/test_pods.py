@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from timonel.api.errors import ApiError, Forbidden, NotFound
-from timonel.api.kinds import BUILTIN
+from tests.unit.apiserver.admission.reviewing import admit, pod, refused, review
+from timonel.api.errors import Forbidden, NotFound
 from timonel.api.objects import Object
-from timonel.api.refs import NAMESPACES, NODES, PODS, PRIORITY_CLASSES, RUNTIME_CLASSES, SERVICE_ACCOUNTS, ResourceRef
-from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
+from timonel.api.refs import NAMESPACES, NODES, PODS, PRIORITY_CLASSES, RUNTIME_CLASSES, SERVICE_ACCOUNTS
 from timonel.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from timonel.apiserver.admission.priority import Priority
 from timonel.apiserver.admission.runtime_class import RuntimeClass
 from timonel.apiserver.admission.service_account import ServiceAccount
 from timonel.apiserver.admission.tolerations import DefaultTolerationSeconds, TaintNodesByCondition
-from timonel.apiserver.authn.user import UserInfo
-from timonel.apiserver.authz.attributes import Attributes
 from timonel.testing.clock import VirtualClock, settle
 from timonel.testing.readers import FakeReaders
-
-
-def review(ref: ResourceRef, obj: Object | None, operation: str = "CREATE", **fields: Any) -> AdmissionRequest:
-    namespace = fields.pop("namespace", "d" if ref.namespaced else "")
-    attributes = Attributes(
-        UserInfo("ann"), operation.lower(), ref.group, ref.version, ref.plural, "", namespace, fields.pop("name", "")
-    )
-    return AdmissionRequest(attributes, BUILTIN.row(ref), operation, obj, **fields)
-
-
-def pod(**spec: Any) -> Object:
-    return {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}], **spec}}
-
-
-async def admit(plugin: Plugin, request: AdmissionRequest) -> Object:
-    await plugin.mutate(request)
-    await plugin.validate(request)
-    return request.obj or {}
-
-
-async def refused(plugin: Plugin, request: AdmissionRequest) -> ApiError:
-    with pytest.raises(ApiError) as caught:
-        await admit(plugin, request)
-    return caught.value
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from timonel.apiserver.admission.selection import NOT_BUILT, OFF_BY_DEFAULT, ORD
 from timonel.testing.clock import VirtualClock
 from timonel.testing.readers import FakeReaders
 
-
 X = {"type": "X", "qps": 1, "burst": 1}
 
 

@@ -6,6 +6,8 @@ those that a test's own role bindings give them.
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -76,3 +78,12 @@ def official() -> Iterator[Callable[[str], kubernetes.client.ApiClient]]:
     """From a kubeconfig to a connection of the official client, closed when the test ends."""
     with ExitStack() as connections:
         yield lambda kubeconfig: connections.enter_context(kubernetes.config.new_client_from_config(kubeconfig))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collect() -> Iterator[None]:
+    """Collects connections that the libraries left open, before their warnings reach somebody else's test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

@@ -10,11 +10,14 @@ import pytest_asyncio
 from kr8s.asyncio.objects import ConfigMap, Deployment, Namespace, Node, Pod, Service
 from kr8s.objects import ConfigMap as SyncConfigMap
 
+from tests.api.clients.inside import wait_watched
 from tests.api.objects import config_map, deployment, pod, service
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(30),
+    # When refused it logs in again, and forgets to close the connection it had.
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     # It says so of every version that is newer than itself.
     pytest.mark.filterwarnings("ignore:Kubernetes version .* is not supported:UserWarning"),
 ]
@@ -94,9 +97,9 @@ async def test_lists_longer_than_a_page(api, namespace, server):
 async def test_waiting_for_a_condition(api, namespace, server):
     web = await Deployment({**deployment("web"), "metadata": {"name": "web", "namespace": namespace}}, api=api)
     await web.create()
+    before = set(server.api.watches)
     waiting = asyncio.create_task(web.wait("condition=Available", timeout=10))
-    while not server.api.watches:
-        await asyncio.sleep(0)
+    await wait_watched(server, before)
     status = {"conditions": [{"type": "Available", "status": "True"}], "replicas": 1, "readyReplicas": 1}
     other = await Deployment.get("web", namespace=namespace, api=api)
     await other.patch({"status": status}, subresource="status")

@@ -15,8 +15,8 @@ from kubernetes.informer import SharedInformer
 from kubernetes.leaderelection import electionconfig, leaderelection
 from kubernetes.leaderelection.resourcelock.leaselock import LeaseLock
 
+from tests.api.clients.inside import forget_config_maps
 from tests.api.objects import config_map, deployment
-from timonel.api.refs import CONFIGMAPS
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -24,15 +24,6 @@ pytestmark = [
     # The library's watches keep an ApiClient of their own that nobody closes.
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
-
-
-async def forget_config_maps(server) -> None:
-    """As after five minutes: neither the store nor the ring of the cache has the changes until now."""
-    revision = await server.store.current_revision()
-    cache = server.api.registry.of(CONFIGMAPS).cache
-    cache._floor = revision
-    cache._ring.clear()
-    await server.store.compact(revision)
 
 
 def core(connection) -> client.CoreV1Api:

@@ -37,6 +37,7 @@ from timonel.controllers.nodes import (
 from timonel.controllers.pod_gc import PodGcConfig, PodGcController
 from timonel.controllers.replicaset import ReplicaSetController, ReplicationControllerController
 from timonel.controllers.resourcequota import ResourceQuotaController
+from timonel.controllers.servicecidrs import ServiceCidrController
 from timonel.controllers.slim import slim_pod
 from timonel.controllers.storage_protection import AttributesClassProtection, ClaimProtection, VolumeProtection
 
@@ -141,6 +142,7 @@ CONTROLLERS: tuple[tuple[str, Factory], ...] = (
     ("serviceaccount-token", _row(TokenCleaner)),
     ("root-ca-cert-publisher", _root_ca),
     ("pod-garbage-collector", _pod_gc),
+    (ServiceCidrController.name, _row(ServiceCidrController, "service-cidr-controller")),
     ("resourcequota", _row(ResourceQuotaController)),
     (ClaimProtection.name, _row(ClaimProtection)),
     (VolumeProtection.name, _row(VolumeProtection)),

@@ -181,7 +181,7 @@ class ResourceQuota(Plugin):
         return True
 
     async def _give_back(self, namespace: str, waiters: Sequence[_Waiter]) -> None:
-        """What a quota was charged for writes that another one, changed meanwhile, refused, or that nobody waits for."""
+        """What was charged for writes that another quota, changed meanwhile, refused, or that nobody waits for."""
         owed: dict[str, Amounts] = {}
         for waiter in waiters:
             if waiter.charged and (waiter.done.cancelled() or waiter.done.exception()):

@@ -10,7 +10,7 @@ Source: kubernetes.io/docs/reference/kubernetes-api/common-definitions/status (c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -116,16 +116,49 @@ def quote(text: str) -> str:
     return '"' + "".join(_quoted_character(char) for char in text) + '"'
 
 
+def go_value(value: Any) -> str:
+    """A JSON value as Go prints it with %v: map[a:1 b:[x y]], keys sorted."""
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{key}:{go_value(value[key])}' for key in sorted(value))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(map(go_value, value))}]"
+    if value is None:
+        return "<nil>"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def go_struct(value: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """An object as upstream's messages show its own structures: all `fields` (with their zero), names capitalised."""
+    return {name[:1].upper() + name[1:]: value.get(name, zero) for name, zero in fields.items()}
+
+
 def render_value(value: Any) -> str:
     """A value as messages show it: strings quoted, everything else as JSON (with Go's escapes for <, > and &)."""
     if isinstance(value, str):
         return quote(value)
     if isinstance(value, (dict, list, tuple)):
-        text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+        text = orjson.dumps(_as_ordered(value), option=orjson.OPT_NON_STR_KEYS).decode()
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     if value is None or isinstance(value, (bool, int, float)):
         return orjson.dumps(value).decode() if abs(value or 0) < 2**63 else str(value)
     return quote(str(value))
+
+
+def _as_ordered(value: Any) -> Any:
+    """A label selector with its parts and labels in upstream's order; anything else as it is."""
+    if isinstance(value, dict):
+        if value and value.keys() <= {"matchLabels", "matchExpressions"}:
+            ordered: dict[str, Any] = {}
+            if value.get("matchLabels"):
+                ordered["matchLabels"] = dict(sorted(value["matchLabels"].items()))
+            if value.get("matchExpressions"):
+                ordered["matchExpressions"] = [
+                    {name: item[name] for name in ("key", "operator", "values") if name in item}
+                    for item in value["matchExpressions"]
+                ]
+            return ordered
+        return {key: _as_ordered(item) for key, item in value.items()}
+    return value
 
 
 def _finding(reason: str, path: Path, message: str, detail: str = "") -> FieldError:

@@ -6,7 +6,7 @@ import re
 
 from timonel.api import refs
 from timonel.api.errors import BadRequest, FieldError
-from timonel.api.field_errors import Path, invalid, not_supported, quote, required
+from timonel.api.field_errors import Path, go_struct, invalid, not_supported, quote, required
 from timonel.api.kinds.columns import (
     AGE,
     NAME,
@@ -134,12 +134,20 @@ def _check_spec(errors: Errors, spec: Object) -> None:
     check_not_negative(errors, SPEC / "revisionHistoryLimit", spec.get("revisionHistoryLimit"))
 
 
+def _shown(strategy: Object) -> Object:
+    """As messages show it."""
+    rolling = strategy.get("rollingUpdate")
+    if rolling is not None:
+        rolling = go_struct(rolling, {"maxUnavailable": 0, "maxSurge": 0})
+    return {"Type": strategy.get("type") or "", "RollingUpdate": rolling}
+
+
 def _check_update_strategy(errors: Errors, strategy: Object) -> None:
     kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
     if kind == "OnDelete":
         return
     if kind != "RollingUpdate":
-        errors.append(not_supported(_UPDATE, strategy, ("RollingUpdate", "OnDelete")))
+        errors.append(not_supported(_UPDATE, _shown(strategy), ("RollingUpdate", "OnDelete")))
     elif rolling is None:
         errors.append(required(_UPDATE / "rollingUpdate"))
     else:

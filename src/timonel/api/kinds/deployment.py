@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from timonel.api import refs
 from timonel.api.errors import FieldError
-from timonel.api.field_errors import forbidden, invalid, not_supported, required
+from timonel.api.field_errors import forbidden, go_struct, invalid, not_supported, required
 from timonel.api.kinds.columns import AGE, NAME, TEMPLATE_COLUMNS, cell_at, plain
 from timonel.api.kinds.pod.defaults import default_pod_template
 from timonel.api.kinds.rules import (
@@ -93,7 +93,7 @@ def _check_strategy(errors: Errors, strategy: Object) -> None:
             why = "may not be specified when strategy `type` is 'Recreate'"
             errors.append(forbidden(_STRATEGY / "rollingUpdate", why))
     elif kind != "RollingUpdate":
-        errors.append(not_supported(_STRATEGY, strategy, ("Recreate", "RollingUpdate")))
+        errors.append(not_supported(_STRATEGY, _shown(strategy), ("Recreate", "RollingUpdate")))
     elif rolling is None:
         errors.append(required(_STRATEGY / "rollingUpdate", "this should be defaulted and never be nil"))
     else:
@@ -109,6 +109,14 @@ def _check_strategy(errors: Errors, strategy: Object) -> None:
 def _ready(deployment: Object) -> str:
     ready = get_path(deployment, "status", "readyReplicas", default=0)
     return f"{ready}/{get_path(deployment, 'spec', 'replicas', default=0)}"
+
+
+def _shown(strategy: Object) -> Object:
+    """As messages show it."""
+    rolling = strategy.get("rollingUpdate")
+    if rolling is not None:
+        rolling = go_struct(rolling, {"maxUnavailable": 0, "maxSurge": 0})
+    return {"Type": strategy.get("type") or "", "RollingUpdate": rolling}
 
 
 DEPLOYMENTS = Resource(

@@ -18,6 +18,7 @@ from timonel.api.kinds.rules import (
     check_ip,
     check_label,
     check_labels,
+    check_option,
     check_qualified_name,
     check_subdomain,
     check_text,
@@ -25,7 +26,7 @@ from timonel.api.kinds.rules import (
     parse_ip,
 )
 from timonel.api.names import validate_dns1123_subdomain, validate_label_value
-from timonel.api.objects import Object
+from timonel.api.objects import Object, get_path
 from timonel.api.resource import Column, Resource, Strategy
 
 ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
@@ -35,6 +36,7 @@ MAX_PORTS = 20000
 MAX_TOPOLOGY = 16
 MAX_HINTS = 8
 _ENDPOINTS = Path("endpoints")
+_HOST = "kubernetes.io/hostname"
 
 
 class EndpointSliceStrategy(Strategy):
@@ -46,6 +48,17 @@ class EndpointSliceStrategy(Strategy):
             port.setdefault("protocol", "TCP")
         for endpoint in obj.get("endpoints") or ():
             endpoint.setdefault("conditions", {})
+
+    def prepare_create(self, obj: Object) -> None:
+        super().prepare_create(obj)
+        _drop_topology(obj, set())
+
+    def prepare_update(self, new: Object, old: Object) -> None:
+        super().prepare_update(new, old)
+        if new.get("endpoints") != old.get("endpoints"):
+            _drop_topology(
+                new, {get_path(e, "deprecatedTopology", _HOST, default="") for e in old.get("endpoints") or ()} - {""}
+            )
 
     def validate_create(self, obj: Object) -> list[FieldError]:
         errors: Errors = []
@@ -72,6 +85,14 @@ class EndpointSliceStrategy(Strategy):
                 if ":" in address:
                     found += ip_warnings((_ENDPOINTS[index] / "addresses")[position], address)
         return found
+
+
+def _drop_topology(endpoint_slice: Object, nodes: set[str]) -> None:
+    """The field of older versions is not written any more; a node that was named there becomes nodeName."""
+    for endpoint in endpoint_slice.get("endpoints") or ():
+        host = (endpoint.pop("deprecatedTopology", None) or {}).get(_HOST) or ""
+        if host in nodes and endpoint.get("nodeName") is None and not validate_dns1123_subdomain(host):
+            endpoint["nodeName"] = host
 
 
 def _check_endpoints(errors: Errors, endpoints: list[Object], kind: str) -> None:
@@ -149,7 +170,7 @@ def _check_ports(errors: Errors, ports: list[Object]) -> None:
         if name in seen:
             errors.append(duplicate(here / "name", name))
         seen.add(name)
-        check_choice(errors, here / "protocol", port.get("protocol"), PROTOCOLS)
+        check_option(errors, here / "protocol", port.get("protocol"), PROTOCOLS)
         if port.get("appProtocol") is not None:
             check_qualified_name(errors, here / "appProtocol", port["appProtocol"])
 

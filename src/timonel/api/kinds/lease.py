@@ -20,7 +20,10 @@ class LeaseStrategy(Strategy):
     tracks_generation = False
 
     def default(self, obj: Object) -> None:
-        obj.setdefault("spec", {})
+        spec = obj.setdefault("spec", {})
+        # Coordinated leader election is off by default in v1.36; what is sent of it is left out.
+        for field in ("strategy", "preferredHolder"):
+            spec.pop(field, None)
 
     def validate_create(self, obj: Object) -> list[FieldError]:
         errors: Errors = []

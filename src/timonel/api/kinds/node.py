@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from timonel.api import refs
 from timonel.api.errors import FieldError
-from timonel.api.field_errors import Path, duplicate, forbidden, invalid
+from timonel.api.field_errors import Path, duplicate, forbidden, go_struct, invalid
 from timonel.api.kinds.columns import AGE, NAME, NONE, UNKNOWN, cell_at, joined, plain
 from timonel.api.kinds.fields import flag_at
 from timonel.api.kinds.pod.resources import check_quantity, is_counted
@@ -57,6 +57,14 @@ class NodeStrategy(Strategy):
         obj["spec"].pop("configSource", None)
         obj["status"].pop("config", None)
 
+    def prepare_update(self, new: Object, old: Object) -> None:
+        if get_path(old, "spec", "configSource") is None:
+            new.get("spec", {}).pop("configSource", None)
+
+    def prepare_status_update(self, new: Object, old: Object) -> None:
+        if get_path(old, "status", "config") is None:
+            new.get("status", {}).pop("config", None)
+
     def validate_create(self, obj: Object) -> list[FieldError]:
         errors: Errors = []
         spec = obj.get("spec") or {}
@@ -94,6 +102,14 @@ class NodeStrategy(Strategy):
     def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
         return self.validate_update(new, old)
 
+    def warnings(self, obj: Object, old: Object | None) -> list[str]:
+        spec, found = obj.get("spec") or {}, []
+        if spec.get("configSource") is not None:
+            found.append("spec.configSource: the feature is removed")
+        if spec.get("externalID"):
+            found.append("spec.externalID: this field is deprecated, and is unused by Kubernetes")
+        return found
+
 
 def check_taints(errors: Errors, path: Path, taints: list[Object]) -> None:
     """Each taint once for a key and an effect."""
@@ -106,7 +122,7 @@ def check_taints(errors: Errors, path: Path, taints: list[Object]) -> None:
             errors.append(invalid(here / "value", taint["value"], ";".join(findings)))
         check_choice(errors, here / "effect", effect, TAINT_EFFECTS)
         if (key, effect) in seen:
-            finding = duplicate(here, taint)
+            finding = duplicate(here, go_struct(taint, {"key": "", "value": "", "effect": "", "timeAdded": None}))
             why = f"{finding.message}: taints must be unique by key and effect pair"
             errors.append(FieldError(finding.reason, finding.field, why))
         seen.add((key, effect))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from timonel.api import refs
 from timonel.api.errors import FieldError
-from timonel.api.field_errors import invalid
+from timonel.api.field_errors import go_struct, invalid
 from timonel.api.kinds.columns import AGE, NAME, cell_at, plain
 from timonel.api.kinds.conditions import check_conditions
 from timonel.api.kinds.rules import (
@@ -23,6 +23,7 @@ from timonel.api.objects import Object, get_path
 from timonel.api.resource import Cell, Column, Resource, Strategy
 
 _COUNTS = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+_SHOWN = {"minAvailable": None, "selector": None, "maxUnavailable": None, "unhealthyPodEvictionPolicy": None}
 _EVICTION_POLICIES = ("AlwaysAllow", "IfHealthyBudget")
 
 
@@ -45,7 +46,7 @@ class PodDisruptionBudgetStrategy(Strategy):
         errors: Errors = []
         spec = obj.get("spec") or {}
         if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
-            errors.append(invalid(SPEC, spec, "minAvailable and maxUnavailable cannot be both set"))
+            errors.append(invalid(SPEC, go_struct(spec, _SHOWN), "minAvailable and maxUnavailable cannot be both set"))
         for field in ("minAvailable", "maxUnavailable"):
             if spec.get(field) is not None:
                 check_count_or_percent(errors, SPEC / field, spec[field])

@@ -9,7 +9,7 @@ from typing import Any
 
 from timonel.api import refs
 from timonel.api.errors import FieldError
-from timonel.api.field_errors import Path, invalid, required
+from timonel.api.field_errors import Path, go_struct, invalid, required
 from timonel.api.kinds.columns import AGE, NAME, plain
 from timonel.api.kinds.pod.resources import HUGE_PAGES, check_quantity, is_counted, name_findings
 from timonel.api.kinds.resource_lists import canonical_resource_list, quantity_of
@@ -132,6 +132,12 @@ def _check_scopes(errors: Errors, spec: Object) -> None:
     _check_exclusive(errors, scopes, spec)
 
 
+def _shown(selector: Object) -> Object:
+    """As messages show it."""
+    fields = {"scopeName": "", "operator": "", "values": None}
+    return {"MatchExpressions": [go_struct(item, fields) for item in selector.get("matchExpressions") or ()]}
+
+
 def _check_scope_selector(errors: Errors, path: Path, spec: Object) -> None:
     selector = spec["scopeSelector"]
     expressions = selector.get("matchExpressions") or []
@@ -141,7 +147,7 @@ def _check_scope_selector(errors: Errors, path: Path, spec: Object) -> None:
         if scope not in _SCOPES:
             errors.append(invalid(path / "scopeName", scope, "unsupported scope"))
         for _ in _out_of_scope(scope, spec):
-            errors.append(invalid(path, selector, "unsupported scope applied to resource"))
+            errors.append(invalid(path, _shown(selector), "unsupported scope applied to resource"))
         if scope in _ONLY_EXISTS and operator != "Exists":
             errors.append(invalid(path / "operator", operator, _MUST_EXIST))
         if operator in ("In", "NotIn"):

@@ -246,7 +246,9 @@ def check_count_or_percent(errors: Errors, path: Path, value: Any) -> None:
 
 
 def int_or_percent(value: Any) -> Decimal:
-    """The number before an optional "%", 0 when there is none."""
+    """The number, or the one before "%"; 0 when there is none."""
+    if isinstance(value, int):
+        return Decimal(value)
     text = str(value).removesuffix("%")
     return Decimal(text) if text.isdigit() else Decimal(0)
 

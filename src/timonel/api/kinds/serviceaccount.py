@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from timonel.api import refs
 from timonel.api.kinds.columns import AGE, NAME
+from timonel.api.objects import Object
 from timonel.api.resource import Resource, Strategy, Subresource
 
 
 class ServiceAccountStrategy(Strategy):
     tracks_generation = False
+
+    def prepare_create(self, obj: Object) -> None:
+        _keep_names(obj)
+
+    def prepare_update(self, new: Object, old: Object) -> None:
+        _keep_names(new)
+
+
+def _keep_names(account: Object) -> None:
+    """Secrets are of the account's own namespace, so nothing but their names is kept."""
+    if account.get("secrets"):
+        account["secrets"] = [{"name": item["name"]} if item.get("name") else {} for item in account["secrets"]]
 
 
 SERVICE_ACCOUNTS = Resource(

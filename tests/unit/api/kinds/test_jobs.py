@@ -255,7 +255,7 @@ CASES: list[tuple[Object, list[str]]] = [
     (indexed(successPolicy={"rules": [{"succeededIndexes": "0,2-4", "succeededCount": 3}]}), []),
     (
         job(successPolicy={"rules": []}),
-        [f'spec.successPolicy: Invalid value: {{"rules":[]}}: {ONLY_INDEXED}'],
+        [f'spec.successPolicy: Invalid value: {{"Rules":[]}}: {ONLY_INDEXED}'],
     ),
     (
         indexed(successPolicy={"rules": []}),

@@ -151,10 +151,6 @@ CONTAINER_CASES: list[tuple[Object, list[str]]] = [
         ],
     ),
     (
-        {"lifecycle": {"stopSignal": "SIGTERM"}},
-        [f"{C}.lifecycle.stopSignal: Forbidden: may not be set for containers with empty `spec.os.name`"],
-    ),
-    (
         {"resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "2"}}},
         [f'{C}.resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1'],
     ),

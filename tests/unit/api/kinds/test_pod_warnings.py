@@ -17,12 +17,6 @@ C = "spec.containers[0]"
     [
         (pod(), []),
         (
-            pod(terminationGracePeriodSeconds=-1),
-            [
-                "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
-            ],
-        ),
-        (
             pod(nodeSelector={"beta.kubernetes.io/os": "linux"}),
             ['spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use "kubernetes.io/os" instead'],
         ),

@@ -92,8 +92,8 @@ CASES: list[tuple[ResourceRef, Object, list[str]]] = [
         refs.NODES,
         named(spec={"taints": [{"key": "a", "effect": "NoSchedule"}] * 2}),
         [
-            'metadata.taints[1]: Duplicate value: {"key":"a","effect":"NoSchedule"}: taints must be unique by key and '
-            "effect pair"
+            'metadata.taints[1]: Duplicate value: {"Key":"a","Value":"","Effect":"NoSchedule","TimeAdded":null}: '
+            "taints must be unique by key and effect pair"
         ],
     ),
     (

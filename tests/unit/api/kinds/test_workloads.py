@@ -110,7 +110,8 @@ def test_selector_is_immutable(ref: ResourceRef) -> None:
     [
         (
             {"strategy": {"type": "Sideways"}},
-            ['spec.strategy: Unsupported value: {"type":"Sideways"}: supported values: "Recreate", "RollingUpdate"'],
+            ['spec.strategy: Unsupported value: {"Type":"Sideways","RollingUpdate":null}: supported values: '
+             '"Recreate", "RollingUpdate"'],
         ),
         (
             {"strategy": {"type": "Recreate", "rollingUpdate": {}}},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timonel.api.field_errors import Path, invalid, not_supported, required, too_long
+from timonel.api.field_errors import Path, go_struct, invalid, not_supported, required, too_long
 from timonel.api.kinds.job.policies import check_failure_policy, check_replacement_policy, check_success_policy
 from timonel.api.kinds.pod.validation import check_template
 from timonel.api.kinds.rules import Errors, check_domain_prefixed_path, check_label_selector, check_not_negative
@@ -84,7 +84,9 @@ def check_job_spec(errors: Errors, path: Path, spec: Object) -> None:
         check_failure_policy(errors, path / "podFailurePolicy", spec)
     if spec.get("successPolicy") is not None:
         if mode != INDEXED:
-            errors.append(invalid(path / "successPolicy", spec["successPolicy"], "requires indexed completion mode"))
+            rules = spec["successPolicy"].get("rules") or ()
+            shown = {"Rules": [go_struct(rule, {"succeededIndexes": None, "succeededCount": None}) for rule in rules]}
+            errors.append(invalid(path / "successPolicy", shown, "requires indexed completion mode"))
         else:
             check_success_policy(errors, path / "successPolicy", spec)
     check_replacement_policy(errors, path / "podReplacementPolicy", spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from timonel.api import refs
+from timonel.api.clock import format_time
 from timonel.api.errors import FieldError
 from timonel.api.field_errors import Path
 from timonel.api.kinds.fields import flag_at, text_at
@@ -23,7 +24,7 @@ from timonel.api.kinds.pod.warnings import pod_warnings
 from timonel.api.kinds.subresources import PROXY_VERBS, STATUS
 from timonel.api.names import validate_dns1123_label
 from timonel.api.objects import Object, get_path
-from timonel.api.resource import Resource, Strategy, Subresource
+from timonel.api.resource import Occasion, Resource, Strategy, Subresource
 
 
 class PodStrategy(Strategy):
@@ -38,6 +39,7 @@ class PodStrategy(Strategy):
                 {
                     "type": "PodScheduled",
                     "status": "False",
+                    "lastProbeTime": None,
                     "reason": "SchedulingGated",
                     "message": "Scheduling is blocked due to non-empty scheduling gates",
                 }
@@ -45,6 +47,11 @@ class PodStrategy(Strategy):
         obj["status"] = status
         if spec.get("affinity") or spec.get("topologySpreadConstraints"):
             merge_label_keys(spec, metadata.get("labels") or {})
+
+    def stamp(self, new: Object, old: Object | None, occasion: Occasion) -> None:
+        if old is None:
+            for condition in new["status"].get("conditions") or ():
+                condition["lastTransitionTime"] = format_time(occasion.now)
 
     def validate_create(self, obj: Object) -> list[FieldError]:
         return validate_pod(obj)

@@ -64,7 +64,7 @@ def check_init_containers(
     for index, container in enumerate(containers):
         here = path[index]
         _check_common(errors, here, container, facts)
-        _check_restart_policy(errors, here, container)
+        _check_restart_policy(errors, here, container, init=True)
         name = container.get("name") or ""
         if name in names:
             errors.append(duplicate(here / "name", name))
@@ -191,12 +191,14 @@ def _check_resize_policy(errors: Errors, path: Path, policies: list[Object], pod
             errors.append(invalid(path, restart, "must be 'NotRequired' when pod `restartPolicy` is 'Never'"))
 
 
-def _check_restart_policy(errors: Errors, path: Path, container: Object) -> None:
+def _check_restart_policy(errors: Errors, path: Path, container: Object, *, init: bool = False) -> None:
     policy, rules = container.get("restartPolicy"), container.get("restartPolicyRules") or []
     if policy is None:
         if rules:
             why = "must specify restartPolicy when restart rules are used"
             errors.append(required(path / "restartPolicy", why))
+        if init:
+            return
     elif policy not in _RESTART_POLICIES:
         errors.append(not_supported(path / "restartPolicy", policy, _RESTART_POLICIES))
     if len(rules) > 20:

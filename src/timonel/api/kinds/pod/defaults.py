@@ -8,6 +8,7 @@ Source: kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1
 from __future__ import annotations
 
 from timonel.api.kinds.images import default_pull_policy
+from timonel.api.kinds.pod.disabled_fields import drop_disabled_fields
 from timonel.api.kinds.pod.pod_level import default_pod_level_resources
 from timonel.api.kinds.pod.volume_defaults import default_field_ref, default_volume
 from timonel.api.kinds.resource_lists import canonical_quantity_field, canonical_resource_list
@@ -20,6 +21,8 @@ _CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 def default_pod(pod: Object) -> None:
     spec = pod.setdefault("spec", {})
     default_pod_spec(spec)
+    if spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     host_network = spec.get("hostNetwork")
     for kind in ("initContainers", "containers"):
         for container in spec.get(kind) or ():
@@ -48,6 +51,7 @@ def default_pod_template(template: Object) -> None:
 
 
 def default_pod_spec(spec: Object) -> None:
+    drop_disabled_fields(spec)
     for kind in _CONTAINER_LISTS:
         for container in spec.get(kind) or ():
             default_container(container)

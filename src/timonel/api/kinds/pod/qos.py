@@ -16,7 +16,7 @@ def qos_class(spec: Object) -> str:
 
     Resources given for the pod as a whole count instead of those of its containers.
     """
-    if spec.get("resources"):
+    if spec.get("resources") is not None:
         holders = [spec]
     else:
         holders = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]

@@ -8,7 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from timonel.api.field_errors import Path, duplicate, forbidden, invalid, not_supported, required, too_long
+from timonel.api.field_errors import (
+    Path,
+    duplicate,
+    forbidden,
+    go_struct,
+    invalid,
+    not_supported,
+    required,
+    too_long,
+)
 from timonel.api.kinds.pod.paths import check_descending
 from timonel.api.kinds.pod.windows import check_windows_options
 from timonel.api.kinds.rules import Errors, check_between, check_option
@@ -16,6 +25,12 @@ from timonel.api.objects import Object
 
 MAX_ID = 2**31 - 1
 _PROFILE_TYPES = ("Localhost", "RuntimeDefault", "Unconfined")
+_CONTEXT = dict.fromkeys(
+    (
+        "capabilities", "privileged", "seLinuxOptions", "windowsOptions", "runAsUser", "runAsGroup", "runAsNonRoot",
+        "readOnlyRootFilesystem", "allowPrivilegeEscalation", "procMount", "seccompProfile", "appArmorProfile",
+    )
+)  # fmt: skip
 _SYSCTL = r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 _SYSCTL_MAX = 253
 _sysctl_match = re.compile(_SYSCTL).fullmatch
@@ -48,7 +63,7 @@ def check_pod_security(errors: Errors, path: Path, spec: Object) -> None:
     policies = (
         ("fsGroupChangePolicy", ("Always", "OnRootMismatch")),
         ("supplementalGroupsPolicy", ("Merge", "Strict")),
-        ("seLinuxChangePolicy", ("MountOption", "Recursive")),
+        ("seLinuxChangePolicy", ("Recursive",)),  # MountOption is of SELinuxMount, off by default,
     )
     _check_seccomp(errors, path / "seccompProfile", context.get("seccompProfile"))
     check_windows_options(errors, path / "windowsOptions", context.get("windowsOptions"))
@@ -79,12 +94,28 @@ def check_container_security(errors: Errors, path: Path, context: Object | None,
     if context.get("allowPrivilegeEscalation") is False:
         if context.get("privileged"):
             why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
-            errors.append(invalid(path, context, why))
+            errors.append(invalid(path, _shown(context), why))
         if "CAP_SYS_ADMIN" in ((context.get("capabilities") or {}).get("add") or ()):
             why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"
-            errors.append(invalid(path, context, why))
+            errors.append(invalid(path, _shown(context), why))
     check_windows_options(errors, path / "windowsOptions", context.get("windowsOptions"))
     _check_app_armor(errors, path / "appArmorProfile", context.get("appArmorProfile"))
+
+
+def _shown(context: Object) -> Object:
+    """A container's security context as messages show it."""
+    shown = {("SELinuxOptions" if name == "SeLinuxOptions" else name): value for name, value in
+             go_struct(context, _CONTEXT).items()}  # fmt: skip
+    parts: tuple[tuple[str, Object], ...] = (
+        ("Capabilities", {"add": None, "drop": None}),
+        ("SELinuxOptions", {"user": "", "role": "", "type": "", "level": ""}),
+        ("SeccompProfile", {"type": "", "localhostProfile": None}),
+        ("AppArmorProfile", {"type": "", "localhostProfile": None}),
+    )
+    for name, fields in parts:
+        if shown[name] is not None:
+            shown[name] = go_struct(shown[name], fields)
+    return shown
 
 
 def _check_sysctls(errors: Errors, path: Path, sysctls: list[Object], spec: Object) -> None:
@@ -121,7 +152,8 @@ def _check_seccomp(errors: Errors, path: Path, profile: Object | None) -> None:
             check_descending(errors, path / "localhostProfile", local)
     elif local is not None:
         why = "can only be set when seccomp type is Localhost"
-        errors.append(invalid(path / "localhostProfile", profile, why))
+        shown = go_struct(profile, {"type": "", "localhostProfile": None})
+        errors.append(invalid(path / "localhostProfile", shown, why))
 
 
 def _check_app_armor(errors: Errors, path: Path, profile: Object | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from timonel.api.field_errors import Path, forbidden, invalid
 from timonel.api.kinds.pod.annotations import check_annotation_updates
+from timonel.api.kinds.pod.claim_status import check_claim_statuses, check_container_statuses
 from timonel.api.kinds.rules import (
     Errors,
     check_immutable,
@@ -62,12 +63,14 @@ def validate_status_update(new: Object, old: Object) -> Errors:
     for kind, containers in (("containerStatuses", "containers"), ("initContainerStatuses", "initContainers")):
         _check_transitions(errors, kind, status, before, spec, spec.get(containers) or [])
     _check_transitions(errors, "ephemeralContainerStatuses", status, before, {"restartPolicy": "Never"}, [])
+    check_claim_statuses(errors, status, new.get("spec") or {})
     _check_addresses(errors, "podIPs", status, before)
     _check_addresses(errors, "hostIPs", status, before)
     host_ips = status.get("hostIPs") or []
     if host_ips and host_ips[0].get("ip") != status.get("hostIP"):
         why = "must be equal to `hostIP`"
         errors.append(invalid((_STATUS / "hostIPs")[0] / "ip", host_ips[0].get("ip") or "", why))
+    check_container_statuses(errors, status, new.get("spec") or {})
     return errors
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from timonel.api.field_errors import Path, duplicate, forbidden, invalid, not_found, required
+from timonel.api.field_errors import Path, duplicate, forbidden, go_struct, invalid, not_found, required
 from timonel.api.kinds.pod.annotations import check_pod_annotations, check_profile_annotations
 from timonel.api.kinds.pod.containers import (
     PodFacts,
@@ -43,6 +43,7 @@ from timonel.api.objects import Object
 _SPEC = Path("spec")
 _ANNOTATIONS = Path("metadata") / "annotations"
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
+_CLAIM = {"name": "", "resourceClaimName": None, "resourceClaimTemplateName": None}
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 PREEMPTION_POLICIES = ("PreemptLowerPriority", "Never")
 MAX_INT32 = 2**31 - 1
@@ -193,10 +194,10 @@ def _check_resource_claims(errors: Errors, path: Path, claims: list[Object], met
         by_name, by_template = claim.get("resourceClaimName"), claim.get("resourceClaimTemplateName")
         if by_name is not None and by_template is not None:
             why = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
-            errors.append(invalid(here, claim, why))
+            errors.append(invalid(here, go_struct(claim, _CLAIM), why))
         if by_name is None and by_template is None:
             why = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"
-            errors.append(invalid(here, claim, why))
+            errors.append(invalid(here, go_struct(claim, _CLAIM), why))
         for field, value in (("resourceClaimName", by_name), ("resourceClaimTemplateName", by_template)):
             if value is not None:
                 check_subdomain(errors, here / field, value)

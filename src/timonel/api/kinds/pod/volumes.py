@@ -64,7 +64,7 @@ def _check_source(errors: Errors, path: Path, volume: Object, name: str, pod_nam
     for position, kind in enumerate(given):
         source = volume[kind]
         if position:
-            errors.append(forbidden(path / kind, ONLY_ONE))
+            errors.append(forbidden(path / _REFUSED.get(kind, kind), ONLY_ONE))
             continue
         _CHECKS[kind](errors, path / _CALLED.get(kind, kind), source)
         if kind == "ephemeral" and pod_name and name:
@@ -238,3 +238,5 @@ _CHECKS: dict[str, Check] = {
 }
 _ORDER = tuple(_CHECKS)
 _CALLED = {"gcePersistentDisk": "persistentDisk"}
+_REFUSED = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
+"""Upstream's spelling, where it is another: clients see it."""

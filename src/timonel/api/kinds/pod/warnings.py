@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from timonel.api.field_errors import Path, quote
+from timonel.api.kinds.pod.path_overlaps import overlap_warnings
 from timonel.api.kinds.pod.security import each_container
 from timonel.api.kinds.resource_lists import quantity_of
 from timonel.api.kinds.rules import ip_warnings
+from timonel.api.names import validate_label_value
 from timonel.api.objects import Object
 
 _GONE = "deprecated in {}, non-functional in {}+"
@@ -56,7 +58,13 @@ def pod_warnings(path: Path, metadata: Object, spec: Object) -> list[str]:
         for kind, (called, why) in _VOLUMES.items():
             if volume.get(kind) is not None:
                 found.append(f"{(path / 'spec' / 'volumes')[index] / called}: {why}")
+        claim = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")
+        if claim is not None:
+            here = (path / "spec" / "volumes")[index] / "ephemeral" / "volumeClaimTemplate" / "spec"
+            found += claim_warnings(here, claim.get("spec") or {})
+    found += overlap_warnings(spec.get("volumes") or ())
     _warn_of_repeats(found, path / "spec", spec)
+    _warn_of_fraction(found, path / "spec" / "overhead", spec.get("overhead") or {})
     if (spec.get("securityContext") or {}).get("seccompProfile") is None and _SECCOMP_POD in annotations:
         found.append(f"{(path / 'metadata' / 'annotations')[_SECCOMP_POD]}: {_SECCOMP_FIELD}")
     for container, here in each_container(spec, path / "spec"):
@@ -85,17 +93,23 @@ def _warn_of_labels(found: list[str], path: Path, spec: Object) -> None:
             found.append(f"{(path / 'nodeSelector')[key]}: {DEPRECATED_LABELS[key]}")
     node = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     terms = [
-        ((path / "affinity" / "nodeAffinity" / _REQUIRED / "nodeSelectorTerms")[index], term)
+        ((path / "affinity" / "nodeAffinity" / _REQUIRED / "nodeSelectorTerms")[index], term, False)
         for index, term in enumerate((node.get(_REQUIRED) or {}).get("nodeSelectorTerms") or ())
     ] + [
-        ((path / "affinity" / "nodeAffinity" / _PREFERRED)[index] / "preference", term.get("preference") or {})
+        ((path / "affinity" / "nodeAffinity" / _PREFERRED)[index] / "preference", term.get("preference") or {}, True)
         for index, term in enumerate(node.get(_PREFERRED) or ())
     ]
-    for here, term in terms:
+    for here, term, preferred in terms:
         for index, expression in enumerate(term.get("matchExpressions") or ()):
-            key = expression.get("key")
+            key, where = expression.get("key"), (here / "matchExpressions")[index]
             if key in DEPRECATED_LABELS:
-                found.append(f"{(here / 'matchExpressions')[index] / 'key'}: {key} is {DEPRECATED_LABELS[key]}")
+                found.append(f"{where / 'key'}: {key} is {DEPRECATED_LABELS[key]}")
+            if preferred:
+                for position, value in enumerate(expression.get("values") or ()):
+                    found += [
+                        f"{(where / 'values')[position]}: {value} is invalid, {why}"
+                        for why in validate_label_value(value)
+                    ]
 
 
 def _warn_of_selectors(found: list[str], path: Path, spec: Object) -> None:
@@ -131,13 +145,28 @@ def _warn_of_repeats(found: list[str], path: Path, spec: Object) -> None:
 
 def _warn_of_fractions(found: list[str], path: Path, container: Object) -> None:
     for kind in ("limits", "requests"):
-        amounts = (container.get("resources") or {}).get(kind) or {}
-        for name in ("memory", "ephemeral-storage"):
-            amount = amounts.get(name)
-            value = quantity_of(amount) if amount is not None else None
-            if value is not None and value != value.to_integral_value():
-                here = (path / "resources" / kind)[name]
-                found.append(f"{here}: fractional byte value {quote(str(amount))} is invalid, must be an integer")
+        amounts = (container.get("resources") or {}).get(kind)
+        if amounts:
+            _warn_of_fraction(found, path / "resources" / kind, amounts)
+
+
+def _warn_of_fraction(
+    found: list[str], path: Path, amounts: Object, names: tuple[str, ...] = ("memory", "ephemeral-storage")
+) -> None:
+    for name in names:
+        amount = amounts.get(name)
+        value = quantity_of(amount) if amount is not None else None
+        if value is not None and value != value.to_integral_value():
+            found.append(f"{path[name]}: fractional byte value {quote(str(amount))} is invalid, must be an integer")
+
+
+def claim_warnings(path: Path, claim_spec: Object) -> list[str]:
+    """Of what a PersistentVolumeClaim asks for; `path` is its spec."""
+    found: list[str] = []
+    resources = claim_spec.get("resources") or {}
+    for kind in ("requests", "limits"):
+        _warn_of_fraction(found, path / "resources" / kind, resources.get(kind) or {}, ("storage",))
+    return found
 
 
 def _warn_of_hidden_env(found: list[str], path: Path, variables: list[Object]) -> None:
@@ -152,6 +181,14 @@ def _warn_of_hidden_env(found: list[str], path: Path, variables: list[Object]) -
         seen.add(name)
 
 
+def _shown_port(port: Object) -> str:
+    """As upstream prints it."""
+    return (
+        f"{{Name:{port.get('name') or ''} HostPort:{port.get('hostPort') or 0} ContainerPort:"
+        f"{port.get('containerPort') or 0} Protocol:{port.get('protocol') or ''} HostIP:{port.get('hostIP') or ''}}}"
+    )
+
+
 def _warn_of_ports(found: list[str], path: Path, spec: Object) -> None:
     numbers: dict[tuple[int, str], list[tuple[Path, Object]]] = {}
     names: dict[str, Path] = {}
@@ -161,7 +198,7 @@ def _warn_of_ports(found: list[str], path: Path, spec: Object) -> None:
             here = (container_path / "ports")[index]
             host_ip, host_port = port.get("hostIP") or "", port.get("hostPort") or 0
             if host_ip and not host_port:
-                found.append(f"{here}: hostIP set without hostPort: {port}")
+                found.append(f"{here}: hostIP set without hostPort: {_shown_port(port)}")
             others = numbers.setdefault((port.get("containerPort") or 0, port.get("protocol") or ""), [])
             for other_path, other in others:
                 other_ip, other_port = other.get("hostIP") or "", other.get("hostPort") or 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timonel.api.field_errors import invalid, not_supported, required
+from timonel.api.field_errors import go_struct, invalid, not_supported, required
 from timonel.api.kinds.pod.annotations import check_pod_annotations
 from timonel.api.kinds.pod.persistent_claim import check_claim_spec
 from timonel.api.kinds.pod.validation import check_template
@@ -60,9 +60,9 @@ def _check_update_strategy(errors: Errors, strategy: Object) -> None:
         errors.append(required(_UPDATE))
     elif kind == "OnDelete":
         if rolling is not None:
-            errors.append(invalid(path, rolling, "only allowed for updateStrategy 'RollingUpdate'"))
+            errors.append(invalid(path, _shown_rolling(rolling), "only allowed for updateStrategy 'RollingUpdate'"))
     elif kind != "RollingUpdate":
-        errors.append(invalid(_UPDATE, strategy, "must be 'RollingUpdate' or 'OnDelete'"))
+        errors.append(invalid(_UPDATE, _shown(strategy), "must be 'RollingUpdate' or 'OnDelete'"))
     elif rolling is not None:
         check_not_negative(errors, path / "partition", rolling.get("partition"))
         unavailable = rolling.get("maxUnavailable")
@@ -71,6 +71,17 @@ def _check_update_strategy(errors: Errors, strategy: Object) -> None:
             if not int_or_percent(unavailable):
                 errors.append(invalid(path / "maxUnavailable", unavailable, "cannot be 0"))
             check_at_most_all(errors, path / "maxUnavailable", unavailable)
+
+
+def _shown(strategy: Object) -> Object:
+    rolling = strategy.get("rollingUpdate")
+    return {
+        "Type": strategy.get("type") or "", "RollingUpdate": None if rolling is None else _shown_rolling(rolling),
+    }  # fmt: skip
+
+
+def _shown_rolling(rolling: Object) -> Object:
+    return go_struct(rolling, {"partition": 0, "maxUnavailable": None})
 
 
 def _check_selector_and_template(errors: Errors, spec: Object, *, trust_template: bool) -> None:

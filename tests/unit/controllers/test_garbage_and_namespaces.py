@@ -47,6 +47,19 @@ async def test_foreground_deletion_keeps_the_owner_to_the_end():
         assert all(deployments or not pods for deployments, _, pods in order)
 
 
+async def test_foreground_deletion_opens_a_circle_of_owners():
+    async with Cluster(configmap("a"), configmap("b"), configmap("c")) as cluster:
+        for owner, name in [("c", "a"), ("a", "b"), ("b", "c")]:
+            uid = uid_of(await cluster.client.get(CONFIGMAPS, owner, "default"))
+            reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": owner, "uid": uid}
+            patch = {"metadata": {"ownerReferences": [reference | {"controller": True, "blockOwnerDeletion": True}]}}
+            await cluster.client.patch(CONFIGMAPS, name, patch, "default", type="merge")
+        await cluster.run(1)
+        await cluster.client.delete(CONFIGMAPS, "a", "default", propagation_policy="Foreground")
+        await cluster.run(5)
+        assert names(cluster, CONFIGMAPS) == []
+
+
 async def test_orphaning_deletion_frees_the_dependents():
     async with Cluster(deployment(), node("node-1")) as cluster:
         await cluster.run(5)

@@ -159,8 +159,12 @@ class GarbageCollector:
             if owners.gone or owners.waiting:
                 await self._drop_owners(key, obj, {r["uid"] for r in owners.gone + owners.waiting})
             return
-        if owners.waiting and self._graph.dependents(uid_of(obj)):
+        dependents = self._graph.dependents(uid_of(obj))
+        if owners.waiting and dependents:
             policy = "Foreground"
+            if any(waits_for_dependents(self._find(dependent) or {"metadata": {}}) for dependent in dependents):
+                # They wait for each other, in a circle most likely, and this is where it opens.
+                obj = await self._stop_blocking(key, obj)
         elif ORPHAN in finalizers_of(obj):
             policy = "Orphan"
         elif FOREGROUND in finalizers_of(obj):
@@ -211,14 +215,25 @@ class GarbageCollector:
 
     async def _drop_owners(self, key: GraphKey, obj: Object, uids: set[str]) -> None:
         kept = [reference for reference in owner_references(obj) if reference["uid"] not in uids]
+        await self._set_owners(key, obj, kept)
+
+    async def _set_owners(self, key: GraphKey, obj: Object, references: list[Object]) -> Object:
         patch = {
             "metadata": {
                 "uid": uid_of(obj),
                 "resourceVersion": resource_version_of(obj),
-                "ownerReferences": kept or None,
+                "ownerReferences": references or None,
             }
         }
-        await self._client.patch(key.ref, key.name, patch, key.namespace, type="merge")
+        return await self._client.patch(key.ref, key.name, patch, key.namespace, type="merge")
+
+    async def _stop_blocking(self, key: GraphKey, obj: Object) -> Object:
+        """The object as it is then: its owners need not wait for it any longer."""
+        references = [
+            {field: value for field, value in reference.items() if field != "blockOwnerDeletion"}
+            for reference in owner_references(obj)
+        ]
+        return await self._set_owners(key, obj, references)
 
     async def _finish_foreground(self, key: GraphKey, obj: Object) -> None:
         blocking = False

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import yaml
+from yaml.scanner import ScannerError
 
 from timonel.api.errors import BadRequest, UnsupportedMediaType
 from timonel.api.field_errors import quote
@@ -26,16 +27,25 @@ JSON_TYPES = frozenset(
 )
 YAML_TYPES = frozenset({"application/yaml", "application/apply-patch+yaml"})
 
+_APPLY_TYPES = frozenset({"application/apply-patch+yaml"})
+JSON_PROBLEM = "couldn't get version/kind; json parse error: "
+YAML_TO_JSON = "error converting YAML to JSON: "
+"""How errors of YAML begin in configurations for server-side apply, and there alone."""
+
 MAX_DEPTH = 200
 """Levels of lists and objects in a body. orjson writes at most 254, and lists and managed fields add some."""
 _ENVELOPE_DEPTH = 254 - MAX_DEPTH
 
 _MAX_DUPLICATES = 100
+DUPLICATE = "duplicate field "
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`duplicates`: messages such as 'duplicate field "spec.foo"'; of such fields the last value counts."""
+    """`duplicates`: messages such as 'duplicate field "spec.foo"'; of such fields the last value counts.
+
+    Objects among their values become one, as upstream's decoder makes it. YAML's findings are one text of many lines.
+    """
 
     obj: Any
     duplicates: list[str]
@@ -54,7 +64,8 @@ def decode(body: bytes, content_type: str = "application/json", kind: str = "") 
         if media_type in YAML_TYPES:
             return _decode_yaml(body)
     except _Unreadable as exc:
-        raise BadRequest(with_summary(str(exc), kind, body)) from None
+        prefix = YAML_TO_JSON if media_type in _APPLY_TYPES else ""
+        raise BadRequest(with_summary(f"{prefix}{exc}", kind, body)) from None
     raise UnsupportedMediaType(
         f"the body of the request was in an unknown format - accepted media types include: "
         f"{', '.join(sorted(JSON_TYPES | YAML_TYPES))}"
@@ -79,9 +90,9 @@ def _decode_json(body: bytes) -> Decoded:
     try:
         obj = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
-        raise _Unreadable(f"couldn't get version/kind; json parse error: {explain_json_error(body, exc)}") from None
+        raise _Unreadable(f"{JSON_PROBLEM}{explain_json_error(body, exc)}") from None
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and is_too_deep(obj):
-        raise _Unreadable("couldn't get version/kind; json parse error: exceeded max depth")
+        raise _Unreadable(f"{JSON_PROBLEM}exceeded max depth")
     if _may_have_duplicates(body, obj):
         obj, duplicates = _load_with_duplicates(body)
         return Decoded(obj, duplicates)
@@ -112,58 +123,65 @@ def _may_have_duplicates(body: bytes, obj: Any) -> bool:
 def _load_with_duplicates(body: bytes) -> tuple[Any, list[str]]:
     import json
 
-    # Each object with repeated keys, by identity, so that their paths can be found afterwards.
-    repeated: dict[int, tuple[dict[str, Any], list[str]]] = {}
-
-    def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) != len(pairs):
-            seen: set[str] = set()
-            again = [key for key, _ in pairs if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
-            repeated[id(made)] = (made, again)
-        return made
-
-    obj = json.loads(body, object_pairs_hook=make_object)
-    return obj, list_duplicates(obj, {key: names for key, (_, names) in repeated.items()})
-
-
-def list_duplicates(obj: Any, repeated: dict[int, list[str]]) -> list[str]:
-    """Messages for the repeated keys of objects given by id(), outermost first."""
     found: dict[str, None] = {}
-    pending: list[tuple[Any, str]] = [(obj, "")] if repeated else []
-    while pending:
-        value, path = pending.pop()
-        children: list[tuple[Any, str]] = []
-        if isinstance(value, dict):
-            for name in repeated.get(id(value), ()):
-                found[f"duplicate field {quote(f'{path}.{name}' if path else name)}"] = None
-            children = [(child, f"{path}.{name}" if path else name) for name, child in value.items()]
-        elif isinstance(value, list):
-            children = [(child, f"{path}[{index}]") for index, child in enumerate(value)]
-        pending.extend(reversed(children))
-    return list(found)[:_MAX_DUPLICATES]
+    obj = _merge_repeated(json.loads(body, object_pairs_hook=_Pairs), "", found)
+    return obj, [f"{DUPLICATE}{quote(path)}" for path in found][:_MAX_DUPLICATES]
+
+
+class _Pairs(list[Any]):
+    """The fields of a JSON object as they stand in the text, repeated ones too."""
+
+
+def _merge_repeated(value: Any, path: str, found: dict[str, None]) -> Any:
+    """The plain value, and into `found` the paths of repeated fields in the order of the text."""
+    if isinstance(value, _Pairs):
+        made: dict[str, Any] = {}
+        for name, item in value:
+            below = f"{path}.{name}" if path else name
+            if name not in made:
+                made[name] = _merge_repeated(item, below, found)
+                continue
+            found[below] = None
+            again = _merge_repeated(item, below, found)
+            made[name] = _joined(made[name], again)
+        return made
+    if isinstance(value, list):
+        return [_merge_repeated(item, f"{path}[{index}]", found) for index, item in enumerate(value)]
+    return value
+
+
+def _joined(first: Any, second: Any) -> Any:
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return second
+    return {**first, **{name: _joined(first.get(name), item) for name, item in second.items()}}
 
 
 def _decode_yaml(body: bytes) -> Decoded:
     # kubectl sends JSON under the YAML media type of server-side apply; JSON is YAML, and ten times faster to read.
     if body.lstrip()[:1] == b"{":
         try:
-            return _decode_json(body)
+            decoded = _decode_json(body)
         except _Unreadable:
             pass  # YAML in braces, or broken: the YAML reader says which
+        else:
+            if not decoded.duplicates:
+                return decoded
     try:
         obj, repeated = load_yaml(body, MAX_DEPTH)
     except YamlError as exc:
-        raise _Unreadable(f"error converting YAML to JSON: {exc}") from None
+        raise _Unreadable(str(exc)) from None
     except yaml.YAMLError as exc:
-        raise _Unreadable(f"error converting YAML to JSON: yaml: {_first_line(exc)}") from None
+        raise _Unreadable(f"yaml: {_first_line(exc)}") from None
     return Decoded(obj, repeated)
 
 
 def _first_line(exc: yaml.YAMLError) -> str:
-    mark = getattr(exc, "problem_mark", None)
+    """The problem and its line, which upstream's reader counts from 0 but for what makes no token at all."""
     problem = getattr(exc, "problem", None) or str(exc).splitlines()[0]
-    return f"line {mark.line + 1}: {problem}" if mark is not None else problem
+    mark = getattr(exc, "problem_mark", None)
+    if mark is None or not mark.line:
+        return problem
+    return f"line {mark.line + 1 if isinstance(exc, ScannerError) else mark.line}: {problem}"
 
 
 def with_summary(why: str, kind: str, body: bytes) -> str:

@@ -188,8 +188,10 @@ def not_found(ref: ResourceRef, name: str) -> NotFound:
     return NotFound(f'{ref.group_resource} "{name}" not found', details=_details(ref, name))
 
 
-def already_exists(ref: ResourceRef, name: str) -> AlreadyExists:
-    return AlreadyExists(f'{ref.group_resource} "{name}" already exists', details=_details(ref, name))
+def already_exists(ref: ResourceRef, name: str, *, going: bool = False) -> AlreadyExists:
+    """`going`: the one that exists is being deleted."""
+    message = f'{ref.group_resource} "{name}" already exists'
+    return AlreadyExists(f"object is being deleted: {message}" if going else message, details=_details(ref, name))
 
 
 OBJECT_MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
@@ -211,7 +213,8 @@ def invalid(ref: ResourceRef, name: str, errors: Sequence[FieldError]) -> Invali
     details: Object = {"name": name} if name else {}
     if ref.group:
         details["group"] = ref.group
-    details["kind"] = ref.kind
+    if ref.kind:
+        details["kind"] = ref.kind
     details["causes"] = [error.cause() for error in errors]
     qualified = f"{ref.kind}.{ref.group}" if ref.group else ref.kind
     return Invalid(f'{qualified} "{name}" is invalid: {join_errors(errors)}', details=details)

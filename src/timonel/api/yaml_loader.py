@@ -36,7 +36,7 @@ class YamlError(ValueError):
 
 
 def load_yaml(body: bytes, max_depth: int) -> tuple[Any, list[str]]:
-    """The value of the one document and, as one message, the keys set twice. Raises YamlError or yaml.YAMLError."""
+    """The value of the first document and, as one message, the keys set twice. Raises YamlError or yaml.YAMLError."""
     builder = _Builder(yaml.parse(body, Loader=yaml.CSafeLoader), max_depth)
     try:
         value = builder.document()
@@ -56,14 +56,11 @@ class _Builder:
         self.repeated: list[str] = []
 
     def document(self) -> Any:
-        value, documents = None, 0
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    raise YamlError("yaml: expected a single document")
-                value = self._value(next(self._events))
-        return value
+                # What follows the first document is not looked at.
+                return self._value(next(self._events))
+        return None
 
     def _value(self, event: yaml.Event) -> Any:
         if isinstance(event, yaml.AliasEvent):

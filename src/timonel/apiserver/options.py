@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from timonel.api.errors import FieldError, MethodNotAllowed, NotFound, invalid
-from timonel.api.field_errors import Path, not_supported, too_long
+from timonel.api.field_errors import Path, forbidden, required, too_long
 from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.objects import Object
 from timonel.api.refs import ResourceRef
 from timonel.apiserver.authz.attributes import denied
-from timonel.apiserver.registry.bodies import decode_object, decode_options, parse_validation
+from timonel.apiserver.registry.bodies import check_validation, decode_object, decode_options
 from timonel.apiserver.registry.calls import Call
-from timonel.apiserver.registry.deletion import check_options
+from timonel.apiserver.registry.deletion import check_dry_run, check_options
+from timonel.apiserver.registry.patching import APPLY_PATCH
 from timonel.apiserver.registry.resource_registry import ResourceRegistry
 from timonel.apiserver.requests import RequestContext
 
@@ -24,18 +25,20 @@ def registry_of(context: RequestContext) -> ResourceRegistry:
     return context.server.registry.of(context.resource.ref)
 
 
-def call_of(context: RequestContext, options_kind: str, options: Object | None = None) -> Call:
-    """The options of a write. Raises Invalid."""
+def call_of(context: RequestContext, options_kind: str, options: Object | None = None, *, patch: str = "") -> Call:
+    """The options of a write; `patch` is the media type of a PATCH. Raises Invalid."""
     route = context.route
     dry_run = route.query.get("dryRun") or (options or {}).get("dryRun") or []
     manager = route.text("fieldManager")
     found: list[FieldError] = []
-    if dry_run and dry_run != ["All"]:
-        found.append(not_supported(Path("dryRun"), dry_run, ("All",)))
-    if len(manager.encode()) > _MAX_MANAGER_BYTES:
-        found.append(too_long(Path("fieldManager"), _MAX_MANAGER_BYTES))
-    if not manager.isprintable():
-        found.append(invalid_field(Path("fieldManager"), manager, "should only contain printable characters"))
+    if patch == APPLY_PATCH and not manager:
+        found.append(required(Path("fieldManager"), "is required for apply patch"))
+    elif patch and patch != APPLY_PATCH and "force" in route.query:
+        found.append(forbidden(Path("force"), "may not be specified for non-apply patch"))
+    found += _check_manager(manager)
+    found += check_dry_run(dry_run)
+    validation = route.text("fieldValidation")
+    found += check_validation(validation)
     if found:
         raise invalid(ResourceRef("meta.k8s.io", "", options_kind.lower(), options_kind), "", found)
     given: Object = dict(options or {})
@@ -48,12 +51,24 @@ def call_of(context: RequestContext, options_kind: str, options: Object | None =
         context.attributes,
         bool(dry_run),
         manager or context.field_manager,
-        parse_validation(route.text("fieldValidation")),
+        validation or "Warn",
         given,
         context.warnings,
         context.audit,
         lambda: _check_may_create(context),
     )
+
+
+def _check_manager(manager: str) -> list[FieldError]:
+    path = Path("fieldManager")
+    found: list[FieldError] = []
+    if len(manager.encode()) > _MAX_MANAGER_BYTES:
+        found.append(too_long(path, _MAX_MANAGER_BYTES))
+    for position, char in enumerate(manager):
+        if not char.isprintable():
+            at = len(manager[:position].encode())
+            found.append(invalid_field(path, manager, f"invalid character U+{ord(char):04X} (at position {at})"))
+    return found
 
 
 async def _check_may_create(context: RequestContext) -> None:

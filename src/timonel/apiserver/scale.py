@@ -21,7 +21,7 @@ from timonel.api.refs import ResourceRef
 from timonel.api.resource import Column, Resource
 from timonel.apiserver.answers import answer_content
 from timonel.apiserver.options import call_of, registry_of
-from timonel.apiserver.registry.bodies import check_kind, decode_object
+from timonel.apiserver.registry.bodies import check_kind, decode_object, find_type_problem
 from timonel.apiserver.registry.patching import APPLY_PATCH, JSON_PATCH, PATCH_TYPES, patch_type
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.responses import Reply
@@ -73,7 +73,8 @@ async def serve_scale(context: RequestContext) -> web.StreamResponse:
     registry, route = registry_of(context), context.route
     if route.verb == "get":
         return answer_scale(context, registry.get(route.namespace, route.name).obj)
-    call = call_of(context, "UpdateOptions" if route.verb == "update" else "PatchOptions")
+    kind = "" if route.verb == "update" else patch_type(context.request.headers.get("Content-Type", ""))
+    call = call_of(context, "PatchOptions" if kind else "UpdateOptions", patch=kind)
     body = await context.read_body()
     if route.verb == "update":
         wanted = decode_object(
@@ -93,7 +94,6 @@ async def serve_scale(context: RequestContext) -> web.StreamResponse:
             return with_replicas(context, live, wanted)
 
     else:
-        kind = patch_type(context.request.headers.get("Content-Type", ""))
         if kind == APPLY_PATCH:
             accepted = ", ".join(each for each in PATCH_TYPES if each != APPLY_PATCH)
             raise UnsupportedMediaType(
@@ -106,6 +106,8 @@ async def serve_scale(context: RequestContext) -> web.StreamResponse:
             patched = apply_json_patch(scale, patch) if kind == JSON_PATCH else apply_merge_patch(scale, patch)
             if not isinstance(patched, dict):
                 raise BadRequest("the patch leaves no object behind")
+            if why := find_type_problem(patched):
+                raise BadRequest(why)
             check_kind(patched, kind="Scale", api_version=API_VERSION)
             return with_replicas(context, live, patched)
 

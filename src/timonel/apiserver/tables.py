@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from timonel.api.errors import BadRequest
+from timonel.api.field_errors import quote
 from timonel.api.kinds.columns import DEFAULT_COLUMNS
 from timonel.api.objects import Object
 from timonel.api.resource import Column, Resource
@@ -27,7 +28,10 @@ def include_option(text: str) -> str:
     if not text:
         return "Metadata"
     if text not in INCLUDE_OPTIONS:
-        raise BadRequest(f"unrecognized includeObject value: {text!r}".replace("'", '"'))
+        raise BadRequest(
+            f"Unable to convert to Table as requested: includeObject: Invalid value: {quote(text)}: "
+            "must be 'Metadata', 'Object', 'None', or empty"
+        )
     return text
 
 
@@ -53,6 +57,8 @@ def row(resource: Resource, obj: Object, served: Object, now: datetime, *, inclu
         made["object"] = partial_metadata(served, version)
     elif include == "Object":
         made["object"] = served
+    else:
+        made["object"] = None
     return made
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import orjson
 from aiohttp import web
 
-from timonel.api.errors import BadRequest
+from timonel.api.errors import BadRequest, conflict
 from timonel.api.objects import Object
 from timonel.apiserver.answers import (
     answer_object,
@@ -28,11 +28,10 @@ from timonel.apiserver.registry.patching import (
     APPLY_PATCH,
     PatchRequest,
     apply_transform,
-    check_patch_options,
-    parse_apply,
     patch_transform,
     patch_type,
 )
+from timonel.apiserver.registry.resource_registry import uid_mismatch
 from timonel.apiserver.registry.selection import select
 from timonel.apiserver.requests import Handler, RequestContext
 from timonel.apiserver.responses import render, success_status
@@ -87,8 +86,19 @@ async def update_object(context: RequestContext) -> web.StreamResponse:
     obj = await read_object(context, registry, call)
     metadata = obj["metadata"]
     if not metadata.get("name"):
-        raise BadRequest("name must be provided")
+        why = "was undeterminable: name must be provided"
+        raise BadRequest(f"the name of the object ({route.name} based on URL) {why}")
     pristine = orjson.dumps(obj)
+
+    def make() -> Object:
+        """The object as new: a uid would mean another one, and its resourceVersion says nothing."""
+        if uid := metadata.get("uid"):
+            key = registry.resource.storage_key(route.namespace, route.name)
+            raise conflict(registry.ref, route.name, uid_mismatch(key, uid, ""))
+        new: Object = orjson.loads(pristine)
+        new["metadata"].pop("resourceVersion", None)
+        return new
+
     subresource = route.subresource
     creates = registry.resource.strategy.create_on_update and not subresource
     written = await registry.update(
@@ -97,30 +107,26 @@ async def update_object(context: RequestContext) -> web.StreamResponse:
         lambda live: orjson.loads(pristine),
         call,
         subresource=subresource,
-        new_if_missing=(lambda: orjson.loads(pristine)) if creates else None,
+        new_if_missing=make if creates else None,
     )
     return answer_written(context, registry, written)
 
 
 async def patch_object(context: RequestContext) -> web.StreamResponse:
     registry, route = registry_of(context), context.route
-    call = call_of(context, "PatchOptions")
     kind = patch_type(context.request.headers.get("Content-Type", ""))
-    given_manager = route.text("fieldManager")
+    call = call_of(context, "PatchOptions", patch=kind)
     patch = PatchRequest(
         kind,
         await context.read_body(),
         call.field_manager,
-        given_manager,
-        route.flag("force") if "force" in route.query else None,
+        route.flag("force"),
         call.field_validation,
         route.subresource,
     )
-    check_patch_options(patch)
     namespace, name = route.namespace, route.name
     if kind == APPLY_PATCH:
-        config = parse_apply(registry, name, namespace, patch)
-        apply = apply_transform(registry, config, patch, context.server.clock.now)
+        apply = apply_transform(registry, name, patch, context.server.clock.now, call.warnings)
         written = await registry.update(
             namespace,
             name,

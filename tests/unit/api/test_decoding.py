@@ -125,20 +125,36 @@ def test_yaml_duplicates() -> None:
 
 def test_json_under_the_media_type_of_apply() -> None:
     decoded = decode(b'{"a":1,"a":2}', "application/apply-patch+yaml")
-    assert decoded.duplicates == ['duplicate field "a"']
+    assert decoded.duplicates == ['yaml: unmarshal errors:\n  line 1: key "a" already set in map']
 
 
-@pytest.mark.parametrize("body", [b"a: [", b"a: b: c", b"\xff", b"a: .inf", b"a: &a [*a]", b"--- a\n--- b\n"])
+def test_repeated_objects_become_one() -> None:
+    decoded = decode(b'{"m":{"a":{"b":1,"c":1}},"m":{"a":{"b":2,"d":3,"d":4}}}')
+    assert decoded.obj == {"m": {"a": {"b": 2, "c": 1, "d": 4}}}
+    assert decoded.duplicates == ['duplicate field "m"', 'duplicate field "m.a.d"']
+
+
+def test_lines_of_yaml_errors_are_counted_as_upstream_does() -> None:
+    for body, line in ((b"a: [\n", 1), (b"x: 1\na: [b: c\nd: : e\n", 2), (b"x: 1\na: 'b\n", 3)):
+        with pytest.raises(BadRequest, match=f"yaml: line {line}: "):
+            decode(body, "application/yaml")
+
+
+def test_what_follows_the_first_document_is_not_looked_at() -> None:
+    assert decode(b"a: 1\n---\na: 2\n", "application/yaml").obj == {"a": 1}
+
+
+@pytest.mark.parametrize("body", [b"a: [", b"a: b: c", b"\xff", b"a: .inf", b"a: &a [*a]"])
 def test_broken_yaml(body: bytes) -> None:
     with pytest.raises(BadRequest, match="error converting YAML to JSON: "):
-        decode(body, "application/yaml")
+        decode(body, "application/apply-patch+yaml")
 
 
 @pytest.mark.parametrize("piece", [b"[", b"{a: ", b"- ", b"? ", b"a: {b: [", b"!x &y [", b'"a": ['])
 def test_deep_yaml_neither_crashes_nor_takes_time(piece: bytes) -> None:
     for count in (201, 300_000):
         with pytest.raises(BadRequest, match="error converting YAML to JSON: "):
-            decode(piece * count, "application/yaml")
+            decode(piece * count, "application/apply-patch+yaml")
 
 
 def test_yaml_may_be_as_deep_as_json() -> None:

@@ -218,9 +218,7 @@ def test_configurations_that_do_not_fit(config: Object, message: str) -> None:
     assert caught.value.message.endswith(message)
 
 
-def test_kind_and_managed_fields_of_the_configuration() -> None:
-    with pytest.raises(BadRequest, match="invalid object type: v1, Kind=Pod"):
-        _apply(_live(), {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "web"}})
+def test_managed_fields_of_the_configuration() -> None:
     config = _config(replicas=1)
     config["metadata"]["managedFields"] = []
     with pytest.raises(BadRequest, match=r"metadata\.managedFields must be nil"):

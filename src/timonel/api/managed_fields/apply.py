@@ -28,7 +28,6 @@ from timonel.api.managed_fields.tracking import find_changes
 from timonel.api.managed_fields.typed import applied_fields, find_type_problems
 from timonel.api.nodes import Node
 from timonel.api.objects import Object, copy_object
-from timonel.api.resource import split_api_version
 from timonel.api.schema import schemas
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -68,10 +67,6 @@ def apply(
 
 def _check_config(live: Object | None, config: Object, node: Node, definition: str, api_version: str) -> None:
     kind = (live or {}).get("kind") or definition.rpartition(".")[2]
-    if config.get("apiVersion") != api_version or config.get("kind") != kind:
-        group, version = split_api_version(config.get("apiVersion"))
-        shown = f"{group}/{version}" if group else version
-        raise BadRequest(f"invalid object type: {shown}, Kind={config.get('kind') or ''}")
     metadata = config.get("metadata")
     if isinstance(metadata, dict) and metadata.get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
@@ -130,8 +125,7 @@ class _Apply:
         changes = changes._replace(changed=changed, removed=strip(changes.removed, self.ignored))
         if not force:
             self._refuse(self.managers.conflicts(changed, self.key))
-        unchanged = not changes.changed and not changes.removed
-        self._claim(claimed, previous, unchanged)
+        self._claim(claimed, previous, unchanged=not changes.changed and not changes.removed)
         self.managers.give_up(changes, self.key)
         result = copy_object(merged)
         metadata = result.setdefault("metadata", {})
@@ -140,13 +134,16 @@ class _Apply:
             metadata["managedFields"] = copy_object({"entries": self.managers.write()})["entries"]
         return result
 
-    def _claim(self, claimed: FieldSet, previous: Entry | None, unchanged: bool) -> None:
+    def _claim(self, claimed: FieldSet, previous: Entry | None, *, unchanged: bool) -> None:
         if not claimed:
             self.managers.entries.pop(self.key, None)
             return
         entry = Entry(self.api_version, claimed, format_time(self.now))
-        if previous is not None and unchanged and replace(entry, time=previous.time) == previous:
-            entry = previous  # the same once more: not even the time moves
+        if unchanged:
+            # Only a change of the object has a time: who claims what is there already has none.
+            entry = replace(entry, time=None if previous is None else previous.time)
+            if entry == previous:
+                entry = previous
         self.managers.entries[self.key] = entry
 
     def _refuse(self, conflicts: dict[ManagerKey, FieldSet]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from timonel.api.field_errors import quote
+from timonel.api.field_errors import go_value, quote
 from timonel.api.managed_fields.field_set import SELF, FieldSet
 from timonel.api.nodes import (
     ANY,
@@ -272,6 +272,8 @@ def _find_scalar_problems(value: Any, node: Node, where: str) -> list[str]:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, (dict, list, str)):
+        return f"&{{{go_value(value)}}}"
     return f"&value.valueUnstructured{{Value:{orjson.dumps(value).decode()}}}"
 
 

@@ -38,10 +38,7 @@ def apply_json_patch(doc: Object, operations: Any) -> Object:
     Raises BadRequest when `operations` is no list of objects, RequestEntityTooLarge when it is too long, Invalid when
     an operation does not apply.
     """
-    if not isinstance(operations, list) or not all(isinstance(operation, dict) for operation in operations):
-        raise BadRequest(
-            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
-        )
+    check_operations(operations)
     if len(operations) > MAX_OPERATIONS:
         raise RequestEntityTooLarge(
             f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
@@ -63,6 +60,24 @@ def apply_json_patch(doc: Object, operations: Any) -> Object:
     if is_too_deep(run.doc):
         raise BadRequest(_TOO_DEEP)
     return run.doc
+
+
+def check_operations(operations: Any) -> None:
+    """Raises BadRequest for what is no list of operations."""
+    if not isinstance(operations, list):
+        raise BadRequest(_cannot_unmarshal(operations, "Go value of type []handlers.jsonPatchOp"))
+    for operation in operations:
+        if not isinstance(operation, dict):
+            raise BadRequest(_cannot_unmarshal(operation, "Go value of type handlers.jsonPatchOp"))
+        for name in ("op", "path", "from"):
+            if operation.get(name) is not None and not isinstance(operation[name], str):
+                wanted = f"Go struct field jsonPatchOp.{name} of type string"
+                raise BadRequest(_cannot_unmarshal(operation[name], wanted))
+
+
+def _cannot_unmarshal(value: Any, wanted: str) -> str:
+    names: dict[type, str] = {str: "string", list: "array", dict: "object", bool: "bool", type(None): "null"}
+    return f"error decoding patch: json: cannot unmarshal {names.get(type(value), 'number')} into {wanted}"
 
 
 def find_unknown_members(operations: Any) -> list[str]:

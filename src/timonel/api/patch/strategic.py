@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from timonel.api.errors import BadRequest, Invalid
+from timonel.api.field_errors import go_value, quote
 from timonel.api.nodes import ANY, ListNode, MapNode, Node, StructNode
 from timonel.api.objects import Object, copy_object
 from timonel.api.schema import schemas
@@ -47,7 +48,7 @@ def _merge_map(original: Object, patch: Object, node: Node) -> Object:
             return patch
         if directive == "delete":
             return {}
-        raise BadRequest(f"unknown patch type: {directive} in map: {_shown({**patch, _DIRECTIVE: directive})}")
+        raise BadRequest(f"unknown patch type: {directive} in map: {go_value({**patch, _DIRECTIVE: directive})}")
     _retain_keys(original, patch)
     _merge_ordered_lists(original, patch, node)
     for name, value in patch.items():
@@ -114,6 +115,8 @@ def _merge_ordered_lists(original: Object, patch: Object, node: Node) -> None:
         if not isinstance(order, list):
             raise BadRequest(_wrong_type("[]interface {}", order))
         name = _target_field(directive, _ORDER, _BAD_ORDER)
+        if isinstance(node, StructNode) and node.node(name) is None:
+            raise BadRequest(f"unable to find api field in struct {node.name} for the json field {quote(name)}")
         current, changed = original.get(name), patch.pop(name, None)
         for value in (current, changed):
             if value is not None and not isinstance(value, list):
@@ -148,7 +151,7 @@ def _check_order(changed: list[Any], order: list[Any], key: str) -> None:
         wanted = identify(item)
         if not any(candidate == wanted for candidate in remaining):
             raise BadRequest(
-                f"The order in patch list:\n{_shown(changed)}\n doesn't match {_ORDER} list:\n{_shown(order)}\n"
+                f"The order in patch list:\n{go_value(changed)}\n doesn't match {_ORDER} list:\n{go_value(order)}\n"
             )
 
 
@@ -164,7 +167,7 @@ def _merge_list(original: list[Any], patch: list[Any], node: Node, *, deletes: b
             details={"causes": [{"reason": "UnexpectedServerResponse", "message": "lists of lists are not supported"}]},
         )
     if len(kinds) > 1:
-        raise BadRequest(f"list element types are not identical: [{_shown(original)} {_shown(patch)}]")
+        raise BadRequest(f"list element types are not identical: [{go_value(original)} {go_value(patch)}]")
     if not any(isinstance(item, dict) for item in (*original, *patch)):
         if deletes:
             return [item for item in original if item not in patch]
@@ -204,7 +207,7 @@ def _apply_item_directives(original: list[Any], patch: list[Any], key: str) -> t
         elif directive == "merge":
             raise BadRequest("merging lists cannot yet be specified in the patch")
         else:
-            raise BadRequest(f"unknown patch type: {directive} in map: {_shown(item)}")
+            raise BadRequest(f"unknown patch type: {directive} in map: {go_value(item)}")
     # A list replaced by its own directive is the other items of the patch, with nothing to merge them into.
     return ([] if replaces else original), plain
 
@@ -273,7 +276,7 @@ def _is_directive(name: str) -> bool:
 
 
 def _no_merge_key(item: Object, key: str) -> str:
-    return f"map: {_shown(item)} does not contain declared merge key: {key}"
+    return f"map: {go_value(item)} does not contain declared merge key: {key}"
 
 
 def _wrong_type(expected: str, value: Any) -> str:
@@ -295,14 +298,3 @@ def _type_name(value: Any) -> str:
         case str():
             return "string"
     return "%!s(<nil>)"
-
-
-def _shown(value: Any) -> str:
-    """A value as Go prints it with %v."""
-    if isinstance(value, dict):
-        return f"map[{' '.join(f'{name}:{_shown(value[name])}' for name in sorted(value))}]"
-    if isinstance(value, list):
-        return f"[{' '.join(map(_shown, value))}]"
-    if value is None:
-        return "<nil>"
-    return str(value).lower() if isinstance(value, bool) else str(value)

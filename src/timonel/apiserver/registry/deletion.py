@@ -126,14 +126,17 @@ def check_options(options: Object) -> None:
         )
     if policy is not None and policy not in _POLICIES:
         found.append(not_supported(Path("propagationPolicy"), policy, (*_POLICIES, "nil")))
-    dry_run = options.get("dryRun") or []
-    if dry_run and dry_run != ["All"]:
-        found.append(not_supported(Path("dryRun"), dry_run, ("All",)))
+    found += check_dry_run(options.get("dryRun") or [])
     grace = options.get("gracePeriodSeconds")
     if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
         raise BadRequest("gracePeriodSeconds must be an integer")
     if found:
         raise invalid(_DELETE_OPTIONS, "", found)
+
+
+def check_dry_run(given: list[str]) -> list[FieldError]:
+    """Findings about the dryRun option, which may be said more than once."""
+    return [not_supported(Path("dryRun"), given, ("All",))] if set(given) - {"All"} else []
 
 
 def check_preconditions(obj: Object, ref: ResourceRef, options: Object) -> None:

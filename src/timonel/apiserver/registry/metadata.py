@@ -31,6 +31,14 @@ _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
 _MAX_GENERATED_PREFIX = 63 - _SUFFIX_LENGTH
 _METADATA = Path("metadata")
+_STANDARD_FINALIZERS = frozenset({"kubernetes", ORPHAN, FOREGROUND})
+_ANY_FINALIZER = frozenset(
+    {
+        "admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "coordination.k8s.io",
+        "policy",
+    }
+)  # fmt: skip
+"""Groups whose kinds take finalizers without a domain, as custom resources do."""
 
 _WIPED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
 
@@ -65,8 +73,6 @@ def fill_created(metadata: Object, now: datetime, *, tracks_generation: bool) ->
     metadata["creationTimestamp"] = format_time(now)
     if tracks_generation:
         metadata["generation"] = 1
-    else:
-        metadata.pop("generation", None)
 
 
 def generate_name(prefix: str) -> str:
@@ -108,21 +114,25 @@ def restore_for_status(new: Object, old: Object) -> None:
             new[name] = value
 
 
-def dedupe_owners(metadata: Object, warnings: list[str]) -> None:
+def dedupe_owners(metadata: Object, warnings: list[str], *, patching: bool = False) -> None:
     """Owner references repeated word for word are dropped, with upstream's warning."""
     owners = metadata.get("ownerReferences")
     if not owners or len(owners) < 2:
         return
     kept: list[Any] = []
+    repeated: dict[str, None] = {}
     for owner in owners:
         if owner in kept:
-            warnings.append(
-                f".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, "
-                f"and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
-                f"[{owner.get('uid', '')}]"
-            )
+            repeated[owner.get("uid") or ""] = None
         else:
             kept.append(owner)
+    if repeated:
+        when = " after mutating admission happens" if patching else ""
+        warnings.append(
+            f".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, "
+            "and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
+            + ", ".join(repeated)
+        )
     metadata["ownerReferences"] = kept
 
 
@@ -131,8 +141,8 @@ def validate_metadata(metadata: Object, ref: ResourceRef, check_name: NameCheck 
     found: list[FieldError] = []
     if check_name is not None:
         found += _validate_name(metadata, ref, check_name)
-    if not ref.namespaced and metadata.get("namespace"):
-        found.append(forbidden(_METADATA / "namespace", "not allowed on this type"))
+    if (metadata.get("generation") or 0) < 0:
+        found.append(invalid(_METADATA / "generation", metadata["generation"], "must be greater than or equal to 0"))
     if labels := metadata.get("labels"):
         found += validate_labels(labels, _METADATA / "labels")
     if annotations := metadata.get("annotations"):
@@ -142,9 +152,22 @@ def validate_metadata(metadata: Object, ref: ResourceRef, check_name: NameCheck 
     if finalizers := metadata.get("finalizers"):
         path = _METADATA / "finalizers"
         found += [invalid(path, name, why) for name in finalizers for why in validate_qualified_name(name)]
+        if ref.group not in _ANY_FINALIZER:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            for index, name in enumerate(finalizers):
+                if "/" not in name and name not in _STANDARD_FINALIZERS:
+                    found.append(invalid(path[index], name, why))
         if ORPHAN in finalizers and FOREGROUND in finalizers:
             found.append(invalid(path, finalizers, f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"))
     return found
+
+
+def find_deletion_problems(new: Object, old: Object) -> list[FieldError]:
+    """Findings about marks of deletion that a client put on an object; only a delete does that."""
+    if old.get("deletionTimestamp"):
+        return []
+    names = ("deletionTimestamp", "deletionGracePeriodSeconds")
+    return [invalid(_METADATA / name, new[name], "field is immutable") for name in names if new.get(name) is not None]
 
 
 def validate_metadata_update(new: Object, old: Object) -> list[FieldError]:
@@ -167,14 +190,14 @@ def validate_metadata_update(new: Object, old: Object) -> list[FieldError]:
 
 def validate_labels(labels: Mapping[str, str], path: Path) -> list[FieldError]:
     found = []
-    for key, value in labels.items():
+    for key, value in sorted(labels.items()):
         found += [invalid(path, key, why) for why in validate_qualified_name(key)]
         found += [invalid(path, value, why) for why in validate_label_value(value)]
     return found
 
 
 def validate_annotations(annotations: Mapping[str, str], path: Path) -> list[FieldError]:
-    found = [invalid(path, key, why) for key in annotations for why in validate_qualified_name(key.lower())]
+    found = [invalid(path, key, why) for key in sorted(annotations) for why in validate_qualified_name(key.lower())]
     size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
     if size > MAX_ANNOTATIONS_BYTES:
         found.append(too_long(path, MAX_ANNOTATIONS_BYTES))
@@ -203,7 +226,7 @@ def _validate_owners(owners: list[Object]) -> list[FieldError]:
     controller = ""
     for owner in owners:
         api_version = owner.get("apiVersion") or ""
-        if not api_version.rpartition("/")[2]:
+        if not api_version.rpartition("/")[2] or api_version.count("/") > 1:
             found.append(invalid(path / "apiVersion", api_version, "version must not be empty"))
         for name in ("kind", "name", "uid"):
             if not owner.get(name):

@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import orjson
 
-from timonel.api.decode import decode
-from timonel.api.errors import BadRequest, FieldError, UnsupportedMediaType, invalid
-from timonel.api.field_errors import Path, forbidden, required
+from timonel.api.decode import JSON_PROBLEM, YAML_TO_JSON, decode
+from timonel.api.errors import BadRequest, UnsupportedMediaType, conflict
+from timonel.api.field_errors import go_value
 from timonel.api.managed_fields import apply as apply_configuration
 from timonel.api.objects import Object, copy_object
-from timonel.api.patch.json_patch import apply_json_patch
+from timonel.api.patch.json_patch import apply_json_patch, check_operations, find_unknown_members
 from timonel.api.patch.merge import apply_merge_patch
 from timonel.api.patch.strategic import apply_strategic_patch
-from timonel.api.refs import ResourceRef
-from timonel.apiserver.registry.bodies import check_kind, check_patched, go_map
+from timonel.apiserver.registry.bodies import as_warnings, check_patched, find_type_problem
 from timonel.apiserver.registry.resource_registry import ResourceRegistry
 from timonel.apiserver.registry.written import Transform
 
@@ -30,18 +30,16 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
 _MAX_JSON_PATCH_OPERATIONS = 10_000
-_PATCH_OPTIONS = ResourceRef("meta.k8s.io", "", "patchoptions", "PatchOptions")
 
 
 @dataclass(frozen=True, slots=True)
 class PatchRequest:
-    """`kind` is one of PATCH_TYPES; `manager`, `force` and `given_manager` are the options as sent."""
+    """`kind` is one of PATCH_TYPES; `manager`, `force` and `validation` are options of the request."""
 
     kind: str
     body: bytes
     manager: str
-    given_manager: str = ""
-    force: bool | None = None
+    force: bool = False
     validation: str = "Warn"
     subresource: str = ""
 
@@ -50,40 +48,14 @@ def patch_type(content_type: str) -> str:
     """The media type of a PATCH. Raises UnsupportedMediaType."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind not in PATCH_TYPES:
-        raise UnsupportedMediaType(
-            "the body of the request was in an unknown format - accepted media types include: " + ", ".join(PATCH_TYPES)
-        )
+        raise UnsupportedMediaType("415: Unsupported Media Type", details={})
     return kind
-
-
-def check_patch_options(request: PatchRequest) -> None:
-    """Raises Invalid when force comes without apply, or apply without a manager."""
-    found: list[FieldError] = []
-    if request.kind == APPLY_PATCH:
-        if not request.given_manager:
-            found.append(required(Path("fieldManager"), "is required for apply patch"))
-    elif request.force is not None:
-        found.append(forbidden(Path("force"), "may not be specified for non-apply patch"))
-    if found:
-        raise invalid(_PATCH_OPTIONS, "", found)
 
 
 def patch_transform(registry: ResourceRegistry, name: str, request: PatchRequest, warnings: list[str]) -> Transform:
     """A transform that applies the patch to the live object in its served shape. Parsing errors are raised here."""
-    decoded = decode(request.body, request.kind)
-    patch = decoded.obj
+    patch, findings = decode_patch(request)
     ref, definition = registry.ref, registry.resource.definition
-    if request.kind == JSON_PATCH:
-        if not isinstance(patch, list):
-            raise BadRequest(
-                f"error decoding patch: json: cannot unmarshal {_kind_of(patch)} into a list of operations"
-            )
-        if len(patch) > _MAX_JSON_PATCH_OPERATIONS:
-            raise BadRequest(
-                f"The allowed maximum operations in a JSON patch is {_MAX_JSON_PATCH_OPERATIONS}, got {len(patch)}"
-            )
-    elif not isinstance(patch, dict):
-        raise BadRequest(f"error decoding patch: json: cannot unmarshal {_kind_of(patch)} into an object")
     apply: Callable[[Object], Object]
     if request.kind == JSON_PATCH:
         apply = lambda live: apply_json_patch(live, patch)  # noqa: E731
@@ -96,13 +68,18 @@ def patch_transform(registry: ResourceRegistry, name: str, request: PatchRequest
         patched = apply(copy_object(registry.served(live)))
         if not isinstance(patched, dict):
             raise BadRequest("the patch leaves no object behind")
-        check_kind(patched, kind=ref.kind, api_version=ref.api_version)
+        if request.kind == STRATEGIC_PATCH:
+            patched.update({"kind": ref.kind, "apiVersion": ref.api_version})
+        elif why := find_type_problem(patched):
+            raise BadRequest(why)
         notes: list[str] = []
         check_patched(
             patched,
+            kind=ref.kind,
+            api_version=ref.api_version,
             definition=definition,
-            shown=lambda: go_map(patch) if request.kind == STRATEGIC_PATCH else orjson.dumps(patched).decode(),
-            duplicates=decoded.duplicates,
+            shown=lambda: go_value(patch) if request.kind == STRATEGIC_PATCH else orjson.dumps(patched).decode(),
+            duplicates=findings,
             validation=request.validation,
             warnings=notes,
         )
@@ -112,51 +89,108 @@ def patch_transform(registry: ResourceRegistry, name: str, request: PatchRequest
     return transform
 
 
-def parse_apply(registry: ResourceRegistry, name: str, namespace: str, request: PatchRequest) -> Object:
-    """The configuration of a server-side apply, in the stored shape. Raises BadRequest."""
+def decode_patch(request: PatchRequest) -> tuple[Any, list[str]]:
+    """The patch in the body, and what strict validation finds in it. Raises BadRequest."""
     try:
-        config = decode(request.body, APPLY_PATCH).obj
+        decoded = decode(request.body, request.kind)
+    except BadRequest as exc:
+        where = "" if request.kind == STRATEGIC_PATCH else "error decoding patch: "
+        raise BadRequest(f"{where}{exc.message.removeprefix(JSON_PROBLEM)}") from exc
+    patch = decoded.obj
+    if request.kind == JSON_PATCH:
+        if patch is None:
+            patch = []
+        check_operations(patch)
+        if len(patch) > _MAX_JSON_PATCH_OPERATIONS:
+            raise BadRequest(
+                f"The allowed maximum operations in a JSON patch is {_MAX_JSON_PATCH_OPERATIONS}, got {len(patch)}"
+            )
+        findings = [f"json patch {text}" for text in decoded.duplicates] + find_unknown_members(patch)
+        return patch, findings
+    if patch is None:
+        if request.kind == MERGE_PATCH:
+            raise BadRequest("Invalid JSON Patch")
+        patch = {}
+    if not isinstance(patch, dict):
+        where = "" if request.kind == STRATEGIC_PATCH else "error decoding patch: "
+        wanted = "Go value of type map[string]interface {}"
+        raise BadRequest(f"{where}json: cannot unmarshal {_kind_of(patch)} into {wanted}")
+    return patch, decoded.duplicates
+
+
+def parse_apply(registry: ResourceRegistry, request: PatchRequest) -> tuple[Object, list[str]]:
+    """The configuration of a server-side apply, in the stored shape, and its duplicate fields. Raises BadRequest."""
+    config, duplicates = decode_configuration(request)
+    check_type(config, registry.ref.api_version, registry.ref.kind)
+    return (config if registry.conversion is None else registry.conversion.to_stored(config)), duplicates
+
+
+def decode_configuration(request: PatchRequest) -> tuple[Object, list[str]]:
+    """The object in the body of an apply, and its duplicate fields. Raises BadRequest."""
+    try:
+        decoded = decode(request.body, APPLY_PATCH)
     except BadRequest as exc:
         raise BadRequest(f"error decoding YAML: {exc.message}") from exc
+    config: object = {} if decoded.obj is None else decoded.obj
     if not isinstance(config, dict):
-        raise BadRequest("error decoding YAML: the configuration is no object")
-    ref = registry.ref
-    if config.get("apiVersion") != ref.api_version or config.get("kind") != ref.kind:
         raise BadRequest(
-            f"invalid object type: {config.get('apiVersion', '')}, Kind={config.get('kind', '')}, expected "
-            f"{ref.api_version}, Kind={ref.kind}"
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal "
+            f"{_kind_of(config)} into Go value of type map[string]interface {{}}"
         )
-    metadata = config.setdefault("metadata", {})
-    if not isinstance(metadata, dict):
-        raise BadRequest("metadata must be an object")
-    if metadata.get("managedFields"):
-        raise BadRequest("metadata.managedFields must be nil")
-    if metadata.setdefault("name", name) != name:
-        raise BadRequest(f"name in URL ({name}) does not match name in the object ({metadata['name']})")
-    if ref.namespaced and metadata.setdefault("namespace", namespace) != namespace:
-        raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
-    return config if registry.conversion is None else registry.conversion.to_stored(config)
+    return config, decoded.duplicates
+
+
+def report_duplicates(duplicates: list[str], request: PatchRequest, warnings: list[str]) -> None:
+    """Called when the configuration has been applied: upstream says what does not fit the schema first."""
+    if duplicates and request.validation == "Strict":
+        raise BadRequest(f"error strict decoding YAML: {YAML_TO_JSON}{', '.join(duplicates)}")
+    if request.validation == "Warn":
+        warnings += as_warnings(duplicates)
+
+
+def check_type(config: Object, api_version: str, kind: str) -> None:
+    """Raises BadRequest for a configuration of another kind or version."""
+    given_version, given_kind = config.get("apiVersion") or "", config.get("kind") or ""
+    if (given_version, given_kind) == (api_version, kind):
+        return
+    shown = given_version if "/" in str(given_version) else f"/{given_version}"
+    raise BadRequest(f"invalid object type: {shown}, Kind={given_kind}")
 
 
 def apply_transform(
-    registry: ResourceRegistry, config: Object, request: PatchRequest, now: Callable[[], datetime]
+    registry: ResourceRegistry, name: str, request: PatchRequest, now: Callable[[], datetime], warnings: list[str]
 ) -> Callable[[Object | None], Object]:
     """Server-side apply, which keeps managed fields itself; None makes the object that does not exist yet."""
     stored = registry.stored
+    config, duplicates = parse_apply(registry, request)
 
     def transform(live: Object | None) -> Object:
-        return apply_configuration(
+        if live is None:
+            _check_new(registry, config, name)
+        applied = apply_configuration(
             live,
             copy_object(config),
             stored.definition,
             request.manager,
-            bool(request.force),
+            request.force,
             now(),
             stored.ref.api_version,
             subresource=request.subresource,
         )
+        report_duplicates(duplicates, request, warnings)
+        return applied
 
     return transform
+
+
+def _check_new(registry: ResourceRegistry, config: Object, name: str) -> None:
+    """Raises BadRequest or Conflict for a configuration that cannot make a new object."""
+    metadata = config.get("metadata") or {}
+    if not metadata.get("name"):
+        raise BadRequest(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
+    if uid := metadata.get("uid"):
+        why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        raise conflict(registry.ref, name, why)
 
 
 def _kind_of(value: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from timonel.api.errors import (
     invalid,
     not_found,
 )
-from timonel.api.field_errors import Path
+from timonel.api.field_errors import Path, quote
 from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.managed_fields import update_managed
 from timonel.api.objects import Object
@@ -38,6 +39,7 @@ from timonel.apiserver.registry.metadata import (
     dedupe_owners,
     fill_created,
     fill_updated,
+    find_deletion_problems,
     generate_name,
     match_namespace,
     metadata_of,
@@ -116,9 +118,9 @@ class ResourceRegistry:
         metadata = metadata_of(obj)
         if self.ref.namespaced:
             match_namespace(metadata, namespace)
-        if metadata.get("resourceVersion") not in (None, "", "0"):
-            raise ApiError("resourceVersion should not be set on objects to be created", code=500, reason="")
-        metadata.pop("resourceVersion", None)
+        else:
+            metadata.pop("namespace", None)
+        revision = metadata.pop("resourceVersion", None)
         if name and metadata.setdefault("name", name) != name:
             raise BadRequest(f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
         now = self.clock.now()
@@ -145,9 +147,11 @@ class ResourceRegistry:
             found = validate_metadata(metadata, self.ref, self._strategy.validate_name)
             found += self._strategy.validate_create(obj)
             if found:
-                raise invalid(self.ref, metadata.get("name") or "", found)
+                raise invalid(self.stored.ref, metadata.get("name") or "", found)
             call.warnings += self._strategy.warnings(obj, None)
             await self.admission.validate(request)
+            if revision not in (None, "", "0"):
+                raise ApiError("resourceVersion should not be set on objects to be created", code=500, reason="")
             for tries in range(_GENERATE_TRIES):
                 try:
                     written = await self._store_new(obj, reservation, dry_run=call.dry_run)
@@ -166,7 +170,8 @@ class ResourceRegistry:
         key = self.resource.storage_key(metadata.get("namespace") or "", metadata["name"])
         existing = self.cache.get(key)
         if existing is not None:
-            raise already_exists(self.ref, metadata["name"])
+            going = existing.obj["metadata"].get("deletionTimestamp") is not None
+            raise already_exists(self.ref, metadata["name"], going=going)
         if dry_run:
             return Written(self.as_served(encode(obj)), created=True)
 
@@ -236,14 +241,20 @@ class ResourceRegistry:
         metadata = metadata_of(new)
         if self.ref.namespaced:
             match_namespace(metadata, live.namespace)
-        if metadata.setdefault("name", live.name) != live.name:
+        else:
+            metadata.pop("namespace", None)
+        if not metadata.get("name"):
+            raise BadRequest(
+                f"the name of the object ({live.name} based on URL) was undeterminable: name must be provided"
+            )
+        if metadata["name"] != live.name:
             raise BadRequest(
                 f"the name of the object ({metadata['name']}) does not match the name on the URL ({live.name})"
             )
+        self._check_uid(live, metadata, patching=patching)
         pinned = self._check_revision(live, metadata) and not patching
-        self._check_uid(live, metadata)
         now = self.clock.now()
-        dedupe_owners(metadata, call.warnings)
+        dedupe_owners(metadata, call.warnings, patching=patching)
         self._strategy.default(new)
         if subresource == "status":
             status = new.get("status")
@@ -264,12 +275,13 @@ class ResourceRegistry:
         )  # fmt: skip
         await self.admission.mutate(request)
         metadata = new["metadata"]
+        deleting = find_deletion_problems(metadata, old["metadata"])
         fill_updated(metadata, old["metadata"])
         reservation = self.allocation.reserve(new, old) if self.allocation and not subresource else None
         try:
-            found = self._prepare_and_validate(new, old, _occasion(call, now, subresource))
+            found = deleting + self._prepare_and_validate(new, old, _occasion(call, now, subresource))
             if found:
-                raise invalid(self.ref, live.name, found)
+                raise invalid(self.stored.ref, live.name, found)
             if not subresource:
                 call.warnings += self._strategy.warnings(new, old)
             elif subresource == "status":
@@ -338,10 +350,19 @@ class ResourceRegistry:
         return Written(self.wire(cached))
 
     def _track(self, old: Object | None, new: Object, call: Call, now: datetime, subresource: str = "") -> None:
-        stored = self.stored
+        """Fields are tracked in the shape that the client wrote."""
+        row, served = self.resource, new
+        if self.conversion is not None:
+            old = None if old is None else self.conversion.to_served(old)
+            served = self.conversion.to_served(new)
+            served["metadata"] = dict(served["metadata"])
         update_managed(
-            old, new, stored.definition, call.field_manager, now, stored.ref.api_version, subresource=subresource
+            old, served, row.definition, call.field_manager, now, row.ref.api_version, subresource=subresource
         )
+        if served is not new:
+            new["metadata"].pop("managedFields", None)
+            if "managedFields" in served["metadata"]:
+                new["metadata"]["managedFields"] = served["metadata"]["managedFields"]
 
     def _check_revision(self, live: CachedObject, metadata: Object) -> bool:
         """Whether the client pinned the state it means. Raises Conflict if that is not the present one."""
@@ -349,22 +370,26 @@ class ResourceRegistry:
         if not given or given == "0":
             if not self._strategy.allow_unconditional_update:
                 path = Path("metadata") / "resourceVersion"
-                raise invalid(self.ref, live.name, [invalid_field(path, given, "must be specified for an update")])
+                # Upstream names the resource here, not its kind.
+                ref = replace(self.ref, kind=self.ref.plural)
+                raise invalid(ref, live.name, [invalid_field(path, 0, "must be specified for an update")])
             return False
+        if not (given.isascii() and given.isdigit()):
+            raise BadRequest(f"strconv.ParseUint: parsing {quote(given)}: invalid syntax")
         if given != str(live.revision):
             raise conflict(self.ref, live.name)
         return True
 
-    def _check_uid(self, live: CachedObject, metadata: Object) -> None:
+    def _check_uid(self, live: CachedObject, metadata: Object, *, patching: bool) -> None:
         uid = metadata.get("uid") or ""
         present = live.obj["metadata"].get("uid") or ""
-        if uid and uid != present:
-            raise conflict(
-                self.ref,
-                live.name,
-                f"StorageError: invalid object, Code: 4, Key: {live.key}, ResourceVersion: 0, AdditionalErrorMsg: "
-                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {present}",
-            )
+        if not uid or uid == present:
+            return
+        if patching:
+            # Whoever patches an object has read none that the uid could be a precondition of.
+            found = invalid_field(Path("metadata") / "uid", uid, "field is immutable")
+            raise invalid(self.ref, live.name, [found, found])
+        raise conflict(self.ref, live.name, uid_mismatch(live.key, uid, present))
 
     # Delete: what is kept and what goes is decided in `deleting`
 
@@ -396,3 +421,11 @@ def _changes_spec(new: Object, old: Object) -> bool:
 def _occasion(call: Call, now: datetime, subresource: str = "") -> Occasion:
     user = call.user
     return Occasion(now, subresource, user.name, user.uid, user.groups, user.extra)
+
+
+def uid_mismatch(key: str, wanted: str, present: str) -> str:
+    """Upstream's storage speaking; `key` is where the object lies."""
+    return (
+        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+        f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {present}"
+    )

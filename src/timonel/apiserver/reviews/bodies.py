@@ -6,7 +6,8 @@ from aiohttp import web
 
 from timonel.api.objects import Object
 from timonel.apiserver.answers import answer_content
-from timonel.apiserver.registry.bodies import decode_object, parse_validation
+from timonel.apiserver.options import call_of
+from timonel.apiserver.registry.bodies import decode_object
 from timonel.apiserver.requests import RequestContext
 
 
@@ -21,7 +22,7 @@ async def read_review(
         definition=definition or context.resource.definition,
         kind=kind or ref.kind,
         api_version=api_version or ref.api_version,
-        validation=parse_validation(context.route.text("fieldValidation")),
+        validation=call_of(context, "CreateOptions").field_validation,
         warnings=context.warnings,
     )
     review.setdefault("spec", {})

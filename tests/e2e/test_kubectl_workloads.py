@@ -149,10 +149,8 @@ def test_cordon_drain_uncordon(kubectl: Kubectl) -> None:
             ("node.kubernetes.io/unschedulable", "NoSchedule")
         ]
         drained = kubectl("drain", node, "--pod-selector=app=drained", "--ignore-daemonsets", "--timeout=60s")
-        # 1.20 looks for the API group policy, which is not there yet, and deletes what it cannot evict.
-        done = "evicted" if kubectl.minor > 20 else "deleted"
         for name in old:
-            assert f"pod/{name} {done}" in drained
+            assert f"pod/{name} evicted" in drained
         pods = kubectl.get("pods", "-l", "app=drained")["items"]
         assert not old & {item["metadata"]["name"] for item in pods}
         wait_until("the reason", lambda: "FailedScheduling" in kubectl("describe", "pods", "-l", "app=drained"))

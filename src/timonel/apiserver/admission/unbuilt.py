@@ -32,16 +32,24 @@ UNBUILT: dict[ResourceRef, str] = {
     refs.CERTIFICATE_SIGNING_REQUESTS: "no signer of kubernetes.io signs certificates",
 }
 
+_PREFIX = "not built in this release of Timonel: "
+
 
 class Unbuilt(Plugin):
     name = "Unbuilt"
-    operations = frozenset({"CREATE"})
-    resources = frozenset((ref.group, ref.plural) for ref in UNBUILT)
+    operations = frozenset({"CREATE", "UPDATE"})
+    resources = frozenset((ref.group, ref.plural) for ref in (*UNBUILT, refs.PODS))
 
     async def validate(self, request: AdmissionRequest) -> None:
-        why = UNBUILT.get(request.resource.ref)
-        if why is not None and not request.subresource and not _is_served_elsewhere(request.obj or {}):
-            request.warnings.append(f"not built in this release of Timonel: {why}")
+        """Raises Forbidden for pods that would run in another way than they ask for."""
+        ref, obj = request.resource.ref, request.obj or {}
+        if ref == refs.PODS:
+            if request.subresource == "resize":
+                request.warnings.append(f"{_PREFIX}containers that run are not resized")
+            elif request.operation == "CREATE" and get_path(obj, "spec", "runtimeClassName"):
+                raise request.forbidden(f"{_PREFIX}nodes do not know RuntimeClasses")
+        elif request.operation == "CREATE" and not request.subresource and not _is_served_elsewhere(obj):
+            request.warnings.append(_PREFIX + UNBUILT[ref])
 
 
 def _is_served_elsewhere(obj: Object) -> bool:

@@ -3,6 +3,7 @@
 import pytest
 
 from timonel.api import refs
+from timonel.api.errors import Forbidden
 from timonel.api.kinds import BUILTIN
 from timonel.apiserver.admission.chain import AdmissionRequest
 from timonel.apiserver.admission.unbuilt import UNBUILT, Unbuilt
@@ -10,9 +11,10 @@ from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.authz.attributes import Attributes
 
 
-async def warnings_of(ref, obj):
-    attributes = Attributes(UserInfo("jane"), "create", ref.group, ref.version, ref.plural)
-    request = AdmissionRequest(attributes, BUILTIN.row(ref), "CREATE", obj)
+async def warnings_of(ref, obj, subresource=""):
+    attributes = Attributes(UserInfo("jane"), "create", ref.group, ref.version, ref.plural, subresource)
+    operation = "UPDATE" if subresource else "CREATE"
+    request = AdmissionRequest(attributes, BUILTIN.row(ref), operation, obj, subresource=subresource)
     await Unbuilt().validate(request)
     return request.warnings
 
@@ -30,6 +32,15 @@ async def test_what_others_act_on_is_not_warned_of():
     assert len(await warnings_of(refs.API_SERVICES, away)) == 1
     signer = {"kind": "CertificateSigningRequest", "spec": {"signerName": "example.com/mine"}}
     assert await warnings_of(refs.CERTIFICATE_SIGNING_REQUESTS, signer) == []
+
+
+async def test_pods_do_not_run_otherwise_than_they_ask_for():
+    assert await warnings_of(refs.PODS, {"metadata": {"name": "p"}, "spec": {}}) == []
+    with pytest.raises(Forbidden, match="nodes do not know RuntimeClasses"):
+        await warnings_of(refs.PODS, {"metadata": {"name": "p"}, "spec": {"runtimeClassName": "gvisor"}})
+    assert await warnings_of(refs.PODS, {"metadata": {"name": "p"}, "spec": {}}, "resize") == [
+        "not built in this release of Timonel: containers that run are not resized"
+    ]
 
 
 @pytest.mark.parametrize("ref", UNBUILT, ids=lambda ref: ref.kind)

@@ -46,7 +46,7 @@ def control() -> FlowControl:
 async def at_once(user: UserInfo, method: str, path: str) -> float:
     """Nanoseconds of admit and leave together."""
     flow_control = control()
-    flow_control.turns.begin(0.0)  # one long turn: its end costs a call for each dozen requests, not for each
+    flow_control.turns.begin()  # one long turn: its end costs a call for each dozen requests, not for each
     routes = [parse_route(method, path) for _ in range(64)]
     started = time.process_time()
     for number in range(COUNT):

@@ -12,6 +12,7 @@ Source: kubernetes.io/docs/concepts/cluster-administration/flow-control, KEP-104
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -88,9 +89,17 @@ _NOBODY = Flow(QueueSet("", now=0.0, exempt=True), FlowStats())
 class FlowControl:
     """Implements `Control`. `stored` tells how much a list of some resource would read."""
 
-    def __init__(self, *, levels: Levels, clock: Clock, stored: Stored, later: Later | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        levels: Levels,
+        clock: Clock,
+        stored: Stored,
+        later: Later | None = None,
+        cpu: Callable[[], float] = time.thread_time,
+    ) -> None:
         self.levels = levels
-        self.turns = Turns()
+        self.turns = Turns(cpu=cpu)
         self.watches = WatchCounts()
         self._now = clock.monotonic
         self._stored = stored
@@ -110,7 +119,7 @@ class FlowControl:
         now = self._now()
         turns = self.turns
         if not turns.is_open:
-            turns.begin(now)
+            turns.begin()
             asyncio.get_running_loop().call_soon(self._end_turn)
         if turns.left <= 0 and not queue_set.exempt and not turns.allows(queue_set, self.levels.total):
             return None
@@ -194,25 +203,25 @@ class FlowControl:
             ticket = queue_set.dispatch(now) if turns.left > 0 else None
             if ticket is None:
                 return
-            self._go_on(now)
+            self._go_on()
             turns.left -= ticket.work.seats
             _wake(ticket)
 
     def _end_turn(self) -> None:
         now = self._now()
         turns = self.turns
-        turns.end(now)
+        turns.end()
         self._refused_in_turn = 0
         started = turns.dispatch(self.levels.queue_sets, now)
         for ticket in started:
             _wake(ticket)
         refused = self._let_refusals_go()
         if started or refused:
-            self._go_on(now)
+            self._go_on()
 
-    def _go_on(self, now: float) -> None:
+    def _go_on(self) -> None:
         if not self.turns.is_open:
-            self.turns.begin(now)
+            self.turns.begin()
             asyncio.get_running_loop().call_soon(self._end_turn)
 
     def _let_refusals_go(self) -> bool:
@@ -233,7 +242,7 @@ class FlowControl:
         future = asyncio.get_running_loop().create_future()
         self._refusals.append(future)
         self._let_refusals_go()
-        self._go_on(now)
+        self._go_on()
         await future
         raise Refused(retry_after.seconds, flow.header)
 

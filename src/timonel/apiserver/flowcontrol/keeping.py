@@ -64,6 +64,8 @@ class ConfigurationKeeper:
     async def run(self) -> None:
         for ref in (FLOW_SCHEMAS, PRIORITY_LEVEL_CONFIGURATIONS):
             self._objects.reader(ref).subscribe(self._look)
+        if not self.has_ensured:
+            self._changed.set()
         while True:
             await self._changed.wait()
             await self._clock.sleep(_PERIOD_SECONDS)

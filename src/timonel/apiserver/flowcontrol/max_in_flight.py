@@ -49,5 +49,6 @@ class MaxInFlight:
 
 def _counter(name: str, limit: int) -> Flow:
     queue_set = QueueSet(name, now=0.0, exempt=not limit)
-    queue_set.limit = limit
+    if limit:
+        queue_set.limit = limit
     return Flow(queue_set, FlowStats())

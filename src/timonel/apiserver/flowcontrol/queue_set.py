@@ -209,6 +209,8 @@ class QueueSet:
         ticket.arrived = now
         if work is not ONE_SEAT:
             self._describe(ticket, work)
+            work = ticket.work
+            seats = work.seats
         ticket.arrived_r = self.r
         ticket.is_waiting = True
         if not queue.executing and not queue.waiting:

@@ -12,7 +12,7 @@ Measured in bench/bench_flowcontrol.py: see there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heapreplace
 
 from timonel.apiserver.flowcontrol.queue_set import QueueSet, Ticket
@@ -28,28 +28,35 @@ _WEIGHT = 0.2
 
 
 class Turns:
-    """Counts seats. `left`: how many more may begin in this turn; below zero when levels used their allowance."""
+    """Counts seats. `left`: how many more may begin in this turn; below zero when levels used their allowance.
 
-    def __init__(self) -> None:
+    `cpu`: seconds that this thread has run, for what other processes take is no reason to begin less.
+    """
+
+    def __init__(self, *, cpu: Callable[[], float]) -> None:
         self.quota = _FIRST
         self.left = _FIRST
         self.number = 0
         self.is_open = False
         """Whether a turn is going on; None has begun yet or the last has ended."""
-        self._started = 0.0
+        self._cpu = cpu
+        self._stamp: float | None = None
+        self._is_busy = False
+        """Whether the last turn was long enough to learn from; only then it is worth while to look at the time."""
         self._seat_seconds = TURN_SECONDS / _FIRST
         self._lead = 0.0
         """How far the level that began last has come."""
 
-    def begin(self, now: float) -> None:
+    def begin(self) -> None:
         self.is_open = True
-        self._started = now
+        self._stamp = self._cpu() if self._is_busy else None
 
-    def end(self, now: float) -> None:
+    def end(self) -> None:
         """Learns from the turn that is over how many seats fit into one, and opens the next one's account."""
         used = self.quota - self.left
-        if used >= _TELLING:
-            self._seat_seconds += _WEIGHT * ((now - self._started) / used - self._seat_seconds)
+        self._is_busy = used >= _TELLING
+        if self._is_busy and self._stamp is not None:
+            self._seat_seconds += _WEIGHT * ((self._cpu() - self._stamp) / used - self._seat_seconds)
             self.quota = min(_MOST, max(_FEWEST, int(TURN_SECONDS / max(self._seat_seconds, 1e-6))))
         self.left = self.quota
         self.number += 1

@@ -6,13 +6,18 @@ is a deletion. Old rows are the history, until compaction drops them.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 
 import apsw
 
 from timonel.storage.protocol import StoreError
 
 MEMORY = ":memory:"
+
+_LEAST_BYTES = 65536
+"""With less free than this, failing output means that the disk is full."""
 
 BUSY_MILLISECONDS = 5000
 """How long to wait for somebody who opened the file with another tool."""
@@ -47,9 +52,12 @@ def open_connection(path: str) -> apsw.Connection:
         connection.set_busy_timeout(BUSY_MILLISECONDS)
         if not is_new:
             _recognise(connection, path)
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only a new file takes it; freed pages can be returned
+        else:
+            # Only a new file takes it, and another one is written to nonetheless. So freed pages can be returned.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        _keep_log_files(connection)
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_PAGES * 4096}")
         connection.execute("PRAGMA cache_size = -8192")  # KiB; the objects themselves are in the watch caches
@@ -65,6 +73,15 @@ def open_connection(path: str) -> apsw.Connection:
     except OSError as exc:
         raise StoreError(f"cannot write {path}: {exc.strerror}; check the data directory") from exc
     return connection
+
+
+def _keep_log_files(connection: apsw.Connection) -> None:
+    """The files beside this one stay when it is closed: without room to make them anew, a full disk could not be read.
+
+    The log is emptied all the same. Source: sqlite.org/c3ref/c_fcntl_begin_atomic_write (SQLITE_FCNTL_PERSIST_WAL)
+    """
+    wanted = ctypes.c_int(1)
+    connection.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, ctypes.addressof(wanted))
 
 
 def make_private(path: str) -> None:
@@ -106,9 +123,17 @@ def _damaged(path: str, finding: str) -> StoreError:
     )
 
 
+def _is_full(path: str) -> bool:
+    """Some calls of SQLite only say that input or output failed."""
+    try:
+        return shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free < _LEAST_BYTES
+    except OSError:
+        return False
+
+
 def store_error(exc: Exception, path: str) -> StoreError:
     """SQLite's error as ours, saying what to do; any other with its text."""
-    if isinstance(exc, apsw.FullError):
+    if isinstance(exc, apsw.FullError) or (isinstance(exc, apsw.IOError) and _is_full(path)):
         return StoreError(f"no space left to write {path}; free some, and writing works again without a restart")
     if isinstance(exc, apsw.CorruptError | apsw.NotADBError):
         return _damaged(path, str(exc))

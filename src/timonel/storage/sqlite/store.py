@@ -279,8 +279,13 @@ class SqliteStore:
     async def compact(self, revision: int) -> None:
         revision = min(revision, self._delivered)
         if revision > self._compacted:
-            self._compacted = revision
-            await self._call(lambda: self._writer.compact(revision))
+            before, self._compacted = self._compacted, revision  # nobody begins to read what is about to go
+            try:
+                await self._call(lambda: self._writer.compact(revision))
+            except StoreError:
+                if self._compacted == revision:
+                    self._compacted = before  # nothing went
+                raise
 
     async def _expire_regularly(self) -> None:
         while True:

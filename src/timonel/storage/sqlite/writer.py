@@ -123,7 +123,7 @@ class Writer(threading.Thread):
         batch = plan_batch(writes, self.index, self.revision)
         try:
             if batch.rows:
-                self._write(batch.rows)
+                self._write_with_room(batch.rows)
             refusals = [self._refusal(write, write.refused) if write.refused else None for write in writes]
         except Exception as exc:  # noqa: BLE001 - see below
             # Of whatever kind, it belongs to the callers: without this thread every later write would wait for ever.
@@ -138,6 +138,17 @@ class Writer(threading.Thread):
             self.revision = batch.rows[-1].revision
         heard = zip(writes, refusals, strict=True)
         return batch, [(write.future, write.revision, refusal) for write, refusal in heard]
+
+    def _write_with_room(self, rows: list[Row]) -> None:
+        """Where the disk is full, what the log holds and the file already has room for may be all that it takes."""
+        try:
+            self._write(rows)
+        except apsw.FullError:
+            try:
+                checkpoint(self.connection)
+            except apsw.Error:
+                log.debug("Could not make room either path=%s", self.path)
+            self._write(rows)
 
     def _write(self, rows: list[Row]) -> None:
         connection = self.connection

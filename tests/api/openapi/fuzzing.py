@@ -1,0 +1,138 @@
+"""Requests that schemathesis makes of our own OpenAPI documents, sent to the suite's server.
+
+With about a thousand operations and definitions as large as a pod's, everything would take an hour. So each group
+version gives a few operations, picked by seed, with a few examples each. Rotate them with TIMONEL_FUZZ_SEED; run all
+of them, for long, with TIMONEL_FUZZ_EXAMPLES (examples per operation). Equal seeds make equal requests.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import zlib
+from typing import Any
+
+import hypothesis
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given
+from kubernetes import client
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi.checks import response_schema_conformance
+
+from tests.api.clients.official_samples import SAMPLES
+from timonel.api.kinds import BUILTIN
+from timonel.testing.server import RunningServer
+
+SEED = int(os.environ.get("TIMONEL_FUZZ_SEED", "1"))
+EXAMPLES = int(os.environ.get("TIMONEL_FUZZ_EXAMPLES", "0"))
+OPERATIONS_PER_GROUP = 4
+NAME = "fuzz"
+_SETTINGS = {
+    "max_examples": EXAMPLES or 3,
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": list(HealthCheck),
+    "phases": [Phase.generate],
+}
+# They need what is behind the server: a kubelet, or a Service's pods. The old watch paths stream without end.
+_LEFT_OUT = re.compile(r"/proxy|/exec$|/attach$|/portforward$|/log$|/watch/|^/logs")
+
+# Lists that are required and empty are shown as null, upstream and here, though the published schema says array.
+_NULL_LIST = re.compile(r'null is not of type "array"')
+
+
+def group_paths() -> list[str]:
+    return sorted({f"apis/{row.ref.api_version}" if row.ref.group else "api/v1" for row in BUILTIN.rows})
+
+
+def operations_of(schema: Any, group: str) -> list[Any]:
+    """All of them for a long run, else as many of each method as it takes, picked by seed."""
+    found = sorted(
+        (each.ok() for each in schema.get_all_operations() if not _LEFT_OUT.search(each.ok().path)),
+        key=lambda operation: operation.label,
+    )
+    if EXAMPLES:
+        return found
+    rng = random.Random(f"{SEED} {group}")
+    picked = []
+    for method in ("post", "put", "patch", "get", "delete")[:OPERATIONS_PER_GROUP]:
+        some = [operation for operation in found if operation.method == method]
+        if some:
+            picked.append(rng.choice(some))
+    return picked
+
+
+class Fuzzer:
+    """Lives in a thread; the server it talks to, in another."""
+
+    def __init__(self, server: RunningServer, namespace: str) -> None:
+        self.url, self.namespace = server.url, namespace
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.headers["Authorization"] = f"Bearer {server.token}"
+        self.verify = str(server.ca)
+
+    def close(self) -> None:
+        self.session.close()
+
+    def seed_objects(self) -> None:
+        """One object named `fuzz` of each kind that the official client's samples have, to be met by its name."""
+        plain = client.ApiClient(client.Configuration())
+        for sample in SAMPLES:
+            body = plain.sanitize_for_serialization(sample.body)
+            kind = type(sample.body).__name__[2:]
+            row = next(row for row in BUILTIN.rows if row.ref.kind == kind and row.verbs)
+            body["metadata"]["name"] = NAME
+            path = row.ref.path(self.namespace if row.ref.namespaced else "")
+            answer = self.session.post(self.url + path, json=body, verify=self.verify)
+            assert answer.status_code in (201, 409), answer.text
+        plain.close()
+
+    def tame(self, case: Case) -> None:
+        """Sends it where objects are; keeps it from streaming, and from deleting everybody's namespace."""
+        place = case.path_parameters or {}
+        if "namespace" in place:
+            place["namespace"] = self.namespace
+        if "name" in place and zlib.crc32(repr(place["name"]).encode()) % 4:
+            place["name"] = self.namespace if "/namespaces/{name}" in case.path else NAME
+        query = case.query or {}
+        for name in ("watch", "follow"):
+            query.pop(name, None)
+        if "/namespaces/{name}" in case.path or case.path.endswith("/namespaces"):
+            query["dryRun"] = "All"
+
+    def send(self, case: Case) -> Any:
+        self.tame(case)
+        return case.call(base_url=self.url, session=self.session, verify=self.verify, timeout=10)
+
+    def run(self, operation: Any, mode: GenerationMode, failures: list[str], statuses: list[int]) -> None:
+        """A few examples of one operation. Adds what is wrong to `failures`."""
+
+        @hypothesis.seed(SEED)
+        @hypothesis.settings(**_SETTINGS)
+        @given(operation.as_strategy(generation_mode=mode))
+        def examples(case: Case) -> None:
+            try:
+                answer = self.send(case)
+            except requests.Timeout as slow:
+                failures.append(f"{operation.label} ({mode.value}): {slow!r}")
+                return
+            statuses.append(answer.status_code)
+            try:
+                case.validate_response(answer, checks=[not_a_server_error, response_schema_conformance])
+            except FailureGroup as group:
+                failures.extend(f"{operation.label} ({mode.value}): {each}" for each in group.exceptions
+                                if not _NULL_LIST.search(str(each)))  # fmt: skip
+
+        try:
+            examples()
+        except hypothesis.errors.Unsatisfiable:
+            pass  # nothing can be wrong with an operation without parameters
+
+
+def load(document: dict[str, Any]) -> Any:
+    return schemathesis.openapi.from_dict(document)

@@ -1,42 +1,112 @@
-"""aiohttp's low-level server with one addition: long requests end when their client has gone.
+"""aiohttp's low-level server, and what clients may not do to it.
 
-Writes must not be cancelled half-way because a client hung up, but a watch or a log stream without a listener must
-not linger. So a handler says which of the two it is.
+Long requests end when their client has gone: writes must not be cancelled half-way because a client hung up, but a
+watch or a log stream without a listener must not linger. So a handler says which of the two it is.
+
+The head of a request must arrive in time and may not be too large, all its headers together: such clients are hung up
+on, or told so. How long a body may take is the request's own time; how slowly an answer may be read, `responses.py`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from timonel.apiserver.proxy.takeover import UpgradeConnection
+from timonel.apiserver.responses import Reply
 
 log = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 190.0
 """Longer than clients keep idle connections (Go: 90), so that it is they who close and no request meets the end."""
-_MAX_LINE_BYTES = 256 * 1024
-"""Of the request line and of each header: selectors and tokens are long. Go allows 1 MiB for all together."""
+_MAX_HEAD_BYTES = 1024 * 1024
+"""Of the request line and all headers: selectors and tokens are long. As upstream."""
+_MAX_HEADERS = 20_000
+"""More do not fit into the bytes."""
+_LINGER_SECONDS = 2.0
 
 
 class Connection(UpgradeConnection):
     """One client connection. `cancel_when_lost`: set by long-running handlers."""
 
-    __slots__ = ("cancel_when_lost",)
+    __slots__ = ("_body", "_head_bytes", "_head_seconds", "_head_timer", "cancel_when_lost")
 
-    def __init__(self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, head_seconds: float, **options: Any
+    ) -> None:
         super().__init__(manager, loop=loop, **options)
         self.cancel_when_lost = False
+        self._head_seconds = head_seconds
+        self._head_timer: asyncio.TimerHandle | None = None
+        """Runs while a head is awaited: after connecting, and from its first byte on."""
+        self._head_bytes = 0
+        self._body: StreamReader = EMPTY_PAYLOAD
+        """Of the newest request; what comes after its end is the next head."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._head_timer = self._loop.call_later(self._head_seconds, self._hang_up)
+
+    def data_received(self, data: bytes) -> None:
+        in_head, requests = self._body.is_eof(), self._request_count
+        super().data_received(data)
+        if self._request_count != requests:
+            self._head_bytes = 0
+            if self._messages:
+                self._body = self._messages[-1][1]
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+        elif in_head and not self._upgraded and self._raw is None:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MAX_HEAD_BYTES:
+                self._refuse_head()
+            elif self._head_timer is None:
+                self._head_timer = self._loop.call_later(self._head_seconds, self._hang_up)
+
+    def _refuse_head(self) -> None:
+        """While earlier requests are being answered there is no place to say why."""
+        if self.transport is not None and not self._request_in_progress:
+            self.transport.write(_refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        log.info(
+            "client sent no request head in time, or too large a one peer=%s bytes=%d", self.peername, self._head_bytes
+        )
+        self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is no HTTP: said in plain text, for whoever it is speaks no Status."""
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return super().handle_error(request, status, exc, message)
+        if isinstance(exc, LineTooLong) or (message or "").startswith("Too many headers"):
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        log.info("client sent no HTTP peer=%s status=%d why=%s", self.peername, status, _one_line(message))
+        return Reply(_status_line(status).encode(), status=status, content_type="text/plain; charset=utf-8")
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """What is no HTTP comes from clients: not worth a traceback in the log. Handlers log their own failures."""
         log.info("connection failed peer=%s error=%r", self.peername, kw.get("exc_info"))
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
         task = self._task_handler
         super().connection_lost(exc)
         if self.cancel_when_lost and task is not None and not task.done():
@@ -46,16 +116,41 @@ class Connection(UpgradeConnection):
 class Listener(web.Server):
     """Makes `Connection`s. No access log: the audit log and the metrics say more."""
 
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        *,
+        head_seconds: float,
+    ) -> None:
+        super().__init__(handler)
+        self._head_seconds = head_seconds
+
     def __call__(self) -> RequestHandler:
         return Connection(
             self,
             loop=self._loop,
             access_log=None,
             keepalive_timeout=_IDLE_SECONDS,
-            lingering_time=2.0,
-            max_line_size=_MAX_LINE_BYTES,
-            max_field_size=_MAX_LINE_BYTES,
+            lingering_time=_LINGER_SECONDS,
+            max_line_size=_MAX_HEAD_BYTES,
+            max_field_size=_MAX_HEAD_BYTES,
+            max_headers=_MAX_HEADERS,
+            auto_decompress=False,  # as upstream, which does not look at Content-Encoding
+            head_seconds=self._head_seconds,
         )
+
+
+def _status_line(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}"
+
+
+def _refusal(status: int) -> bytes:
+    text = _status_line(status)
+    return f"HTTP/1.1 {text}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{text}".encode()
+
+
+def _one_line(message: str | None) -> str:
+    return " ".join((message or "").split())[:200]
 
 
 def cancel_when_lost(request: web.BaseRequest, on: bool = True) -> None:

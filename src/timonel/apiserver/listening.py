@@ -13,14 +13,25 @@ from timonel.apiserver.config import ApiServerConfig
 from timonel.apiserver.connections import Listener
 
 _BACKLOG = 1024
+_HANDSHAKE_SECONDS = 32.0
+_GOODBYE_SECONDS = 5.0
+"""For the client to agree to the end of TLS; then the connection is cut."""
 
 
 async def listen(listener: Listener, config: ApiServerConfig) -> tuple[list[asyncio.Server], int]:
     """Opens what `config` asks for; the servers and the TCP port really bound. Raises OSError, ssl.SSLError."""
     loop = asyncio.get_running_loop()
+    context = tls_context(config)
     servers = [
         await loop.create_server(
-            listener, config.bind_address, config.port, ssl=tls_context(config), backlog=_BACKLOG, reuse_address=True
+            listener,
+            config.bind_address,
+            config.port,
+            ssl=context,
+            backlog=_BACKLOG,
+            reuse_address=True,
+            ssl_handshake_timeout=_HANDSHAKE_SECONDS if context else None,
+            ssl_shutdown_timeout=_GOODBYE_SECONDS if context else None,
         )
     ]
     port: int = servers[0].sockets[0].getsockname()[1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from aiohttp import WSMsgType, web
+from aiohttp import HttpVersion11, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from timonel.api.errors import BadRequest
@@ -39,14 +39,17 @@ class WatchStream(web.StreamResponse):
         self._watcher: Watcher | None = None
         self._make_bookmark: Callable[[str, bool], bytes] | None = None
         self._ended = False
+        self._chunked = request.version >= HttpVersion11
         self.sent = 0
 
     def start(self, *, content_type: str, audit_id: str, head_lines: bytes = b"") -> None:
         """`head_lines`: more of the head, as they are sent."""
         head = (
             f"HTTP/1.1 200 OK\r\nAudit-Id: {audit_id}\r\nCache-Control: no-cache, private\r\n"
-            f"Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n"
+            f"Content-Type: {content_type}\r\n"
         )
+        # Clients of HTTP/1.0 know no chunks; to them the end of the connection is the end of the answer.
+        head += "Transfer-Encoding: chunked\r\n" if self._chunked else "Connection: close\r\n"
         self._transport.write(b"%b%b\r\n" % (head.encode(), head_lines))
 
     @property
@@ -59,20 +62,20 @@ class WatchStream(web.StreamResponse):
 
     @property
     def keep_alive(self) -> bool | None:
-        return not self._ended
+        return self._chunked and not self._ended
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        if not self._ended and not self._transport.is_closing():
+        if self._chunked and not self._ended and not self._transport.is_closing():
             self._transport.write(_LAST_CHUNK)
 
     def send(self, events: Sequence[bytes]) -> None:
         """Each is one event, framed as the media type wants it."""
         data = events[0] if len(events) == 1 else b"".join(events)
         self.sent += len(data)
-        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     async def drain(self) -> None:
         """Waits for a client that reads slowly, not for ever. Raises TimeoutError, ConnectionError."""

@@ -16,6 +16,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from heapq import heappop, heappush
+from itertools import count
 from typing import Protocol
 
 from timonel.api.clock import Clock
@@ -35,6 +37,8 @@ STREAMS = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _REQUEST_SECONDS = 60.0
 """How long clients that do not say otherwise are taken to wait for an answer. A quarter of it may go by in a queue."""
 _LONGEST_WAIT_SECONDS = 60.0
+_LOOK_SECONDS = 0.5
+"""While requests wait, those whose time is over are looked for at least so often."""
 _LISTS, _WRITES = frozenset({"list", "watch"}), frozenset({"create", "update", "patch", "delete"})
 _REFUSED_PART = 4
 """One in so many of a turn's requests may be refusals: whoever ignores Retry-After must not fill turns with them."""
@@ -106,6 +110,9 @@ class FlowControl:
         self._given_later = later
         self._refusals: deque[asyncio.Future[None]] = deque()
         self._refused_in_turn = 0
+        self._deadlines: list[tuple[float, int, Ticket]] = []
+        self._order = count()
+        self._is_expiring = False
 
     # The way in
 
@@ -143,7 +150,7 @@ class FlowControl:
         future = found.future = asyncio.get_running_loop().create_future()
         if self.turns.left > 0:
             self._dispatch(queue_set, now)
-        timer = self._later(_wait_seconds(route), lambda: self._time_out(found))
+        self._expire_later(found, now + _wait_seconds(route))
         try:
             await future
         except asyncio.CancelledError:
@@ -153,8 +160,6 @@ class FlowControl:
             else:
                 self.leave(found)
             raise
-        finally:
-            timer.cancel()
         if found.is_done:
             await self._refuse(flow)
         return found
@@ -246,12 +251,25 @@ class FlowControl:
         await future
         raise Refused(retry_after.seconds, flow.header)
 
-    def _time_out(self, ticket: Ticket) -> None:
-        if ticket.is_waiting and ticket.future is not None and not ticket.future.done():
-            now = self._now()
-            ticket.flow.queue_set.cancel(ticket, now, TIME_OUT)
-            ticket.future.set_result(None)
-            self._dispatch(ticket.flow.queue_set, now)
+    def _expire_later(self, ticket: Ticket, deadline: float) -> None:
+        """One timer for all: of those that wait, nearly all are gone before their time is over."""
+        heappush(self._deadlines, (deadline, next(self._order), ticket))
+        if not self._is_expiring:
+            self._is_expiring = True
+            self._later(min(deadline - self._now(), _LOOK_SECONDS), self._expire)
+
+    def _expire(self) -> None:
+        now = self._now()
+        deadlines = self._deadlines
+        while deadlines and (deadlines[0][0] <= now or not deadlines[0][2].is_waiting):
+            ticket = heappop(deadlines)[2]
+            if ticket.is_waiting and ticket.future is not None and not ticket.future.done():
+                ticket.flow.queue_set.cancel(ticket, now, TIME_OUT)
+                ticket.future.set_result(None)
+                self._dispatch(ticket.flow.queue_set, now)
+        self._is_expiring = bool(deadlines)
+        if deadlines:
+            self._later(min(deadlines[0][0] - now, _LOOK_SECONDS), self._expire)
 
     def _release(self, ticket: Ticket) -> None:
         now = self._now()

@@ -132,6 +132,8 @@ class QueueSet:
         """Queues with requests running or waiting."""
         self._dealt = 0
         self._robin = 0
+        self._pending: set[Queue] = set()
+        """Queues where somebody waits."""
         self.dispatch_r = (0.0, 0.0, 0.0, 0.0)
         """At the last dispatch: the meter, the queue's mark, least and most of all waiting queues' marks."""
         self.turn = self.turn_used = 0
@@ -217,6 +219,7 @@ class QueueSet:
             self.busy += 1
             queue.next_r = self.r
         queue.waiting.append(ticket)
+        self._pending.add(queue)
         queue.waiting_seats += seats
         queue.waiting_charge += work.charge
         self.waiting += 1
@@ -395,22 +398,21 @@ class QueueSet:
 
     def _next_queue(self) -> Queue:
         """Of the queues where somebody waits, the one that would be furthest behind with its next request done."""
-        if self.plain.waiting:
-            return self.plain
-        queues, count = self.queues, len(self.queues)
+        count, robin = max(1, len(self.queues)), self._robin + 1
         best: Queue | None = None
         best_finish = least = most = 0.0
-        for step in range(1, count + 1):
-            queue = queues[(self._robin + step) % count]
-            if not queue.waiting:
-                continue
+        best_order = 0
+        for queue in self._pending:
             mark = queue.next_r
             finish = mark + queue.waiting[0].work.charge
             if best is None:
                 best, best_finish, least, most = queue, finish, mark, mark
+                best_order = (queue.index - robin) % count
                 continue
-            if finish < best_finish:
-                best, best_finish = queue, finish
+            if finish <= best_finish:
+                order = (queue.index - robin) % count
+                if finish < best_finish or order < best_order:  # of equals the next one round
+                    best, best_finish, best_order = queue, finish, order
             least, most = min(least, mark), max(most, mark)
         assert best is not None
         self.dispatch_r = (self.r, best.next_r, least, most)
@@ -428,6 +430,8 @@ class QueueSet:
         queue.waiting_charge = queue.waiting_charge - work.charge if queue.waiting else 0.0
         self.waiting -= 1
         self.waiting_seats -= work.seats
+        if not queue.waiting:
+            self._pending.discard(queue)
 
     def _drop_surplus(self) -> None:
         """From the end, so that no queue changes its number."""

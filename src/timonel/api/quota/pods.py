@@ -105,7 +105,7 @@ class PodEvaluator(Evaluator):
             return True
         if has_ended(new, around.now) and not has_ended(old, around.now):
             return True
-        return _resources_had(old) != _resources_had(new)
+        return _resources_had(old) != _resources_had(new) or _resources_asked(old) != _resources_asked(new)
 
 
 def _by_quota_name(requests: Amounts, limits: Amounts) -> Amounts:
@@ -170,6 +170,12 @@ def uses_other_namespaces(pod: Object) -> bool:
                 if term.get("namespaces") or term.get("namespaceSelector") is not None:
                     return True
     return False
+
+
+def _resources_asked(pod: Object) -> list[object]:
+    spec = pod.get("spec") or {}
+    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    return [spec.get("resources"), *(container.get("resources") for container in containers)]
 
 
 def _resources_had(pod: Object) -> list[object]:

@@ -62,6 +62,7 @@ class ResourceQuotaController(Controller):
             client=client,
             informers=informers,
             clock=clock,
+            is_concerned=lambda namespace: bool(self.lister(RESOURCE_QUOTAS).list(namespace)),
             on_release=self._release,
             on_known=self._look_again,
             on_change=self._look_at_all,

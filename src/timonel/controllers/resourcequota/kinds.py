@@ -29,8 +29,11 @@ _LOOK_AGAIN_SECONDS = 5.0
 
 
 class QuotableKinds:
-    """`on_release(evaluator, namespace)` hears of objects that use less now, `on_known(evaluator)` of a kind whose
-    objects have been read; `on_change` hears that there are other kinds than before."""
+    """Is told whether a namespace has quotas: `is_concerned(namespace)`.
+
+    Tells `on_release(evaluator, namespace)` when objects use less than before, `on_known(evaluator)` when those of a
+    kind have been read, and `on_change` when there are other kinds than before.
+    """
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class QuotableKinds:
         client: ApiClient,
         informers: Informers,
         clock: Clock,
+        is_concerned: Callable[[str], bool],
         on_release: Callable[[Evaluator, str], None],
         on_known: Callable[[Evaluator], None],
         on_change: Callable[[], None],
@@ -45,6 +49,7 @@ class QuotableKinds:
         self._client = client
         self._informers = informers
         self._clock = clock
+        self._is_concerned = is_concerned
         self._on_release = on_release
         self._on_known = on_known
         self._on_change = on_change
@@ -151,7 +156,7 @@ class QuotableKinds:
             self._watched[ref] = informer
 
             def on_update(old: Object, new: Object) -> None:
-                if evaluator.releases(old, new, self.surroundings()):
+                if self._is_concerned(namespace_of(new)) and evaluator.releases(old, new, self.surroundings()):
                     self._on_release(evaluator, namespace_of(new))
 
             informer.add_handler(

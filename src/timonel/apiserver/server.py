@@ -149,6 +149,7 @@ class ApiServer:
         )
         await system.reconcile()
         repair = AllocationRepair(self.registry, self.allocation, clock=self.clock)
+        await repair.start()
         log.info("server is listening address=%s port=%d", self.config.bind_address, self.port)
         try:
             async with asyncio.TaskGroup() as tasks:

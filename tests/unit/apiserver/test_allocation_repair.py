@@ -195,6 +195,15 @@ async def test_a_deleted_address_comes_back(server: Server, repair: AllocationRe
     assert event["involvedObject"]["name"] == "web"
 
 
+async def test_services_of_before_have_their_addresses_when_it_starts(server: Server, store: Store) -> None:
+    name = (await server.make("web"))["spec"]["clusterIP"]
+    await server.registry.delete(IP_ADDRESSES, "", name)
+    again = await Server(store, 1, (30000, 30031)).start()
+    await AllocationRepair(again.registry, again.allocation, clock=again.clock).start()
+    assert again.registry.reader(IP_ADDRESSES).get("", name) is not None
+    again.close()
+
+
 async def test_a_leaked_address_goes_after_a_minute(server: Server, repair: AllocationRepair) -> None:
     leaked = address("10.0.0.9", "never-made")
     del leaked["metadata"]["creationTimestamp"]

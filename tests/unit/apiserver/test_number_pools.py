@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from timonel.apiserver.allocators.addresses import AddressRange
 from timonel.apiserver.allocators.pool import NumberRange, RangeFull, static_band
-from timonel.apiserver.allocators.ports import decode_ports, encode_ports
+from timonel.apiserver.allocators.ports import PortSet, decode_ports, encode_ports
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,18 @@ PORTS = NumberRange(30000, 32767, 86)
 
 def test_ports_are_stored_as_a_range_allocation() -> None:
     """Bit n of the data, read as one big-endian number, is port n of the range (k8s.io/api/core/v1 RangeAllocation)."""
-    stored = orjson.loads(encode_ports({30000, 30003, 30008}, PORTS))
+    stored = orjson.loads(encode_ports(PortSet.of([30000, 30003, 30008], PORTS)))
     assert (stored["kind"], stored["apiVersion"], stored["range"]) == ("RangeAllocation", "v1", "30000-32767")
     assert base64.b64decode(stored["data"]) == bytes([0b1, 0b1001])
 
 
 @given(st.sets(st.integers(30000, 32767)))
 def test_stored_ports_are_read_again(ports: set[int]) -> None:
-    assert decode_ports(encode_ports(ports, PORTS), PORTS) == ports
+    read = decode_ports(encode_ports(PortSet.of(ports, PORTS)), PORTS)
+    assert read is not None
+    assert set(read) == ports
+    assert len(read) == len(ports)
+    assert all((port in read) == (port in ports) for port in (29999, 30000, 30001, 32767, 32768))
 
 
 @pytest.mark.parametrize(

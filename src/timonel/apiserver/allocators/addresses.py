@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 
+from timonel.api.clock import format_time
 from timonel.api.kinds.networking.addresses import Network, parse_cidr
 from timonel.api.kinds.rules import parse_ip
 from timonel.api.managed_fields import update_managed
@@ -66,6 +67,7 @@ class Addresses:
         self._cidrs: dict[str, Object] = {}
         self._ranges: list[AddressRange] = []
         self._reserved: set[IPAddress] = set()
+        self._managed: Object = {}
         registry.reader(SERVICE_CIDRS).subscribe(self._follow)
 
     # Looking
@@ -124,8 +126,11 @@ class Addresses:
         metadata = obj["metadata"]
         now: datetime = self._clock.now()
         fill_created(metadata, now, tracks_generation=self._row.strategy.tracks_generation)
-        manager = own_call(self._row, "create").field_manager
-        update_managed(None, obj, self._row.definition, manager, now, self._row.ref.api_version)
+        if not self._managed:  # it is of the same fields each time
+            manager = own_call(self._row, "create").field_manager
+            update_managed(None, obj, self._row.definition, manager, now, self._row.ref.api_version)
+            (self._managed,) = metadata["managedFields"]
+        metadata["managedFields"] = [{**self._managed, "time": format_time(now)}]
         return self._cache.change(self.key(address), encode(obj), 0)
 
     def release(self, address: IPAddress, service: Object) -> Change | None:

@@ -11,7 +11,8 @@ import base64
 import binascii
 import logging
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import orjson
 
@@ -37,7 +38,7 @@ class NodePorts:
         self._store = store
         self._in_services = in_services
         self._random = rng
-        self._taken: set[int] | None = None
+        self._taken: PortSet | None = None
         """None: the object is missing, unreadable or of another range, and what it should hold is in the Services."""
         self._revision = 0
         self._reserved: set[int] = set()
@@ -79,8 +80,10 @@ class NodePorts:
     # Reserving
 
     @property
-    def taken(self) -> Collection[int]:
-        return self._in_services() if self._taken is None else self._taken
+    def taken(self) -> PortSet:
+        if self._taken is None:
+            return PortSet.of(self._in_services(), self.numbers)
+        return self._taken
 
     def reserve(self, number: int) -> str:
         """Why not; "" when it is reserved."""
@@ -107,8 +110,9 @@ class NodePorts:
     # Writing, with the lock held
 
     def change(self, add: Collection[int], remove: Collection[int]) -> Change:
-        wanted = {number for number in {*self.taken, *add}.difference(remove) if self.numbers.covers(number)}
-        return Change(KEY, encode_ports(wanted, self.numbers), self._revision)
+        wanted = self.taken.bits | PortSet.of(add, self.numbers).bits
+        wanted &= ~PortSet.of(remove, self.numbers).bits
+        return Change(KEY, encode_ports(PortSet(wanted, self.numbers)), self._revision)
 
     async def write(self, add: Collection[int], remove: Collection[int]) -> None:
         """A write of its own, for repairs. Raises StoreError."""
@@ -126,11 +130,35 @@ class NodePorts:
         raise StoreError(f"{KEY} changed {_TRIES} times while it was written")
 
 
-def encode_ports(ports: Collection[int], numbers: NumberRange) -> bytes:
+@dataclass(frozen=True, slots=True)
+class PortSet(Collection[int]):
+    """Ports of a range, as the bits of one number: what a change of it costs does not depend on how many there are."""
+
+    bits: int
+    numbers: NumberRange
+
+    @classmethod
+    def of(cls, ports: Iterable[int], numbers: NumberRange) -> PortSet:
+        """Those of `ports` that are in the range."""
+        bits = 0
+        for port in ports:
+            if numbers.covers(port):
+                bits |= 1 << (port - numbers.low)
+        return cls(bits, numbers)
+
+    def __contains__(self, port: object) -> bool:
+        return isinstance(port, int) and self.numbers.covers(port) and bool(self.bits >> (port - self.numbers.low) & 1)
+
+    def __iter__(self) -> Iterator[int]:
+        return (self.numbers.low + place for place in range(self.bits.bit_length()) if self.bits >> place & 1)
+
+    def __len__(self) -> int:
+        return self.bits.bit_count()
+
+
+def encode_ports(ports: PortSet) -> bytes:
     """A RangeAllocation: bit n of the big-endian data stands for the n-th port of the range."""
-    bits = 0
-    for port in ports:
-        bits |= 1 << (port - numbers.low)
+    bits, numbers = ports.bits, ports.numbers
     data = base64.b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "big")).decode()
     return orjson.dumps({
         "kind": "RangeAllocation", "apiVersion": "v1", "metadata": {},
@@ -138,7 +166,7 @@ def encode_ports(ports: Collection[int], numbers: NumberRange) -> bytes:
     })  # fmt: skip
 
 
-def decode_ports(value: bytes, numbers: NumberRange) -> set[int] | None:
+def decode_ports(value: bytes, numbers: NumberRange) -> PortSet | None:
     """None when it is none, or of another range."""
     try:
         stored = orjson.loads(value)
@@ -149,4 +177,4 @@ def decode_ports(value: bytes, numbers: NumberRange) -> set[int] | None:
     except (ValueError, KeyError, TypeError, binascii.Error) as exc:
         log.warning("node ports in the store could not be read, counting anew error=%s", exc)
         return None
-    return {numbers.low + place for place in range(numbers.high - numbers.low + 1) if bits >> place & 1}
+    return PortSet(bits & ((1 << (numbers.high - numbers.low + 1)) - 1), numbers)

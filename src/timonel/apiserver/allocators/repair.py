@@ -37,7 +37,7 @@ class Key(NamedTuple):
 
 
 class AllocationRepair:
-    """`run` it once the server has its default ServiceCIDR."""
+    """Once the server has its default ServiceCIDR: `start` it before anybody is given an address, then `run` it."""
 
     def __init__(self, registry: Registry, allocation: ServiceAllocation, *, clock: Clock) -> None:
         self._registry = registry
@@ -51,6 +51,16 @@ class AllocationRepair:
         self._port_events = EventRecorder(client, component="portallocator-repair-controller", clock=clock)
         self._queue: WorkQueue[Key] = WorkQueue(clock, name="ipallocator-repair")
         self._leaks: dict[int, int] = {}
+
+    async def start(self) -> None:
+        """Makes the IPAddresses that Services lack, as they do after a restore, and where no server made them yet.
+
+        Raises ApiErrors, StoreError.
+        """
+        for service in self._services.list():
+            for finding in self._check(service):
+                if finding.deed == "create":
+                    await self._mend(service, finding)
 
     async def run(self) -> None:
         self._services.subscribe(self._see_service)

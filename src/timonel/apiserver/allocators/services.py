@@ -48,7 +48,7 @@ class ServiceAllocation:
         node_ports: tuple[int, int],
         rng: random.Random | None = None,
     ) -> None:
-        rng = rng or random.SystemRandom()
+        rng = rng or random.Random()  # nobody relies on what is picked being hard to guess
         self._families = [f"IPv{ipaddress.ip_network(cidr).version}" for cidr in cidrs]
         self._services = registry.reader(SERVICES)
         self.addresses = Addresses(registry, rng=rng)

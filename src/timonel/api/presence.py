@@ -101,6 +101,7 @@ _SHOWN_IN = frozenset(
     PersistentVolumeClaimCondition.lastTransitionTime PodCondition.lastProbeTime
     PodDisruptionBudgetStatus.currentHealthy PodDisruptionBudgetStatus.desiredHealthy
     PodDisruptionBudgetStatus.disruptionsAllowed PodDisruptionBudgetStatus.expectedPods
+    ResourcePolicyRule.namespaces
     PodFailurePolicyOnPodConditionsPattern.status PreferAvoidPodsEntry.evictionTime ProjectedVolumeSource.sources
     Role.rules RoleRef.apiGroup StatefulSetOrdinals.start StatefulSetSpec.serviceName
     StatefulSetStatus.availableReplicas VolumeError.time

@@ -13,6 +13,7 @@ A good Pod of 2 KB costs about 33 µs (the one in tests/unit/api/samples.py); co
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -168,7 +169,12 @@ class Schemas:
 
     def _schema_node(self, schema: Object) -> Node:
         if reference := schema.get("$ref"):
-            return self.node(reference.removeprefix(_REF))
+            node = self.node(reference.removeprefix(_REF))
+            if schema.get("x-kubernetes-map-type") == "granular" and isinstance(node, StructNode) and node.atomic:
+                # The field says otherwise than the type it is of: claimRef of a PersistentVolume.
+                node = copy(node)
+                node.atomic = False
+            return node
         if schema.get("x-kubernetes-int-or-string"):
             return nodes.INT_OR_STRING
         kind = schema.get("type")

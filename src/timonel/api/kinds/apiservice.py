@@ -44,7 +44,7 @@ class APIServiceStrategy(Strategy):
         errors: Errors = []
         spec, name = obj.get("spec") or {}, obj["metadata"].get("name") or ""
         group, version = spec.get("group") or "", spec.get("version") or ""
-        if name != f"{version}.{group}":
+        if name and name != f"{version}.{group}" and not validate_path_segment(name):
             why = f'must be `spec.version+"."+spec.group`: "{version}.{group}"'
             errors.append(invalid(Path("metadata") / "name", name, why))
         if group:

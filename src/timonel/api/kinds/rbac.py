@@ -46,7 +46,11 @@ class RoleStrategy(_RbacStrategy):
                 why = "at least one clusterRoleSelector required if aggregationRule is non-nil"
                 errors.append(required(_SELECTORS, why))
             for index, selector in enumerate(selectors):
-                check_label_selector(errors, _SELECTORS[index], selector)
+                found: Errors = []
+                check_label_selector(found, _SELECTORS[index], selector)
+                errors += found
+                if found:
+                    errors.append(invalid(_SELECTORS[index], selector, "invalid label selector."))
         return errors
 
 

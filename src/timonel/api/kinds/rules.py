@@ -143,22 +143,34 @@ def check_label_selector(errors: Errors, path: Path, selector: Mapping[str, Any]
         return
     check_labels(errors, path / "matchLabels", selector.get("matchLabels"))
     for index, expression in enumerate(selector.get("matchExpressions") or ()):
-        here = (path / "matchExpressions")[index]
-        operator, values = expression.get("operator"), expression.get("values") or []
-        if operator in ("In", "NotIn"):
-            if not values:
-                errors.append(required(here / "values", "must be specified when `operator` is 'In' or 'NotIn'"))
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                errors.append(
-                    forbidden(here / "values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
-                )
-        else:
-            errors.append(invalid(here / "operator", operator or "", "not a valid selector operator"))
-        check_qualified_name(errors, here / "key", expression.get("key") or "")
-        for position, value in enumerate(values):
-            for why in validate_label_value(value):
-                errors.append(invalid((here / "values")[position], value, why))
+        check_label_requirement(errors, (path / "matchExpressions")[index], expression)
+
+
+def check_label_requirement(
+    errors: Errors, path: Path, requirement: Mapping[str, Any], *, any_operator: bool = False
+) -> None:
+    """meta/v1 LabelSelectorRequirement. With `any_operator`, operators that are not known here pass."""
+    check_requirement_values(errors, path, requirement, any_operator=any_operator)
+    check_qualified_name(errors, path / "key", requirement.get("key") or "")
+    for position, value in enumerate(requirement.get("values") or ()):
+        for why in validate_label_value(value):
+            errors.append(invalid((path / "values")[position], value, why))
+
+
+def check_requirement_values(
+    errors: Errors, path: Path, requirement: Mapping[str, Any], *, any_operator: bool = False
+) -> None:
+    """That the operator of a requirement, on labels or fields, has values if it needs some, and only then."""
+    operator, values = requirement.get("operator"), requirement.get("values") or []
+    if operator in ("In", "NotIn"):
+        if not values:
+            errors.append(required(path / "values", "must be specified when `operator` is 'In' or 'NotIn'"))
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            errors.append(forbidden(path / "values", why))
+    elif not any_operator:
+        errors.append(invalid(path / "operator", operator or "", "not a valid selector operator"))
 
 
 def parse_ip(text: str) -> IPv4Address | IPv6Address | None:

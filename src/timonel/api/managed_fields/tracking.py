@@ -20,7 +20,7 @@ from timonel.api.managed_fields.managers import (
     strip,
 )  # fmt: skip
 from timonel.api.managed_fields.typed import Changes, child_node, compare
-from timonel.api.nodes import ListNode, MapNode, Node, StructNode
+from timonel.api.nodes import Node, StructNode
 from timonel.api.objects import Object
 from timonel.api.schema import schemas
 
@@ -106,8 +106,4 @@ def _empty_bytes(node: Node) -> bytes:
 def _empty(node: Node) -> Object:
     if not isinstance(node, StructNode):
         return {}
-    empty: Object = {name: _empty(child) for name, child in node.filled} | dict(node.shown)
-    for name, child in node.fields.items():
-        if isinstance(child, (ListNode, MapNode)) and name not in node.zeroless:
-            empty[name] = None
-    return empty
+    return {name: _empty(child) for name, child in node.filled} | dict(node.shown)

@@ -52,7 +52,8 @@ class RbacEscalation(Plugin):
             return
         rules = self._rbac.role_rules(role_ref, request.namespace)
         if rules is None:
-            raise not_found(CLUSTER_ROLES if plural == CLUSTER_ROLES.plural else ROLES, role_ref.get("name") or "")
+            # Upstream names what is written, the binding.
+            raise not_found(request.resource.ref, role_ref.get("name") or "")
         self._refuse_uncovered(request, rules)
 
     async def _check_role(self, request: AdmissionRequest, role: Object) -> None:

@@ -5,6 +5,7 @@ Source: kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption
 
 from __future__ import annotations
 
+from timonel.api.kinds.priorityclass import SYSTEM_CLASSES
 from timonel.api.objects import Object, name_of
 from timonel.api.refs import PRIORITY_CLASSES
 from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
@@ -15,14 +16,16 @@ _DEFAULT_POLICY = "PreemptLowerPriority"
 
 class Priority(Plugin):
     name = "Priority"
-    operations = frozenset({"CREATE", "UPDATE"})
+    operations = frozenset({"CREATE", "UPDATE", "DELETE"})
     resources = frozenset({("", "pods"), (PRIORITY_CLASSES.group, PRIORITY_CLASSES.plural)})
 
     def __init__(self, *, readers: Readers) -> None:
         self._classes = readers.reader(PRIORITY_CLASSES)
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        if request.subresource or request.obj is None or request.resource.ref.plural != "pods":
+        if request.operation == "DELETE" or request.subresource or request.obj is None:
+            return
+        if request.resource.ref.plural != "pods":
             return
         spec = request.obj["spec"]
         if request.operation == "UPDATE":
@@ -50,6 +53,11 @@ class Priority(Plugin):
         spec["preemptionPolicy"] = policy
 
     async def validate(self, request: AdmissionRequest) -> None:
+        if request.operation == "DELETE":
+            if request.resource.ref == PRIORITY_CLASSES and request.attributes.name in SYSTEM_CLASSES:
+                # Upstream says so in the storage of the kind.
+                raise request.forbidden("this is a system priority class and cannot be deleted")
+            return
         if request.subresource or request.obj is None or request.resource.ref.plural != PRIORITY_CLASSES.plural:
             return
         if not request.obj.get("globalDefault"):

@@ -29,8 +29,10 @@ from timonel.api.errors import (
 from timonel.api.field_errors import Path, quote
 from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.managed_fields import update_managed
+from timonel.api.nodes import empty_of
 from timonel.api.objects import Object
 from timonel.api.resource import Occasion, Resource
+from timonel.api.schema import schemas
 from timonel.apiserver.admission.chain import Admission, AdmissionRequest
 from timonel.apiserver.registry.calls import Call
 from timonel.apiserver.registry.conversion import Conversion
@@ -143,6 +145,8 @@ class ResourceRegistry:
         reservation = self.allocation.reserve(obj, None) if self.allocation else None
         try:
             self._strategy.prepare_create(obj)
+            if self.resource.has_status and not self._strategy.status_on_create and "status" not in obj:
+                obj["status"] = _empty_status(self.stored.definition)
             self._strategy.stamp(obj, None, _occasion(call, now))
             found = validate_metadata(metadata, self.ref, self._strategy.validate_name)
             found += self._strategy.validate_create(obj)
@@ -421,6 +425,13 @@ def _changes_spec(new: Object, old: Object) -> bool:
 def _occasion(call: Call, now: datetime, subresource: str = "") -> Occasion:
     user = call.user
     return Occasion(now, subresource, user.name, user.uid, user.groups, user.extra)
+
+
+def _empty_status(definition: str) -> Object:
+    """What readers see before anybody wrote a status: {}, and in it the fields that are always shown."""
+    status = schemas().struct(definition).node("status")
+    found: Object = {} if status is None else empty_of(status)
+    return found
 
 
 def uid_mismatch(key: str, wanted: str, present: str) -> str:

@@ -6,13 +6,15 @@ Source: kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from aiohttp import web
 
 from timonel.api.errors import BadRequest, FieldError, invalid
-from timonel.api.field_errors import Path
+from timonel.api.field_errors import Path, required
 from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.fields import FieldRequirement, FieldSelector
+from timonel.api.kinds.rules import check_label_requirement, check_requirement_values
 from timonel.api.objects import Object
 from timonel.api.refs import (
     LOCAL_SUBJECT_ACCESS_REVIEWS,
@@ -67,6 +69,7 @@ async def review_own_rules(context: RequestContext) -> web.StreamResponse:
     if not namespace:
         raise BadRequest("no namespace on request")
     review["spec"] = {}
+    review["metadata"].pop("managedFields", None)  # the answer is made anew
     review["status"] = rules_status(context.user, context.server.security.rbac.rules_for(context.user, namespace))
     return answer_review(context, review)
 
@@ -134,7 +137,7 @@ def _subject_of(spec: Object) -> UserInfo:
 
 
 def _check_spec(spec: Object, *, names_subject: bool) -> list[FieldError]:
-    errors = []
+    errors: list[FieldError] = []
     resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if resource is not None and path is not None:
         why = "cannot be specified in combination with resourceAttributes"
@@ -142,9 +145,31 @@ def _check_spec(spec: Object, *, names_subject: bool) -> list[FieldError]:
     if resource is None and path is None:
         why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
         errors.append(invalid_field(_SPEC / "resourceAttributes", None, why))
+    for field in ("fieldSelector", "labelSelector"):
+        if (selector := (resource or {}).get(field)) is not None:
+            here = _SPEC / "resourceAttributes" / field
+            _check_selector(errors, here, selector, of_labels=field == "labelSelector")
     if names_subject and not spec.get("user") and not spec.get("groups"):
         errors.append(invalid_field(_SPEC / "user", "", "at least one of user or group must be specified"))
     return errors
+
+
+def _check_selector(errors: list[FieldError], path: Path, selector: Object, *, of_labels: bool) -> None:
+    """Operators that are not known here pass: who asks may be newer. Source: KEP-4601."""
+    raw, requirements = selector.get("rawSelector"), selector.get("requirements") or []
+    if raw and requirements:
+        errors.append(invalid_field(path / "rawSelector", raw, "may not specified at the same time as requirements"))
+    if not raw and not requirements:
+        why = f"when {path} is specified, requirements or rawSelector is required"
+        errors.append(required(path / "requirements", why))
+    for index, requirement in enumerate(requirements):
+        here = (path / "requirements")[index]
+        if of_labels:
+            check_label_requirement(errors, here, requirement, any_operator=True)
+            continue
+        if not requirement.get("key"):
+            errors.append(required(here / "key", "must be specified"))
+        check_requirement_values(errors, here, requirement, any_operator=True)
 
 
 def _check_metadata(review: Object, *, but: tuple[str, ...]) -> list[FieldError]:
@@ -159,7 +184,8 @@ async def _answer(
     context: RequestContext, review: Object, errors: list[FieldError], subject: UserInfo
 ) -> web.StreamResponse:
     if errors:
-        raise invalid(context.resource.ref, "", errors)
+        # Upstream names no kind here.
+        raise invalid(replace(context.resource.ref, kind=""), "", errors)
     decision = await context.server.security.authorizer.authorize(attributes_of(review["spec"], subject))
     review["status"] = {"allowed": decision.allowed, **({"reason": decision.reason} if decision.reason else {})}
     return answer_review(context, review)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from timonel.api.managed_fields import update_managed
 from timonel.api.objects import Object
 from timonel.apiserver.answers import answer_content
 from timonel.apiserver.options import call_of
@@ -12,21 +13,38 @@ from timonel.apiserver.requests import RequestContext
 
 
 async def read_review(
-    context: RequestContext, *, definition: str = "", kind: str = "", api_version: str = ""
+    context: RequestContext, *, definition: str = "", kind: str = "", api_version: str = "", **defaults: object
 ) -> Object:
-    """The checked body, with metadata and spec present and without status. By default of the resource's own kind."""
+    """The checked body, with metadata and spec present and without status. By default of the resource's own kind.
+
+    `defaults` are fields of its spec that have a value when nobody gave one.
+    """
     ref = context.resource.ref
+    call = call_of(context, "CreateOptions")
     review = decode_object(
         await context.read_body(),
         context.body_type(),
         definition=definition or context.resource.definition,
         kind=kind or ref.kind,
         api_version=api_version or ref.api_version,
-        validation=call_of(context, "CreateOptions").field_validation,
+        validation=call.field_validation,
         warnings=context.warnings,
     )
-    review.setdefault("spec", {})
+    spec = review.setdefault("spec", {})
+    for field, value in defaults.items():
+        if spec.get(field) is None:
+            spec[field] = value
     review.pop("status", None)
+    # Not stored, yet tracked as all that is created.
+    update_managed(
+        None,
+        review,
+        definition or context.resource.definition,
+        call.field_manager,
+        context.server.clock.now(),
+        api_version or ref.api_version,
+        subresource=context.route.subresource,
+    )
     return review
 
 

@@ -48,6 +48,7 @@ async def request_token(context: RequestContext) -> web.StreamResponse:
         definition="io.k8s.api.authentication.v1.TokenRequest",
         kind=_TOKEN_REQUEST.kind,
         api_version=_TOKEN_REQUEST.api_version,
+        expirationSeconds=DEFAULT_SECONDS,
     )
     metadata, spec = request["metadata"], request["spec"]
     for field, wanted in (("name", name), ("namespace", namespace)):
@@ -67,7 +68,7 @@ async def request_token(context: RequestContext) -> web.StreamResponse:
     # Before anything is filled in: what a node may ask for is what its pod's volume says.
     await security.admission.mutate(admission)
     spec["audiences"] = spec.get("audiences") or list(security.tokens.audiences)
-    spec.setdefault("expirationSeconds", DEFAULT_SECONDS)
+    spec.setdefault("boundObjectRef", None)  # shown even so
     now = context.server.clock.now()
     metadata.update(name=name, namespace=namespace, uid=uid_of(account), creationTimestamp=format_time(now))
     _check_expiration(spec["expirationSeconds"])
@@ -172,6 +173,7 @@ async def review_self(context: RequestContext) -> web.StreamResponse:
     review = await read_review(context)
     review.pop("spec", None)
     metadata = review["metadata"]
+    metadata.pop("managedFields", None)  # the answer is made anew
     metadata["creationTimestamp"] = format_time(context.server.clock.now())
     review["status"] = {"userInfo": context.user.as_object()}
     return answer_review(context, review)

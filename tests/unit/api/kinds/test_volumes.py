@@ -285,7 +285,7 @@ def test_claim_defaults_and_columns() -> None:
           for field in ("dataSource", "dataSourceRef")]),
         ({"dataSource": {"kind": "PersistentVolumeClaim", "name": "x"},
           "dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "y"}},
-         ['spec: Invalid value: "spec.dataSource": must match dataSourceRef']),
+         ['spec: Invalid value: {}: must match dataSourceRef']),
     ],
 )  # fmt: skip
 def test_claim_rules(spec: dict[str, Any], expected: list[str]) -> None:

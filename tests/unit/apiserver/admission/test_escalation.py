@@ -91,7 +91,7 @@ async def test_bind_may_be_limited_to_a_role() -> None:
 async def test_binding_a_role_that_is_not_there() -> None:
     error = await verdict(CLUSTER_ROLE_BINDINGS, binding("x", "none"), GET_PODS)
     assert error is not None
-    assert error.message == 'clusterroles.rbac.authorization.k8s.io "none" not found'
+    assert error.message == 'clusterrolebindings.rbac.authorization.k8s.io "none" not found'
 
 
 async def test_aggregation_needs_everything() -> None:

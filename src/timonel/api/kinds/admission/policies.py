@@ -54,7 +54,7 @@ class _PolicyStrategy(Strategy):
     def validate_create(self, obj: Object) -> list[FieldError]:
         errors: Errors = []
         spec = obj.get("spec") or {}
-        check_choice(errors, _SPEC / "failurePolicy", spec.get("failurePolicy"), FAILURE_POLICIES)
+        check_option(errors, _SPEC / "failurePolicy", spec.get("failurePolicy"), FAILURE_POLICIES)
         if spec.get("paramKind") is not None:
             _check_param_kind(errors, _SPEC / "paramKind", spec["paramKind"])
         constraints, here = spec.get("matchConstraints"), _SPEC / "matchConstraints"
@@ -82,6 +82,8 @@ class _PolicyStrategy(Strategy):
 
 
 class ValidatingPolicyStrategy(_PolicyStrategy):
+    status_carries = ()
+
     def _check_body(self, errors: Errors, obj: Object, spec: Object) -> None:
         validations, annotations = spec.get("validations") or [], spec.get("auditAnnotations") or []
         if not validations and not annotations:

@@ -94,7 +94,7 @@ APPROVAL = ApprovalStrategy()
 
 def _stamp_conditions(new: Object, old: Object, now: str) -> None:
     for condition in get_path(new, "status", "conditions", default=[]):
-        condition.setdefault("lastUpdateTime", now)
+        condition["lastUpdateTime"] = condition.get("lastUpdateTime") or now
         if not condition.get("lastTransitionTime"):
             same = (
                 before["lastTransitionTime"]

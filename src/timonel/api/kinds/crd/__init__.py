@@ -28,6 +28,7 @@ _PROPOSAL = "see https://github.com/kubernetes/enhancements/pull/1111"
 
 
 class CustomResourceDefinitionStrategy(Strategy):
+    status_carries = ()
     allow_unconditional_update = False
 
     def default(self, obj: Object) -> None:
@@ -53,7 +54,7 @@ class CustomResourceDefinitionStrategy(Strategy):
     def validate_create(self, obj: Object) -> list[FieldError]:
         errors: Errors = []
         spec, name = obj["spec"], obj["metadata"].get("name") or ""
-        if name != f"{get_path(spec, 'names', 'plural', default='')}.{spec.get('group') or ''}":
+        if name and name != f"{get_path(spec, 'names', 'plural', default='')}.{spec.get('group') or ''}":
             why = 'must be spec.names.plural+"."+spec.group'
             errors.append(invalid(Path("metadata") / "name", name, why))
         _validate(errors, obj)

@@ -1,13 +1,11 @@
-"""Default values inside a schema: nothing in them that would be pruned from an object.
-
-That a default is valid by its own schema is for whoever validates custom resources to say.
-"""
+"""Default values inside a schema: valid by it, and nothing in them that would be pruned from an object."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from timonel.api.field_errors import Path, invalid
+from timonel.api.kinds.crd.values import value_findings
 from timonel.api.kinds.crd.walking import Schema
 from timonel.api.kinds.rules import Errors
 
@@ -18,8 +16,10 @@ _EMBEDDED = "x-kubernetes-embedded-resource"
 def default_findings(path: Path, schema: Schema, *, root: bool = True) -> Errors:
     """Of a structural schema. Inside metadata, defaults have rules of their own and are passed over."""
     errors: Errors = []
-    if schema.get("default") is not None and _has_unknown(schema["default"], schema, bool(schema.get(_EMBEDDED))):
-        errors.append(invalid(path / "default", schema["default"], "must not have unknown fields"))
+    if (default := schema.get("default")) is not None:
+        if _has_unknown(default, schema, bool(schema.get(_EMBEDDED))):
+            errors.append(invalid(path / "default", default, "must not have unknown fields"))
+        errors += value_findings(path / "default", default, schema)
     if isinstance(schema.get("items"), dict):
         errors += default_findings(path / "items", schema["items"], root=False)
     for name, field in (schema.get("properties") or {}).items():

@@ -51,7 +51,7 @@ def check_spec(errors: Errors, path: Path, spec: Object) -> None:
     if sum(bool(version.get("storage")) for version in versions) != 1:
         why = "must have exactly one version marked as storage version"
         errors.append(invalid(path / "versions", versions, why))
-    if names and (found := validate_dns1035_label(names[0])):
+    if names and names[0] and (found := validate_dns1035_label(names[0])):
         errors.append(invalid(path / "version", names[0], ",".join(found)))
     for name in ("plural", "singular", "kind", "listKind"):
         if not get_path(spec, "names", name):
@@ -133,7 +133,13 @@ def _check_fields(
         for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
             _check_column(errors, (path / called["additionalPrinterColumns"])[index], column)
     if "selectableFields" in fields and version.get("selectableFields"):
-        _check_selectable(errors, path / called["selectableFields"], version["selectableFields"], schema or {})
+        here = path / called["selectableFields"]
+        if schema is None:
+            # The "not" is upstream's own.
+            why = "may only be set when `version.schema.openAPIV3Schema` is not included"
+            errors.append(invalid(here, "", why))
+        else:
+            _check_selectable(errors, here, version["selectableFields"], schema)
 
 
 def _check_json_path(errors: Errors, path: Path, text: str) -> bool:

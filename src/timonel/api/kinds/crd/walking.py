@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 Schema = dict[str, Any]
 
+_TOKEN = re.compile(r"[.\[\]']")
 _LISTS = ("allOf", "anyOf", "oneOf")
 _MAPS = ("properties", "patternProperties", "definitions", "dependencies")
 _SINGLES = ("not", "additionalProperties", "additionalItems")
@@ -48,7 +50,7 @@ def find_field(schema: Schema, path: str, *, subscripts: bool) -> tuple[tuple[st
                 return "unexpected end of JSON path" if len(rest) < 3 else "expected single quoted string"
             step, rest = rest[2:end].replace("\\'", "'"), rest[end + 2 :]
         else:
-            return f"expected [ or . but got: {rest}"
+            return f"expected [ or . but got: {_TOKEN.split(rest, maxsplit=1)[0]}"
         properties, others = schema.get("properties"), schema.get("additionalProperties")
         found = properties.get(step) if properties else others
         if not isinstance(found, dict):

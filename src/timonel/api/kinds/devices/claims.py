@@ -18,6 +18,7 @@ _TEMPLATE_METADATA = ("annotations", "labels")
 
 
 class ResourceClaimStrategy(Strategy):
+    status_carries = ()
     tracks_generation = False
 
     def default(self, obj: Object) -> None:
@@ -60,7 +61,7 @@ class ResourceClaimTemplateStrategy(Strategy):
         return errors
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors: Errors = []
+        errors = self.validate_create(new)
         check_immutable(errors, _SPEC, new.get("spec"), old.get("spec"))
         return errors
 

@@ -47,6 +47,9 @@ def default_requests(spec: Object | None) -> None:
                 each["allocationMode"] = "ExactCount"
             if each["allocationMode"] == "ExactCount" and not each.get("count"):
                 each["count"] = 1
+            for toleration in each.get("tolerations") or ():
+                if not toleration.get("operator"):
+                    toleration["operator"] = "Equal"
 
 
 def request_names(devices: Object) -> RequestNames:

@@ -32,8 +32,10 @@ class PriorityLevelStrategy(Strategy):
         spec = obj.setdefault("spec", {})
         for field, shares in (("exempt", 0), ("limited", _DEFAULT_SHARES)):
             if spec.get(field) is not None:
-                spec[field].setdefault("nominalConcurrencyShares", shares)
-                spec[field].setdefault("lendablePercent", 0)
+                # null, too, is no value.
+                for share, value in (("nominalConcurrencyShares", shares), ("lendablePercent", 0)):
+                    if spec[field].get(share) is None:
+                        spec[field][share] = value
         queuing = get_path(spec, "limited", "limitResponse", "queuing")
         if queuing is not None:
             for field, value in _DEFAULT_QUEUING.items():

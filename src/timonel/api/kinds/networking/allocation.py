@@ -45,6 +45,7 @@ class IPAddressStrategy(Strategy):
 
 
 class ServiceCIDRStrategy(Strategy):
+    status_carries = ()
     tracks_generation = False
 
     def validate_create(self, obj: Object) -> list[FieldError]:
@@ -95,7 +96,7 @@ IP_ADDRESSES = Resource(
     singular="ipaddress",
     short_names=("ip",),
     strategy=IPAddressStrategy(),
-    columns=(NAME, Column("ParentRef", plain(_parent), description="Whose address it is."), AGE),
+    columns=(NAME, Column("ParentRef", plain(_parent), description="Whose address it is.")),
     storage_prefix="/registry/ipaddresses/",
 )
 

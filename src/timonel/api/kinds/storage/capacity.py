@@ -5,12 +5,12 @@ from __future__ import annotations
 from timonel.api import refs
 from timonel.api.errors import FieldError
 from timonel.api.field_errors import Path, invalid
-from timonel.api.kinds.columns import NAME, UNSET, cell_at
+from timonel.api.kinds.columns import DEFAULT_COLUMNS
 from timonel.api.kinds.pod.warnings import DEPRECATED_LABELS
 from timonel.api.kinds.resource_lists import canonical_quantity_field, quantity_of
 from timonel.api.kinds.rules import IMMUTABLE, NOT_NEGATIVE, Errors, check_label_selector, check_subdomain
 from timonel.api.objects import Object
-from timonel.api.resource import Column, Resource, Strategy
+from timonel.api.resource import Resource, Strategy
 
 _TOPOLOGY = Path("nodeTopology")
 
@@ -58,10 +58,6 @@ CSI_STORAGE_CAPACITIES = Resource(
     definition="io.k8s.api.storage.v1.CSIStorageCapacity",
     singular="csistoragecapacity",
     strategy=CSIStorageCapacityStrategy(),
-    columns=(
-        NAME,
-        Column("StorageClassName", cell_at("storageClassName"), description="The class it is about."),
-        Column("Capacity", cell_at("capacity", default=UNSET), description="What is left."),
-    ),
+    columns=DEFAULT_COLUMNS,
     storage_prefix="/registry/csistoragecapacities/",
 )

@@ -93,7 +93,8 @@ def _check_parameters(errors: Errors, parameters: dict[str, str]) -> None:
 
 
 def _check_topologies(errors: Errors, topologies: list[Object]) -> None:
-    seen: list[dict[str, set[str]]] = []
+    # As upstream compares: a term that says nothing counts as a repetition, once for every term there is.
+    seen: list[dict[str, set[str]]] = [{} for _ in topologies]
     for index, term in enumerate(topologies):
         path = _TOPOLOGIES[index] / "matchLabelExpressions"
         values_of: dict[str, set[str]] = {}
@@ -109,8 +110,7 @@ def _check_topologies(errors: Errors, topologies: list[Object]) -> None:
             if key in values_of:
                 errors.append(duplicate(here / "key", key))
             values_of[key] = set(values)
-        if values_of in seen:
-            errors.append(duplicate(path, ""))
+        errors += [duplicate(path, "") for known in seen if known == values_of]
         seen.append(values_of)
 
 

@@ -65,10 +65,14 @@ class Strategy:
     """PUT without a resourceVersion overwrites whatever is there."""
     tracks_generation = True
     """metadata.generation starts at 1 and rises when anything but metadata and status changes."""
+    generation_rises = True
+    """Whether changes raise it. PriorityClasses stay at 1."""
     status_on_create = False
     """Whether clients may create objects with a status; else it is dropped. True for Nodes."""
     generation_follows: tuple[str, ...] = ()
     """Fields of metadata whose changes raise the generation too: a Deployment's annotations."""
+    status_carries: tuple[str, ...] = ("labels", "annotations", "finalizers")
+    """Fields of metadata that an update of the status may change too; for most kinds upstream lets these pass."""
     orphans_dependents = False
     """A delete that names no propagation policy leaves dependents alone: Jobs and ReplicationControllers."""
 

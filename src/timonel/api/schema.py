@@ -27,10 +27,12 @@ from timonel.api.json_schema_nodes import ALTERNATIVES, JSON_SCHEMA, SchemaOrNod
 from timonel.api.nodes import BAD, Findings, ListNode, MapNode, Node, StructNode
 from timonel.api.objects import Object
 from timonel.api.presence import always_present, embedded_in, null_when_absent, shown_when_absent, zero_counts
+from timonel.api.scalars import RAW
 
 _VERSION = "v1.36.0-local"
 _REF = "#/$defs/"
 _SPECIAL: dict[str, Node] = {
+    "io.k8s.apimachinery.pkg.runtime.RawExtension": RAW,
     "io.k8s.apimachinery.pkg.api.resource.Quantity": nodes.QUANTITY,
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": nodes.INT_OR_STRING,
     "io.k8s.apimachinery.pkg.apis.meta.v1.Time": nodes.TIME,
@@ -38,6 +40,7 @@ _SPECIAL: dict[str, Node] = {
 }
 _KEY_DEFAULTS: dict[str, dict[str, Any]] = {
     "io.k8s.api.core.v1.ContainerPort": {"protocol": "TCP"},
+    "io.k8s.api.core.v1.LocalObjectReference": {"name": ""},
     "io.k8s.api.core.v1.ServicePort": {"protocol": "TCP"},
 }
 """Defaults of fields that identify list items, so that an applied port without protocol is the TCP one."""

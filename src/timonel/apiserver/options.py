@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from timonel.api.errors import FieldError, MethodNotAllowed, NotFound, invalid
-from timonel.api.field_errors import Path, forbidden, required, too_long
-from timonel.api.field_errors import invalid as invalid_field
+from timonel.api.field_errors import Path, forbidden, required
 from timonel.api.objects import Object
 from timonel.api.refs import ResourceRef
 from timonel.apiserver.authz.attributes import denied
 from timonel.apiserver.registry.bodies import check_validation, decode_object, decode_options
 from timonel.apiserver.registry.calls import Call
 from timonel.apiserver.registry.deletion import check_dry_run, check_options
+from timonel.apiserver.registry.metadata import find_manager_problems
 from timonel.apiserver.registry.patching import APPLY_PATCH
 from timonel.apiserver.registry.resource_registry import ResourceRegistry
 from timonel.apiserver.requests import RequestContext
 
-_MAX_MANAGER_BYTES = 128
 _DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 
 
@@ -35,7 +34,7 @@ def call_of(context: RequestContext, options_kind: str, options: Object | None =
         found.append(required(Path("fieldManager"), "is required for apply patch"))
     elif patch and patch != APPLY_PATCH and "force" in route.query:
         found.append(forbidden(Path("force"), "may not be specified for non-apply patch"))
-    found += _check_manager(manager)
+    found += find_manager_problems(manager, Path("fieldManager"))
     found += check_dry_run(dry_run)
     validation = route.text("fieldValidation")
     found += check_validation(validation)
@@ -59,18 +58,6 @@ def call_of(context: RequestContext, options_kind: str, options: Object | None =
     )
 
 
-def _check_manager(manager: str) -> list[FieldError]:
-    path = Path("fieldManager")
-    found: list[FieldError] = []
-    if len(manager.encode()) > _MAX_MANAGER_BYTES:
-        found.append(too_long(path, _MAX_MANAGER_BYTES))
-    for position, char in enumerate(manager):
-        if not char.isprintable():
-            at = len(manager[:position].encode())
-            found.append(invalid_field(path, manager, f"invalid character U+{ord(char):04X} (at position {at})"))
-    return found
-
-
 async def _check_may_create(context: RequestContext) -> None:
     """Who may update or patch may not therefore create. Raises Forbidden."""
     creating = replace(context.attributes, verb="create")
@@ -82,14 +69,16 @@ async def _check_may_create(context: RequestContext) -> None:
 async def read_object(context: RequestContext, registry: ResourceRegistry, call: Call) -> Object:
     """The object in the body, checked, in the stored shape."""
     ref = registry.ref
-    obj = decode_object(
-        await context.read_body(),
-        context.body_type(),
-        definition=registry.resource.definition,
-        kind=ref.kind,
-        api_version=ref.api_version,
-        validation=call.field_validation,
-        warnings=call.warnings,
+    obj = await context.decode_body(
+        lambda body: decode_object(
+            body,
+            context.body_type(),
+            definition=registry.resource.definition,
+            kind=ref.kind,
+            api_version=ref.api_version,
+            validation=call.field_validation,
+            warnings=call.warnings,
+        )
     )
     return obj if registry.conversion is None else registry.conversion.to_stored(obj)
 

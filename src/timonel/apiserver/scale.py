@@ -5,24 +5,41 @@ Source: kubernetes.io/docs/reference/kubernetes-api/common-definitions (Scale), 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import orjson
 from aiohttp import web
 
-from timonel.api.decode import decode
-from timonel.api.errors import BadRequest, UnsupportedMediaType, conflict, invalid
-from timonel.api.field_errors import Path
+from timonel.api.errors import BadRequest, conflict, invalid
+from timonel.api.field_errors import Path, go_value
 from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.kinds.columns import AGE, NAME, cell_at
 from timonel.api.labels import Selector, selector_from_map, selector_from_object
+from timonel.api.managed_fields import apply as apply_configuration
+from timonel.api.managed_fields.scale import REPLICAS, managed_of_scale, managed_of_workload
 from timonel.api.objects import Object, copy_object, get_path
 from timonel.api.patch.json_patch import apply_json_patch
 from timonel.api.patch.merge import apply_merge_patch
+from timonel.api.patch.strategic import apply_strategic_patch
 from timonel.api.refs import ResourceRef
 from timonel.api.resource import Column, Resource
 from timonel.apiserver.answers import answer_content
 from timonel.apiserver.options import call_of, registry_of
-from timonel.apiserver.registry.bodies import check_kind, decode_object, find_type_problem
-from timonel.apiserver.registry.patching import APPLY_PATCH, JSON_PATCH, PATCH_TYPES, patch_type
+from timonel.apiserver.registry.bodies import check_patched, decode_object
+from timonel.apiserver.registry.calls import Call
+from timonel.apiserver.registry.patching import (
+    APPLY_PATCH,
+    JSON_PATCH,
+    MERGE_PATCH,
+    STRATEGIC_PATCH,
+    PatchRequest,
+    check_type,
+    decode_configuration,
+    decode_patch,
+    patch_type,
+    report_duplicates,
+)
+from timonel.apiserver.registry.resource_registry import uid_mismatch
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.responses import Reply
 from timonel.apiserver.subresources import HANDLERS
@@ -73,11 +90,22 @@ async def serve_scale(context: RequestContext) -> web.StreamResponse:
     registry, route = registry_of(context), context.route
     if route.verb == "get":
         return answer_scale(context, registry.get(route.namespace, route.name).obj)
-    kind = "" if route.verb == "update" else patch_type(context.request.headers.get("Content-Type", ""))
-    call = call_of(context, "PatchOptions" if kind else "UpdateOptions", patch=kind)
-    body = await context.read_body()
-    if route.verb == "update":
-        wanted = decode_object(
+    change = await (_update if route.verb == "update" else _patch)(context)
+    write = _Write(context, *change)
+    written = await registry.update(
+        route.namespace, route.name, write.transform, write.call, subresource="scale", tracked=False, patching=True
+    )
+    return answer_scale(context, orjson.loads(written.value))
+
+
+_Change = Callable[[Object], Object]
+"""From the Scale as it is, with its managedFields, to the Scale as it shall be, private to the callee."""
+
+
+async def _update(context: RequestContext) -> tuple[Call, bool, _Change]:
+    call = call_of(context, "UpdateOptions")
+    wanted = await context.decode_body(
+        lambda body: decode_object(
             body,
             context.body_type(),
             definition=_DEFINITION,
@@ -86,33 +114,125 @@ async def serve_scale(context: RequestContext) -> web.StreamResponse:
             validation=call.field_validation,
             warnings=call.warnings,
         )
-        given = wanted["metadata"].get("name")
-        if given and given != route.name:
-            raise BadRequest(f"the name of the object ({given}) does not match the name on the URL ({route.name})")
+    )
+    return call, False, lambda scale: copy_object(wanted)
 
-        def change(live: Object) -> Object:
-            return with_replicas(context, live, wanted)
 
-    else:
-        if kind == APPLY_PATCH:
-            accepted = ", ".join(each for each in PATCH_TYPES if each != APPLY_PATCH)
-            raise UnsupportedMediaType(
-                f"server-side apply is not built for the scale subresource - accepted media types include: {accepted}"
-            )
-        patch = decode(body, kind).obj
+async def _patch(context: RequestContext) -> tuple[Call, bool, _Change]:
+    kind = patch_type(context.request.headers.get("Content-Type", ""))
+    call = call_of(context, "PatchOptions", patch=kind)
+    patch = PatchRequest(
+        kind,
+        await context.read_body(),
+        call.field_manager,
+        context.route.flag("force"),
+        call.field_validation,
+        "scale",
+    )
+    if kind == APPLY_PATCH:
+        return call, True, _apply_change(context, patch, call)
+    content, findings = decode_patch(patch)
 
-        def change(live: Object) -> Object:
-            scale = copy_object(scale_of(live))
-            patched = apply_json_patch(scale, patch) if kind == JSON_PATCH else apply_merge_patch(scale, patch)
-            if not isinstance(patched, dict):
-                raise BadRequest("the patch leaves no object behind")
-            if why := find_type_problem(patched):
-                raise BadRequest(why)
-            check_kind(patched, kind="Scale", api_version=API_VERSION)
-            return with_replicas(context, live, patched)
+    def change(scale: Object) -> Object:
+        if kind == JSON_PATCH:
+            patched = apply_json_patch(scale, content)
+        elif kind == MERGE_PATCH:
+            patched = apply_merge_patch(scale, content)
+        else:
+            patched = apply_strategic_patch(scale, content, _DEFINITION)
+        check_patched(
+            patched,
+            kind="Scale",
+            api_version=API_VERSION,
+            definition=_DEFINITION,
+            shown=lambda: go_value(content) if kind == STRATEGIC_PATCH else orjson.dumps(patched).decode(),
+            duplicates=findings,
+            validation=call.field_validation,
+            warnings=call.warnings,
+        )
+        return patched
 
-    written = await registry.update(route.namespace, route.name, change, call, subresource="scale", patching=True)
-    return answer_scale(context, orjson.loads(written.value))
+    return call, False, change
+
+
+def _apply_change(context: RequestContext, patch: PatchRequest, call: Call) -> _Change:
+    config, duplicates = decode_configuration(patch)
+    check_type(config, API_VERSION, "Scale")
+
+    def change(scale: Object) -> Object:
+        now = context.server.clock.now()
+        applied = apply_configuration(
+            scale, copy_object(config), _DEFINITION, patch.manager, patch.force, now, API_VERSION, "scale", ignored=()
+        )
+        report_duplicates(duplicates, patch, call.warnings)
+        return applied
+
+    return change
+
+
+class _Write:
+    """One write of a Scale, as a change of its workload."""
+
+    def __init__(self, context: RequestContext, call: Call, applies: bool, change: _Change) -> None:
+        self.call = call
+        self._ref = context.resource.ref
+        self._name = context.route.name
+        self._key = context.resource.storage_key(context.route.namespace, context.route.name)
+        self._applies = applies
+        """Server-side apply, which says itself who owns what."""
+        self._change = change
+
+    def transform(self, live: Object) -> Object:
+        scale = scale_of(live)
+        managed = live["metadata"].get("managedFields")
+        if managed:
+            # Without entries it is a Scale whose replicas nobody owns, not one that was never tracked.
+            scale["metadata"]["managedFields"] = managed_of_scale(managed)
+        wanted = self._change(copy_object(scale))
+        replicas = self._checked_replicas(live, wanted)
+        changed = copy_object(live)
+        before = get_path(live, "spec", "replicas", default=0)
+        changed["spec"]["replicas"] = replicas
+        if self._applies:
+            owners = wanted["metadata"].get("managedFields")
+        elif managed and replicas != before:
+            owners = [_updater(self.call.field_manager)] if replicas else []
+        else:
+            return changed
+        fields = managed_of_workload(managed, owners, self._ref.api_version)
+        if fields:
+            changed["metadata"]["managedFields"] = fields
+        else:
+            changed["metadata"].pop("managedFields", None)
+        return changed
+
+    def _checked_replicas(self, live: Object, scale: Object) -> int:
+        """Raises Invalid for what a Scale cannot be, Conflict for one of another revision or object."""
+        metadata = scale.get("metadata") or {}
+        given = metadata.get("name")
+        if not given:
+            why = "was undeterminable: name must be provided"
+            raise BadRequest(f"the name of the object ({self._name} based on URL) {why}")
+        if given != self._name:
+            raise BadRequest(f"the name of the object ({given}) does not match the name on the URL ({self._name})")
+        uid, present = metadata.get("uid") or "", live["metadata"].get("uid") or ""
+        if uid and uid != present:
+            raise conflict(self._ref, self._name, uid_mismatch(self._key, uid, present))
+        revision = metadata.get("resourceVersion") or ""
+        if revision not in ("", "0", live["metadata"]["resourceVersion"]):
+            raise conflict(self._ref, self._name)
+        replicas: int = get_path(scale, "spec", "replicas", default=0) or 0
+        if replicas < 0:
+            why = "must be greater than or equal to 0"
+            raise invalid(_AS_ROW.ref, self._name, [invalid_field(Path("spec") / "replicas", replicas, why)])
+        return replicas
+
+
+def _updater(manager: str) -> Object:
+    return {
+        "manager": manager, "operation": "Update", "apiVersion": API_VERSION, "fieldsType": "FieldsV1",
+        "fieldsV1": REPLICAS, "subresource": "scale",
+    }  # fmt: skip
 
 
 def answer_scale(context: RequestContext, obj: Object) -> Reply:
@@ -124,26 +244,6 @@ def answer_scale(context: RequestContext, obj: Object) -> Reply:
         columns = column_definitions(_AS_ROW)
         scale = table([made], version=answer.version, columns=columns, list_metadata=metadata)
     return answer_content(context, scale)
-
-
-def with_replicas(context: RequestContext, live: Object, scale: Object) -> Object:
-    """The workload with the Scale's replicas. Raises Invalid, and Conflict for a Scale of another revision."""
-    ref = context.resource.ref
-    replicas = get_path(scale, "spec", "replicas", default=0)
-    name = live["metadata"]["name"]
-    if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 0:
-        why = "must be greater than or equal to 0"
-        raise invalid(ref, name, [invalid_field(Path("spec") / "replicas", replicas, why)])
-    revision = get_path(scale, "metadata", "resourceVersion", default="")
-    uid = get_path(scale, "metadata", "uid", default="")
-    if revision and revision != live["metadata"]["resourceVersion"]:
-        raise conflict(ref, name)
-    if uid and uid != live["metadata"].get("uid"):
-        raise conflict(ref, name, f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
-                       f"{live['metadata'].get('uid', '')}")  # fmt: skip
-    changed = copy_object(live)
-    changed["spec"]["replicas"] = replicas
-    return changed
 
 
 HANDLERS["*", "*", "scale"] = serve_scale

@@ -126,7 +126,8 @@ async def patch_object(context: RequestContext) -> web.StreamResponse:
     )
     namespace, name = route.namespace, route.name
     if kind == APPLY_PATCH:
-        apply = apply_transform(registry, name, patch, context.server.clock.now, call.warnings)
+        clock = context.server.clock
+        apply = await context.decode_body(lambda _: apply_transform(registry, name, patch, clock.now, call.warnings))
         written = await registry.update(
             namespace,
             name,

@@ -38,6 +38,7 @@ _STRATEGY = SPEC / "strategy"
 class DeploymentStrategy(Strategy):
     # Annotations are copied to replica sets, so the controller has to look at them.
     generation_follows = ("annotations",)
+    status_carries = ("annotations", "finalizers")
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

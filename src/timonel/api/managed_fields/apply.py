@@ -58,7 +58,7 @@ def apply(
     current: Object = live if live is not None else {"kind": config["kind"], "apiVersion": config["apiVersion"]}
     run = _Apply(current, config, node, manager, api_version, subresource, now)
     run.ignored = ignored_branches(subresource) if ignored is None else tuple(ignored)
-    run.managers = _read_managers(live, node, api_version)
+    run.managers = _read_managers(live, node, api_version, now)
     result = run.apply(force)
     if manager == "kubectl":
         _refresh_last_applied(result, config)
@@ -74,23 +74,23 @@ def _check_config(live: Object | None, config: Object, node: Node, definition: s
         name = metadata.get("name") or "" if isinstance(metadata, dict) else ""
         namespace = metadata.get("namespace") or "" if isinstance(metadata, dict) else ""
         found = problems[0] if len(problems) == 1 else "errors:\n" + "\n".join(f"  {text}" for text in problems)
-        raise BadRequest(
-            f"failed to create typed patch object ({namespace}/{name}; {api_version}, Kind={kind}): {found}"
-        )
+        version = api_version if "/" in api_version else f"/{api_version}"
+        raise BadRequest(f"failed to create typed patch object ({namespace}/{name}; {version}, Kind={kind}): {found}")
 
 
-def _read_managers(live: Object | None, node: Node, api_version: str) -> Managers:
+def _read_managers(live: Object | None, node: Node, api_version: str, now: datetime) -> Managers:
     if live is None:
         return Managers()
     try:
         managers = Managers.read(live["metadata"].get("managedFields"))
     except InvalidEntries as exc:
         raise BadRequest(f"failed to decode managed fields: {exc}") from None
-    if not managers.entries:
+    if not managers.entries and live["metadata"].get("managedFields") is None:
         # Nobody was tracked so far: what is there belongs to a manager of that name, who can be conflicted with.
         fields = strip(find_changes(None, live, node).changed)
         if fields:
-            managers.entries[ManagerKey.of(BEFORE_FIRST_APPLY, "Update", api_version, "")] = Entry(api_version, fields)
+            key = ManagerKey.of(BEFORE_FIRST_APPLY, "Update", api_version, "")
+            managers.entries[key] = Entry(api_version, fields, format_time(now))
     return managers
 
 

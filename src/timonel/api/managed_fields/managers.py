@@ -106,6 +106,10 @@ class Managers:
                 raise InvalidEntries("error decoding set: invalid path element")
         return managers
 
+    def without_empty(self) -> Managers:
+        """Without entries that own nothing, which a client may have sent."""
+        return Managers({key: entry for key, entry in self.entries.items() if entry.fields})
+
     def write(self) -> list[Object]:
         """For metadata.managedFields: appliers first, then by age."""
         keys = sorted(

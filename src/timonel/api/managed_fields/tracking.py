@@ -68,7 +68,7 @@ def _managers_to_start_from(old: Object | None, sent: Any, subresource: str) -> 
             return Managers()
         if sent and sent != before:
             try:
-                return Managers.read_checked(sent)
+                return Managers.read_checked(sent).without_empty()
             except InvalidEntries:
                 pass
     try:

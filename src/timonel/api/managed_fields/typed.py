@@ -31,6 +31,7 @@ from timonel.api.nodes import (
     StructNode,
     TimeNode,
 )  # fmt: skip
+from timonel.api.scalars import RawNode
 
 
 class NoIdentity(ValueError):
@@ -55,7 +56,7 @@ def is_atomic(node: Node, value: Any) -> bool:
         return node.atomic
     if isinstance(node, ListNode):
         return node.list_type == "atomic"
-    return not isinstance(value, dict)
+    return isinstance(node, RawNode) or not isinstance(value, dict)
 
 
 def item_step(node: ListNode, item: Any) -> str:

@@ -26,6 +26,7 @@ from timonel.api.refs import ResourceRef
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 MAX_ANNOTATIONS_BYTES = 256 * 1024
+MAX_MANAGER_BYTES = 128
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """Upstream's: no vowels, so that no words come out, and no digits that look like letters."""
 _SUFFIX_LENGTH = 5
@@ -99,14 +100,13 @@ def fill_updated(new: Object, old: Object) -> None:
     new.pop("selfLink", None)
 
 
-def restore_for_status(new: Object, old: Object) -> None:
-    """An update of a status keeps the object's metadata, but for what upstream lets it carry along."""
-    carried = ("labels", "annotations", "finalizers", "managedFields")
-    kept: Object = {name: new[name] for name in carried if name in new}
+def restore_for_status(new: Object, old: Object, carried: tuple[str, ...]) -> None:
+    """An update of a status keeps the object's metadata, but for the fields named in `carried`."""
+    kept: Object = {name: new[name] for name in (*carried, "managedFields") if name in new}
     resource_version = new.get("resourceVersion")
     uid = new.get("uid")
     new.clear()
-    new.update({name: value for name, value in old.items() if name not in ("labels", "annotations", "finalizers")})
+    new.update({name: value for name, value in old.items() if name not in carried})
     new.pop("managedFields", None)
     new.update(kept)
     for name, value in (("resourceVersion", resource_version), ("uid", uid)):
@@ -149,6 +149,8 @@ def validate_metadata(metadata: Object, ref: ResourceRef, check_name: NameCheck 
         found += validate_annotations(annotations, _METADATA / "annotations")
     if owners := metadata.get("ownerReferences"):
         found += _validate_owners(owners)
+    if managed := metadata.get("managedFields"):
+        found += _validate_managers(managed)
     if finalizers := metadata.get("finalizers"):
         path = _METADATA / "finalizers"
         found += [invalid(path, name, why) for name in finalizers for why in validate_qualified_name(name)]
@@ -217,6 +219,29 @@ def _validate_name(metadata: Object, ref: ResourceRef, check: NameCheck) -> list
     if ref.namespaced:
         namespace = metadata.get("namespace") or ""
         found += [invalid(_METADATA / "namespace", namespace, why) for why in validate_dns1123_label(namespace)]
+    return found
+
+
+def _validate_managers(managed: list[Object]) -> list[FieldError]:
+    found = []
+    for index, entry in enumerate(managed):
+        found += find_manager_problems(entry.get("manager") or "", _METADATA / "managedFields", index)
+    return found
+
+
+def find_manager_problems(manager: str, path: Path, index: int | None = None) -> list[FieldError]:
+    """Findings about the name of a field manager: of an entry of managedFields, or at `path` itself."""
+    if manager.isprintable() and len(manager) <= MAX_MANAGER_BYTES // 4:
+        return []
+    if index is not None:
+        path = path[index] / "manager"
+    found: list[FieldError] = []
+    if len(manager.encode()) > MAX_MANAGER_BYTES:
+        found.append(too_long(path, MAX_MANAGER_BYTES))
+    for position, char in enumerate(manager):
+        if not char.isprintable():
+            at = len(manager[:position].encode())
+            found.append(invalid(path, manager, f"invalid character U+{ord(char):04X} (at position {at})"))
     return found
 
 

@@ -13,13 +13,14 @@ from typing import Any
 import orjson
 
 from timonel.api.decode import JSON_PROBLEM, YAML_TO_JSON, decode
-from timonel.api.errors import BadRequest, UnsupportedMediaType, conflict
+from timonel.api.errors import BadRequest, RequestEntityTooLarge, UnsupportedMediaType, conflict
 from timonel.api.field_errors import go_value
 from timonel.api.managed_fields import apply as apply_configuration
 from timonel.api.objects import Object, copy_object
 from timonel.api.patch.json_patch import apply_json_patch, check_operations, find_unknown_members
 from timonel.api.patch.merge import apply_merge_patch
 from timonel.api.patch.strategic import apply_strategic_patch
+from timonel.api.schema import schemas
 from timonel.apiserver.registry.bodies import as_warnings, check_patched, find_type_problem
 from timonel.apiserver.registry.resource_registry import ResourceRegistry
 from timonel.apiserver.registry.written import Transform
@@ -102,9 +103,8 @@ def decode_patch(request: PatchRequest) -> tuple[Any, list[str]]:
             patch = []
         check_operations(patch)
         if len(patch) > _MAX_JSON_PATCH_OPERATIONS:
-            raise BadRequest(
-                f"The allowed maximum operations in a JSON patch is {_MAX_JSON_PATCH_OPERATIONS}, got {len(patch)}"
-            )
+            why = f"The allowed maximum operations in a JSON patch is {_MAX_JSON_PATCH_OPERATIONS}, got {len(patch)}"
+            raise RequestEntityTooLarge(f"Request entity too large: {why}")
         findings = [f"json patch {text}" for text in decoded.duplicates] + find_unknown_members(patch)
         return patch, findings
     if patch is None:
@@ -177,7 +177,12 @@ def apply_transform(
             stored.ref.api_version,
             subresource=request.subresource,
         )
+        checked = schemas().check(stored.definition, applied)
+        if checked.error is not None:
+            raise BadRequest(checked.error)
         report_duplicates(duplicates, request, warnings)
+        if live is None:
+            applied["metadata"].pop("resourceVersion", None)  # of nothing that there is
         return applied
 
     return transform

@@ -266,7 +266,7 @@ class ResourceRegistry:
                    **{part: value for part, value in old.items() if part not in _NOT_IN_SPEC}}  # fmt: skip
             if status is not None:
                 new["status"] = status
-            restore_for_status(metadata, old["metadata"])
+            restore_for_status(metadata, old["metadata"], self._strategy.status_carries)
         elif self.resource.has_status and not subresource:
             new.pop("status", None)
             if "status" in old:
@@ -318,8 +318,13 @@ class ResourceRegistry:
             found = []
             if subresource or changes_spec or metadata.get("annotations") != before.get("annotations"):
                 found = strategy.validate_update(new, old)
-            if strategy.tracks_generation and (
-                changes_spec or any(metadata.get(field) != before.get(field) for field in strategy.generation_follows)
+            if (
+                strategy.tracks_generation
+                and strategy.generation_rises
+                and (
+                    changes_spec
+                    or any(metadata.get(field) != before.get(field) for field in strategy.generation_follows)
+                )
             ):
                 metadata["generation"] = (before.get("generation") or 0) + 1
         return validate_metadata(metadata, self.ref, None) + validate_metadata_update(metadata, before) + found

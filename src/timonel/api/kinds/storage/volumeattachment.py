@@ -23,6 +23,7 @@ _MESSAGE_LIMIT = 1024
 
 
 class VolumeAttachmentStrategy(Strategy):
+    status_carries = ()
     tracks_generation = False
     allow_unconditional_update = False
 

@@ -42,6 +42,11 @@ class ApiConfig:
     port: int = 6443
     extra_names: tuple[str, ...] = ()
     """More DNS names and addresses for the server's certificate."""
+    enable_priority_and_fairness: bool = True
+    """False: plain limits on requests in flight. This and the next two are named as kube-apiserver's flags."""
+    max_requests_inflight: int = 400
+    max_mutating_requests_inflight: int = 200
+    """Together: how many requests run at once. Without priority and fairness: reads and writes, 0 for no limit."""
     enable_admission_plugins: tuple[str, ...] = ()
     """Beside those that are on by default; kube-apiserver's flag of this name."""
     disable_admission_plugins: tuple[str, ...] = ()
@@ -184,6 +189,16 @@ def _camel(name: str) -> str:
     return head + "".join(part.capitalize() for part in rest)
 
 
+def _check_requests(api: ApiConfig, source: str) -> None:
+    for key in ("max_requests_inflight", "max_mutating_requests_inflight"):
+        if getattr(api, key) < 0:
+            raise UserError(f"{source}: api.{_camel(key)} must not be negative")
+    if api.enable_priority_and_fairness and not api.max_requests_inflight + api.max_mutating_requests_inflight:
+        raise UserError(
+            f"{source}: api.maxRequestsInflight and api.maxMutatingRequestsInflight must add up to something positive"
+        )
+
+
 def _check(config: ClusterConfig, source: str) -> None:
     def network(text: str, where: str) -> ipaddress.IPv4Network:
         if ":" in text:
@@ -217,6 +232,7 @@ def _check(config: ClusterConfig, source: str) -> None:
         raise UserError(f"{source}: {error}") from None
     if not 1 <= config.api.port <= 65535:
         raise UserError(f"{source}: api.port must be between 1 and 65535")
+    _check_requests(config.api, source)
     for server in config.etcd.servers:
         if not re.fullmatch(r"https?://[^/\s]+", server):
             raise UserError(f"{source}: etcd.servers: {server!r} must be a URL such as https://192.0.2.10:2379")

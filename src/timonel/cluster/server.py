@@ -46,6 +46,9 @@ async def run_server(settings: ServerSettings) -> None:
         advertise_address=settings.advertise_address,
         service_cidr=settings.service_cidr,
         node_port_range=settings.node_port_range,
+        enable_priority_and_fairness=settings.enable_priority_and_fairness,
+        max_requests_inflight=settings.max_requests_inflight,
+        max_mutating_requests_inflight=settings.max_mutating_requests_inflight,
     )
     try:
         store = await open_store(settings, clock, config.history_seconds)

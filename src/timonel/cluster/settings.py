@@ -34,6 +34,9 @@ class ServerSettings:
     dns_address: str
     cluster_domain: str
     default_toleration_seconds: int
+    enable_priority_and_fairness: bool = True
+    max_requests_inflight: int = 400
+    max_mutating_requests_inflight: int = 200
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()
     admission_control_config_file: str = ""

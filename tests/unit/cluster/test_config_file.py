@@ -50,6 +50,11 @@ def test_every_key_is_read() -> None:
         ("api: {port: many}", "api.port must be a whole number, not text"),
         ("api: {port: true}", "api.port must be a whole number, not true or false"),
         ("api: {port: 70000}", "api.port must be between 1 and 65535"),
+        ("api: {maxRequestsInflight: -1}", "api.maxRequestsInflight must not be negative"),
+        (
+            "api: {maxRequestsInflight: 0, maxMutatingRequestsInflight: 0}",
+            "api.maxRequestsInflight and api.maxMutatingRequestsInflight must add up to something positive",
+        ),
         ("api: {extraNames: name}", "api.extraNames must be a list, not text"),
         ("api: {enableAdmissionPlugins: [Alwayspull]}", 'enable-admission-plugins plugin "Alwayspull" is unknown'),
         ("api: {disableAdmissionPlugins: [Quota]}", 'disable-admission-plugins plugin "Quota" is unknown'),

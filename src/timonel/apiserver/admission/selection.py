@@ -16,7 +16,7 @@ class AdmissionConfig:
     enable: tuple[str, ...] = ()
     """As --enable-admission-plugins: beside those that are on by default."""
     disable: tuple[str, ...] = ()
-    """As --disable-admission-plugins; what is also enabled stays on."""
+    """As --disable-admission-plugins."""
     settings: Mapping[str, Object] = field(default_factory=dict)
     """By plugin, its configuration: what an AdmissionConfiguration has for it."""
 
@@ -55,6 +55,8 @@ def select_plugins(config: AdmissionConfig) -> set[str]:
         for name in names:
             if name not in ORDER and name not in NOT_BUILT:
                 raise ValueError(f'{flag} plugin "{name}" is unknown')
+    if both := sorted(set(config.enable) & set(config.disable)):
+        raise ValueError(f"[{' '.join(both)}] in enable-admission-plugins and disable-admission-plugins overlapped")
     for name in config.settings:
         if name not in ORDER and name not in NOT_BUILT:
             raise ValueError(f'plugin "{name}" of the admission configuration is unknown')

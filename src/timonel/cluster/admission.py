@@ -5,15 +5,27 @@ Source: kubernetes.io/docs/reference/config-api/apiserver-config.v1/#apiserver-k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from timonel.api.objects import Object
+from timonel.apiserver.admission.selection import AdmissionConfig, select_plugins
 from timonel.cluster.errors import UserError
 
 _API_VERSION = "apiserver.config.k8s.io/v1"
+
+
+def load_admission(enable: Sequence[str], disable: Sequence[str], file: str) -> AdmissionConfig:
+    """What the API server is told of its plugins. Raises UserError for names and settings that cannot be had."""
+    config = AdmissionConfig(enable=tuple(enable), disable=tuple(disable), settings=load_plugin_settings(file))
+    try:
+        select_plugins(config)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}" if file else str(error)) from None
+    return config
 
 
 def load_plugin_settings(file: str) -> dict[str, Object]:

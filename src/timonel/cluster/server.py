@@ -11,11 +11,10 @@ from timonel.api.errors import ApiError
 from timonel.api.objects import Object, name_of, namespace_of
 from timonel.api.refs import SECRETS, SERVICES
 from timonel.api.resource import Resource
-from timonel.apiserver.admission.selection import AdmissionConfig
 from timonel.apiserver.config import ApiServerConfig
 from timonel.apiserver.security import SecurityConfig
 from timonel.apiserver.server import ApiServer
-from timonel.cluster.admission import load_plugin_settings
+from timonel.cluster.admission import load_admission
 from timonel.cluster.errors import UserError
 from timonel.cluster.pki import Pki, locate_pki
 from timonel.cluster.process import notify_when
@@ -109,10 +108,10 @@ def security_config(settings: ServerSettings, pki: Pki) -> SecurityConfig:
         not_ready_toleration_seconds=settings.default_toleration_seconds,
         unreachable_toleration_seconds=settings.default_toleration_seconds,
         audit_log_file=Path(settings.data_dir) / "audit.log",
-        admission=AdmissionConfig(
-            enable=settings.enable_admission_plugins,
-            disable=settings.disable_admission_plugins,
-            settings=load_plugin_settings(settings.admission_control_config_file),
+        admission=load_admission(
+            settings.enable_admission_plugins,
+            settings.disable_admission_plugins,
+            settings.admission_control_config_file,
         ),
     )
 

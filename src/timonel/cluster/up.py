@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from timonel.cluster import host_settings, packages, preflight, segment, supervision
+from timonel.cluster.admission import load_admission
 from timonel.cluster.api import AdminApi, is_ready, not_ready_reason
 from timonel.cluster.config import ClusterConfig, load_config
 from timonel.cluster.containerd import write_config
@@ -90,6 +91,8 @@ def _up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpRes
         enable_admission_plugins=options.enable_admission_plugins,
         disable_admission_plugins=options.disable_admission_plugins,
     )
+    api = config.api
+    load_admission(api.enable_admission_plugins, api.disable_admission_plugins, api.admission_control_config_file)
     previous = ClusterState.load(layout.state_file)
     store = choose_store(layout, config, options.store, previous)
     own_etcd = store == "etcd" and not config.etcd.servers

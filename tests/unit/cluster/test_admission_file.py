@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from timonel.cluster.admission import load_plugin_settings
+from timonel.cluster.admission import load_admission, load_plugin_settings
 from timonel.cluster.errors import UserError
 
 HEAD = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\n"
@@ -49,3 +49,11 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None
     with pytest.raises(UserError) as caught:
         load_plugin_settings(str(file))
     assert message in str(caught.value)
+
+
+def test_names_are_checked_before_the_server_starts(tmp_path: Path) -> None:
+    file = tmp_path / "admission.yaml"
+    file.write_text(HEAD + "plugins: [{name: ResourceQuota, configuration: {limitedResources: []}}]")
+    with pytest.raises(UserError, match='plugin "ResourceQuota" of the admission configuration takes no settings'):
+        load_admission((), (), str(file))
+    assert load_admission(["AlwaysPullImages"], [], "").enable == ("AlwaysPullImages",)

@@ -8,25 +8,27 @@ from typing import Any
 from timonel.api.clock import SystemClock
 from timonel.api.objects import Object
 from timonel.api.refs import RESOURCE_QUOTAS
+from timonel.client.config import ClientConfig
 from timonel.client.informer import Informers
+from timonel.client.rest import Client
+from timonel.cluster.pki import MANAGER
 from timonel.controllers.resourcequota import ResourceQuotaController
 from timonel.controllers.storage_protection import ClaimProtection
 from timonel.testing.server import RunningServer
 
 
 async def run_controllers(server: RunningServer) -> asyncio.Task[None]:
+    """With the manager's own rights, and no others."""
     clock = SystemClock()
-    informers = Informers(server.client, clock=clock)
-    controllers = [
-        cls(client=server.client, informers=informers, clock=clock)
-        for cls in (ResourceQuotaController, ClaimProtection)
-    ]
+    pair = server.pki.clients[MANAGER]
+    config = ClientConfig(server=server.url, ca_file=str(server.ca), cert_file=str(pair.cert), key_file=str(pair.key))
 
     async def run() -> None:
-        async with asyncio.TaskGroup() as group:
+        async with Client(config) as client, asyncio.TaskGroup() as group:
+            informers = Informers(client, clock=clock)
+            for cls in (ResourceQuotaController, ClaimProtection):
+                group.create_task(cls(client=client, informers=informers, clock=clock).run())
             group.create_task(informers.run())
-            for controller in controllers:
-                group.create_task(controller.run())
 
     return asyncio.create_task(run())
 

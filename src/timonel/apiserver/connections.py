@@ -40,7 +40,7 @@ class Connection(UpgradeConnection):
     __slots__ = ("_body", "_head_bytes", "_head_seconds", "_head_timer", "cancel_when_lost")
 
     def __init__(
-        self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, head_seconds: float, **options: Any
+        self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, head_seconds: float = 32.0, **options: Any
     ) -> None:
         super().__init__(manager, loop=loop, **options)
         self.cancel_when_lost = False

@@ -121,6 +121,8 @@ class ApiServer:
         self._ready = asyncio.Event()
         self.port = 0
         """The one really bound, once it is."""
+        self.large_bodies = asyncio.Semaphore(2)
+        """For reading those that take long: the interpreter has time for few beside the rest."""
         self.in_flight = 0
         self._streams = 0
         """Of those in flight, the ones that end when their client wishes: watches, logs, exec."""

@@ -1,0 +1,101 @@
+"""Bodies that are too much: in bytes, in depth, in operations, in time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import orjson
+import pytest
+
+from tests.api.objects import config_map
+from timonel.api.decode import MAX_DEPTH
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+YAML = {"Content-Type": "application/yaml"}
+PATCH_TYPES = ["json-patch+json", "merge-patch+json", "strategic-merge-patch+json", "apply-patch+yaml"]
+
+
+async def test_the_limit_of_a_body_is_exact(server, namespace):
+    path = f"/api/v1/namespaces/{namespace}/configmaps?dryRun=All"
+    padded = orjson.dumps(config_map("a")).ljust(3 * 1024 * 1024)
+    assert (await server.request("POST", path, padded))[0] == 201
+    status, answer = await server.request("POST", path, padded + b" ")
+    assert (status, answer["message"]) == (413, "Request entity too large: limit is 3145728")
+
+
+@pytest.mark.parametrize("kind", PATCH_TYPES)
+async def test_patches_have_the_same_limit(server, namespace, kind):
+    path = f"/api/v1/namespaces/{namespace}/configmaps/a?fieldManager=m"
+    headers = {"Content-Type": f"application/{kind}"}
+    status, _ = await server.request("PATCH", path, b" " * (3 * 1024 * 1024 + 1), headers=headers)
+    assert status == 413
+
+
+async def test_a_json_patch_of_too_many_operations(server, namespace):
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    await server.request("POST", path, config_map("a"))
+    headers = {"Content-Type": "application/json-patch+json"}
+    patch = [{"op": "test", "path": "/metadata/name", "value": "a"}] * 10_000
+    assert (await server.request("PATCH", f"{path}/a", patch, headers=headers))[0] == 200
+    status, answer = await server.request("PATCH", f"{path}/a", [*patch, patch[0]], headers=headers)
+    assert (status, answer["reason"]) == (413, "RequestEntityTooLarge")
+    assert answer["message"].endswith("The allowed maximum operations in a JSON patch is 10000, got 10001")
+
+
+@pytest.mark.parametrize("kind", PATCH_TYPES)
+@pytest.mark.parametrize("piece", [b"[", b'{"a":', b"[{"])
+async def test_deep_patches_are_refused(server, namespace, kind, piece):
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    await server.request("POST", path, config_map("a"))
+    headers = {"Content-Type": f"application/{kind}"}
+    for count in (MAX_DEPTH + 1, 50_000):
+        status, answer = await server.request("PATCH", f"{path}/a?fieldManager=m", piece * count, headers=headers)
+        assert (status, answer["kind"]) == (400, "Status")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"a: b: c",
+        b"a: *b",
+        b"a: &a [*a]",
+        b"\xff\xfe\x00",
+        b"a: \xe9",
+        b'a: "\x01"',
+        b"a:\n\tb: c",
+        b"[" * 5000,
+        b"? " * 5000,
+        b"data: .nan",
+        b"a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + b"".join(
+            b"a%d: &a%d [" % (n, n) + b",".join([b"*a%d" % (n - 1)] * 9) + b"]\n" for n in range(1, 9)
+        ),
+    ],
+    ids=range(12),
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_broken_yaml_is_a_bad_request(server, namespace, body, method):
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    headers = YAML
+    if method == "PATCH":
+        path, headers = f"{path}/a?fieldManager=m", {"Content-Type": "application/apply-patch+yaml"}
+    status, answer = await server.request(method, path, body, headers=headers)
+    assert status in (400, 422)
+    assert answer["kind"] == "Status"
+
+
+async def test_large_yaml_holds_nobody_up(server, namespace):
+    """A megabyte takes about a second to read; others are answered meanwhile."""
+    body = b"kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\ndata:\n"
+    body += b"".join(b"  k%d: v\n" % number for number in range(60_000))
+    path = f"/api/v1/namespaces/{namespace}/configmaps?dryRun=All"
+    started = time.perf_counter()
+    large = asyncio.create_task(server.request("POST", path, body, headers=YAML))
+    answered = 0
+    while not large.done():
+        assert (await server.request("GET", "/version"))[0] == 200
+        answered += 1
+    assert large.result()[0] == 201
+    assert answered > 3, f"in {time.perf_counter() - started:.1f} s"

@@ -73,6 +73,10 @@ class Strategy:
     """Fields of metadata whose changes raise the generation too: a Deployment's annotations."""
     status_carries: tuple[str, ...] = ("labels", "annotations", "finalizers")
     """Fields of metadata that an update of the status may change too; for most kinds upstream lets these pass."""
+    deletes_gracefully = False
+    """Whether a delete may leave the object a period to end in: only Pods have one."""
+    delete_warning = ""
+    """What a delete that names no propagation policy is warned of."""
     orphans_dependents = False
     """A delete that names no propagation policy leaves dependents alone: Jobs and ReplicationControllers."""
 

@@ -85,6 +85,12 @@ class AnyNode(Node):
         pass
 
 
+class RawNode(AnyNode):
+    """RawExtension: any JSON, and one field however deep it is."""
+
+    __slots__ = ()
+
+
 class QuantityNode(Node):
     __slots__ = ()
     go_type = "resource.Quantity"
@@ -210,6 +216,7 @@ INT32: Final = IntNode(32)
 INT64: Final = IntNode(64)
 NUMBER: Final = NumberNode()
 ANY: Final = AnyNode()
+RAW: Final = RawNode()
 QUANTITY: Final = QuantityNode()
 INT_OR_STRING: Final = IntOrStringNode()
 TIME: Final = TimeNode(micro=False)

@@ -1,7 +1,6 @@
-"""What is done to pods through subresources of their own: binding to a node, and eviction.
+"""POST pods/NAME/binding: a pod gets its node.
 
-Source: kubernetes.io/docs/reference/kubernetes-api/workload-resources/binding-v1,
-kubernetes.io/docs/concepts/scheduling-eviction/api-eviction
+Source: kubernetes.io/docs/reference/kubernetes-api/workload-resources/binding-v1
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from timonel.api.clock import format_time
-from timonel.api.errors import BadRequest, conflict, invalid, not_found
+from timonel.api.errors import BadRequest, conflict, invalid
 from timonel.api.field_errors import Path, required
 from timonel.api.kinds.reviews import validate_binding
 from timonel.api.objects import Object, copy_object, find_by
@@ -19,10 +18,7 @@ from timonel.apiserver.answers import answer_content
 from timonel.apiserver.options import call_of
 from timonel.apiserver.registry.bodies import decode_object
 from timonel.apiserver.registry.calls import Call
-from timonel.apiserver.registry.deleting import delete_object
-from timonel.apiserver.registry.deletion import check_options
 from timonel.apiserver.requests import RequestContext
-from timonel.apiserver.responses import success_status
 from timonel.apiserver.subresources import HANDLERS
 
 _POD_BINDINGS = ResourceRef("", "v1", "pods/binding", "Binding")
@@ -97,35 +93,6 @@ def bound(pod: Object, binding: Object, node: str, now: str) -> Object:
     return changed
 
 
-async def evict_pod(context: RequestContext) -> web.StreamResponse:
-    """POST pods/NAME/eviction: a delete that budgets may veto. There are no PodDisruptionBudgets yet to do so."""
-    call = call_of(context, "CreateOptions")
-    eviction = decode_object(
-        await context.read_body(),
-        context.body_type(),
-        definition="io.k8s.api.policy.v1.Eviction",
-        kind="Eviction",
-        api_version="policy/v1",
-        validation=call.field_validation,
-        warnings=call.warnings,
-    )
-    given = eviction["metadata"].get("name")
-    if given and given != context.name:
-        raise BadRequest(f"name in URL does not match name in Eviction object: {given}")
-    options = dict(eviction.get("deleteOptions") or {})
-    check_options(options)
-    registry = context.server.registry.of(PODS)
-    if registry.find(context.namespace, context.name) is None:
-        raise not_found(PODS, context.name)
-    if options.get("dryRun"):
-        call.dry_run = True
-    await _admit(context, call, "CREATE", eviction)
-    await delete_object(registry, context.namespace, context.name, options, call)
-    status = success_status({})
-    del status["details"]
-    return answer_content(context, status | {"code": 201}, status=201)
-
-
 async def _admit(context: RequestContext, call: Call, operation: str, obj: Object) -> None:
     request = AdmissionRequest(
         context.attributes, context.resource, operation, obj, None, call.options, call.dry_run, call.warnings,
@@ -137,4 +104,3 @@ async def _admit(context: RequestContext, call: Call, operation: str, obj: Objec
 
 HANDLERS["", "pods", "binding"] = bind_pod
 HANDLERS["", "bindings", ""] = bind_pod
-HANDLERS["", "pods", "eviction"] = evict_pod

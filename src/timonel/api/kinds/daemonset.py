@@ -51,6 +51,8 @@ class DaemonSetStrategy(Strategy):
         if text is not None and not _integer(text):
             why = f"strconv.ParseInt: parsing {quote(text)}: invalid syntax"
             raise BadRequest(f'DaemonSet in version "v1" cannot be handled as a DaemonSet: {why}')
+        if text is None:
+            _set_template_generation(obj, 0)
         spec = obj.setdefault("spec", {})
         update = spec.setdefault("updateStrategy", {})
         if not update.get("type"):

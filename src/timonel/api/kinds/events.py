@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from timonel.api import refs
 from timonel.api.errors import FieldError
-from timonel.api.field_errors import Path, invalid, required
+from timonel.api.field_errors import Path, go_struct, invalid, required
 from timonel.api.kinds.columns import NAME, cell_at, plain, since
 from timonel.api.kinds.fields import text_at
 from timonel.api.kinds.rules import Errors, check_immutable, check_text
@@ -36,12 +37,16 @@ CORE_ALWAYS = {"reportingComponent": "", "reportingInstance": ""}
 REPORTER_LIMIT = ACTION_LIMIT = REASON_LIMIT = 128
 NOTE_LIMIT = 1024
 _ELSEWHERE = "does not match event.namespace"
-_IMMUTABLE = {
-    "involvedObject": "involvedObject", "reason": "reason", "message": "message", "source": "source",
-    "firstTimestamp": "firstTimestamp", "lastTimestamp": "lastTimestamp", "count": "count", "type": "type",
-    "eventTime": "eventTime", "action": "action", "related": "related", "reportingComponent": "reportingController",
-    "reportingInstance": "reportingInstance",
-}  # fmt: skip
+# In upstream's order, which looks at the reason twice.
+_IMMUTABLE = (
+    ("involvedObject", "involvedObject"), ("reason", "reason"), ("message", "message"), ("source", "source"),
+    ("firstTimestamp", "firstTimestamp"), ("lastTimestamp", "lastTimestamp"), ("count", "count"),
+    ("reason", "reason"), ("type", "type"), ("eventTime", "eventTime"), ("action", "action"), ("related", "related"),
+    ("reportingComponent", "reportingController"), ("reportingInstance", "reportingInstance"),
+)  # fmt: skip
+_TEXTS = ("reason", "message", "type", "action", "reportingComponent", "reportingInstance")
+_REFERENCE = {"Kind": "kind", "Namespace": "namespace", "Name": "name", "UID": "uid", "APIVersion": "apiVersion",
+              "ResourceVersion": "resourceVersion", "FieldPath": "fieldPath"}  # fmt: skip
 
 
 def to_core(event: Object) -> Object:
@@ -100,8 +105,8 @@ class EventStrategy(Strategy):
         if self._strict:
             if new.get("series") != old.get("series"):
                 _check_series(errors, new)
-            for name, called in _IMMUTABLE.items():
-                check_immutable(errors, Path(called), new.get(name), old.get(name))
+            for name, called in _IMMUTABLE:
+                check_immutable(errors, Path(called), _shown(name, new), _shown(name, old))
         return errors
 
     def _check(self, event: Object) -> Errors:
@@ -134,6 +139,18 @@ class EventStrategy(Strategy):
                 errors.append(invalid(Path(name), "", f"can have at most {limit} characters"))
         if len((event.get("message") or "").encode()) > NOTE_LIMIT:
             errors.append(invalid(Path("message"), "", f"can have at most {NOTE_LIMIT} characters"))
+
+
+def _shown(name: str, event: Object) -> Any:
+    """A field as messages show it."""
+    value = event.get(name)
+    if name == "source":
+        return go_struct(value or {}, {"component": "", "host": ""})
+    if name == "involvedObject" or (name == "related" and value is not None):
+        return {called: (value or {}).get(field) or "" for called, field in _REFERENCE.items()}
+    if name in _TEXTS:
+        return value or ""
+    return (value or 0) if name == "count" else value
 
 
 def _check_series(errors: Errors, event: Object) -> None:

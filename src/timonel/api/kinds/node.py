@@ -80,6 +80,9 @@ class NodeStrategy(Strategy):
         return errors
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return self.validate_create(new) + self._validate_change(new, old)
+
+    def _validate_change(self, new: Object, old: Object) -> Errors:
         errors: Errors = []
         spec, before = new.get("spec") or {}, old.get("spec") or {}
         status = new.get("status") or {}
@@ -100,7 +103,7 @@ class NodeStrategy(Strategy):
         return errors
 
     def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
-        return self.validate_update(new, old)
+        return self._validate_change(new, old)
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
         spec, found = obj.get("spec") or {}, []

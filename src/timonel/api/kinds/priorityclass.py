@@ -17,6 +17,8 @@ _POLICIES = ("PreemptLowerPriority", "Never")
 
 
 class PriorityClassStrategy(Strategy):
+    generation_rises = False
+
     def default(self, obj: Object) -> None:
         obj.setdefault("value", 0)
         if obj.get("preemptionPolicy") is None:

@@ -23,6 +23,7 @@ from timonel.api.nodes import ListNode, MapNode, Node, StructNode
 from timonel.api.objects import Object
 from timonel.api.protobuf.tables import numbers_of, read_table
 from timonel.api.protobuf.wire import DELIMITED, FIXED64, VARINT, varint
+from timonel.api.scalars import RAW
 from timonel.api.schema import UnknownDefinition, schemas
 
 Field = Callable[[Any, bytearray], None]
@@ -239,4 +240,5 @@ _PAYLOADS: dict[Node, Payload] = {
     nodes.TIME: _time,
     nodes.MICRO_TIME: _time,
     nodes.ANY: _json,
+    RAW: _json,
 }

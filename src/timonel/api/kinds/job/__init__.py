@@ -45,6 +45,10 @@ _SHOWN = ("Suspended", "FailureTarget", "SuccessCriteriaMet")
 
 class JobStrategy(Strategy):
     orphans_dependents = True
+    delete_warning = (
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them "
+        "or set propagationPolicy=Orphan to suppress this warning"
+    )
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -62,8 +66,7 @@ class JobStrategy(Strategy):
         default_failure_policy(spec.get("podFailurePolicy"))
         default_pod_template(spec.setdefault("template", {}))
         obj.setdefault("status", {})
-        if spec["manualSelector"] or LEGACY_CONTROLLER_UID in _template_labels(obj):
-            _take_labels(obj)
+        _take_labels(obj)
 
     def prepare_create(self, obj: Object) -> None:
         obj["status"] = {}
@@ -107,10 +110,10 @@ def _template_labels(job: Object) -> dict[str, str]:
 
 
 def _take_labels(job: Object) -> None:
-    """A Job without labels of its own has those of its pods."""
+    """A Job without labels of its own has those of its pods: the same dictionary, so also those that they get later."""
     labels = _template_labels(job)
     if labels and not job["metadata"].get("labels"):
-        job["metadata"]["labels"] = dict(labels)
+        job["metadata"]["labels"] = labels
 
 
 def _generate_selector(job: Object, spec: Object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from timonel.api.field_errors import Path, invalid
+from timonel.api.field_errors import Path, go_struct, invalid
 from timonel.api.kinds.job.validation import CONTROLLER_UID, INDEXED, JOB_NAME, check_job, check_selected_spec
 from timonel.api.kinds.pod.update import without_empties
 from timonel.api.kinds.rules import IMMUTABLE, Errors, check_immutable
@@ -25,8 +25,30 @@ def validate_job_update(new: Object, old: Object) -> Errors:
     check_immutable(errors, _SPEC / "selector", spec.get("selector"), before.get("selector"))
     _check_template(errors, spec.get("template") or {}, old)
     for field in _IMMUTABLE:
-        _check_unchanged(errors, _SPEC / field, spec.get(field), before.get(field))
+        _check_unchanged(errors, _SPEC / field, _shown(field, spec.get(field)), _shown(field, before.get(field)))
     return errors
+
+
+def _shown(field: str, value: Any) -> Any:
+    """The two policies as messages show them."""
+    if value is None or field not in ("podFailurePolicy", "successPolicy"):
+        return value
+    rules = value.get("rules")
+    if rules is None:
+        return {"Rules": None}
+    if field == "successPolicy":
+        return {"Rules": [go_struct(rule, {"succeededIndexes": None, "succeededCount": None}) for rule in rules]}
+    shown = []
+    for rule in rules:
+        codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions")
+        shown.append(
+            {
+                "Action": rule.get("action") or "",
+                "OnExitCodes": codes and go_struct(codes, {"containerName": None, "operator": "", "values": None}),
+                "OnPodConditions": conditions and [go_struct(item, {"type": "", "status": ""}) for item in conditions],
+            }
+        )
+    return {"Rules": shown}
 
 
 def _check_unchanged(errors: Errors, path: Path, new: Any, old: Any) -> None:

@@ -8,7 +8,7 @@ import time
 import orjson
 import pytest
 
-from tests.api.objects import config_map
+from tests.api.objects import config_map, pod
 from timonel.api.decode import MAX_DEPTH
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -23,6 +23,16 @@ async def test_the_limit_of_a_body_is_exact(server, namespace):
     assert (await server.request("POST", path, padded))[0] == 201
     status, answer = await server.request("POST", path, padded + b" ")
     assert (status, answer["message"]) == (413, "Request entity too large: limit is 3145728")
+
+
+async def test_an_object_larger_than_any_store_takes(server, namespace):
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    large = pod("large")
+    large["spec"]["containers"][0]["command"] = ["y" * 1_600_000]
+    status, answer = await server.request("POST", path, large)
+    assert (status, answer["message"]) == (500, "etcdserver: request is too large")
+    assert "reason" not in answer
+    assert (await server.request("GET", f"{path}/large"))[0] == 404
 
 
 @pytest.mark.parametrize("kind", PATCH_TYPES)

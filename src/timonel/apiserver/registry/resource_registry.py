@@ -28,7 +28,7 @@ from timonel.api.errors import (
 )
 from timonel.api.field_errors import Path, quote
 from timonel.api.field_errors import invalid as invalid_field
-from timonel.api.managed_fields import update_managed
+from timonel.api.managed_fields import differs_only_in_times, update_managed
 from timonel.api.nodes import empty_of
 from timonel.api.objects import Object
 from timonel.api.resource import Occasion, Resource
@@ -65,6 +65,10 @@ _NOT_IN_SPEC = ("metadata", "status", "kind", "apiVersion")
 
 _OWN_RULES = ("binding", "finalize")
 """Subresources whose handler alone knows what may change: a Pod's spec is immutable but to its binding."""
+
+
+_MAX_OBJECT_BYTES = 1536 * 1024
+"""Encoded; what etcd takes in one request."""
 
 
 class ResourceRegistry:
@@ -180,7 +184,7 @@ class ResourceRegistry:
             return Written(self.as_served(encode(obj)), created=True)
 
         async def write(along: Sequence[Change] = ()) -> CachedObject:
-            return await self.cache.create(key, encode(obj), ttl_seconds=self.ttl_seconds, along=along)
+            return await self.cache.create(key, _checked(encode(obj)), ttl_seconds=self.ttl_seconds, along=along)
 
         try:
             cached = await (reservation.commit(write) if reservation else write())
@@ -338,14 +342,14 @@ class ResourceRegistry:
             if call.dry_run:
                 return Written(self.as_served(splice(encode(new), live.revision)), deleted=True)
             return await self.remove(live, new, pinned=pinned)
-        if new == live.obj:
+        if new == live.obj or differs_only_in_times(new, live.obj):
             return Written(self.wire(live))  # nothing changes: no write, no event, the same resourceVersion
         if call.dry_run:
             return Written(self.as_served(splice(encode(new), live.revision)))
 
         async def write(along: Sequence[Change] = ()) -> CachedObject:
             return await self.cache.update(
-                live.key, encode(new), live.revision, ttl_seconds=self.ttl_seconds, along=along
+                live.key, _checked(encode(new)), live.revision, ttl_seconds=self.ttl_seconds, along=along
             )
 
         try:
@@ -445,3 +449,10 @@ def uid_mismatch(key: str, wanted: str, present: str) -> str:
         f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
         f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {present}"
     )
+
+
+def _checked(value: bytes) -> bytes:
+    """Raises ApiError, in etcd's words, for an object larger than it takes: the limit is the same on every store."""
+    if len(value) > _MAX_OBJECT_BYTES:
+        raise ApiError("etcdserver: request is too large", code=500)
+    return value

@@ -50,7 +50,7 @@ class RoleStrategy(_RbacStrategy):
                 check_label_selector(found, _SELECTORS[index], selector)
                 errors += found
                 if found:
-                    errors.append(invalid(_SELECTORS[index], selector, "invalid label selector."))
+                    errors.append(invalid(_SELECTORS[index], None, "invalid label selector."))
         return errors
 
 

@@ -31,6 +31,13 @@ class Selection:
     matches: Matches | None = None
 
 
+_UNKNOWN_FIELD = {
+    "jobs": 'field label "{}" not supported for Job',
+    "resourceslices": "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {}",
+}
+"""Kinds that upstream has its own words for."""
+
+
 def select(resource: Resource, namespace: str, label_text: str, field_text: str) -> Selection:
     """Raises BadRequest for selectors that do not parse or name a field the resource does not have."""
     if not label_text and not field_text:
@@ -39,14 +46,12 @@ def select(resource: Resource, namespace: str, label_text: str, field_text: str)
     fields = _fields(field_text)
     for path, _, _ in fields.requirements:
         if path not in resource.selectable_fields and path != "metadata.name":
-            if path == "metadata.namespace" and resource.ref.namespaced:
+            if path == "metadata.namespace" and (resource.ref.namespaced or not resource.selectable_fields):
                 continue
             raise BadRequest(
-                f"field label not supported: {path}"
+                _UNKNOWN_FIELD.get(resource.ref.plural, "field label not supported: {}").format(path)
                 if resource.selectable_fields
-                else f"{quote(path)} is not a known field selector: only "
-                + '"metadata.name"'
-                + (', "metadata.namespace"' if resource.ref.namespaced else "")
+                else f'{quote(path)} is not a known field selector: only "metadata.name", "metadata.namespace"'
             )
     name = fields.exact_value("metadata.name") or ""
     field = next(

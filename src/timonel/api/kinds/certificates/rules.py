@@ -32,7 +32,7 @@ def check_request(errors: Errors, request: Object, old: Object | None) -> None:
     spec, status = request.get("spec") or {}, request.get("status") or {}
     text = spec.get("request") or ""
     if problem := request_problem(text):
-        errors.append(invalid(_SPEC / "request", text, problem))
+        errors.append(invalid(_SPEC / "request", text or None, problem))
     usages = spec.get("usages") or []
     if not usages:
         errors.append(required(_SPEC / "usages"))

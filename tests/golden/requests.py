@@ -18,9 +18,9 @@ the answer to the first step has there. `NAME.output.yaml` lists {status, warnin
 differs from run to run is `<uid>`, `<time>`, `<rv>`, `<generated>`, `<address>`, `<port>` or `<continue>` there, unless
 the case itself says the value.
 
-Not compared is what is ours on purpose: texts that describe a Table's columns, why a JSON patch does not apply (which
-Kubernetes keeps to itself), whose fault a malformed patch or revision is (500 there, 400 here), how often one and the
-same cause is listed, and the order of fields in an object that a message quotes.
+Not compared is what is ours on purpose: warnings of what is not built, texts that describe a Table's columns, why a
+JSON patch does not apply (which Kubernetes keeps to itself), whose fault a malformed patch or revision is (500 there,
+400 here), how often one and the same cause is listed, and the order of fields in an object that a message quotes.
 
 Outputs are recorded from Kubernetes v1.36, never from our own answers; see test_requests.py.
 """
@@ -50,10 +50,11 @@ _TYPES = {
 _REFERENCE = re.compile(r"\{(\d+)\.([\w.]+)\}")
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-_REVISION = re.compile(r"(current: |resourceVersion: |resource version: |StorageError: .*)\d+")
+_REVISION = re.compile(r"(current: |in record \(|resourceVersion: |resource version: |StorageError: .*)\d+")
 _QUOTED_OBJECT = re.compile(r'Invalid value: "\{.*\}": ')
 _SOURCE = re.compile(r' in scheme "[^"]*"')
 _TOKEN_VOLUME = re.compile(r"kube-api-access-\w{5}")
+_NOT_BUILT = "not built in this release of Timonel: "
 _ADDRESSES = ("clusterIP", "clusterIPs")
 _PORTS = ("nodePort", "healthCheckNodePort")
 _HEADERS = ("Retry-After",)
@@ -110,6 +111,7 @@ async def _send(
     async with http.request(step["method"], url + step["path"], data=data, headers=sent) as response:
         headers: dict[str, Any] = {name: response.headers[name] for name in _HEADERS if name in response.headers}
         warnings = [_WARNING.sub(r"\1", text) for text in response.headers.getall("Warning", ())]
+        warnings = [text for text in warnings if not text.startswith(_NOT_BUILT)]
         headers["Warning"] = [text.replace('\\"', '"').replace("\\\\", "\\") for text in warnings]
         if "events" in step and response.status == 200:
             events: list[Any] = []

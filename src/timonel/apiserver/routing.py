@@ -7,14 +7,21 @@ Source: kubernetes.io/docs/reference/access-authn-authz/authorization ("Determin
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote
 
 from timonel.api.errors import BadRequest
+from timonel.api.field_errors import quote
 from timonel.api.fields import InvalidFieldSelector, parse_field_selector
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "GET": "get", "HEAD": "get"}
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
+
+_INTEGER = re.compile(r"[+-]?[0-9]+").fullmatch
+_LONGEST_INTEGER = 100
+"""Digits; Python takes its time over numbers of thousands, and refuses them then."""
+_OUT_OF_RANGE = 1 << 64
 
 Query = dict[str, list[str]]
 
@@ -51,10 +58,12 @@ class Route:
         text = self.text(option)
         if not text:
             return None
-        try:
-            return int(text)
-        except ValueError:
-            raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+        if not _INTEGER(text):
+            raise BadRequest(f"strconv.ParseInt: parsing {quote(text)}: invalid syntax")
+        number = int(text) if len(text) <= _LONGEST_INTEGER else _OUT_OF_RANGE
+        if not -(1 << 63) <= number < 1 << 63:
+            raise BadRequest(f"strconv.ParseInt: parsing {quote(text)}: value out of range")
+        return number
 
 
 _NO_QUERY: Query = {}

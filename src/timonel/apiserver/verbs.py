@@ -21,6 +21,7 @@ from timonel.apiserver.answers import (
 )
 from timonel.apiserver.negotiation import JSON
 from timonel.apiserver.options import call_of, read_delete_options, read_object, registry_of
+from timonel.apiserver.registry.calls import Call
 from timonel.apiserver.registry.deleting import delete_object as delete_one
 from timonel.apiserver.registry.deleting import delete_objects
 from timonel.apiserver.registry.listing import ListOptions, list_page, parse_revision, too_large
@@ -31,10 +32,11 @@ from timonel.apiserver.registry.patching import (
     patch_transform,
     patch_type,
 )
-from timonel.apiserver.registry.resource_registry import uid_mismatch
+from timonel.apiserver.registry.resource_registry import ResourceRegistry, uid_mismatch
 from timonel.apiserver.registry.selection import select
 from timonel.apiserver.requests import Handler, RequestContext
 from timonel.apiserver.responses import render, success_status
+from timonel.apiserver.routing import Route
 from timonel.apiserver.watch import serve_watch
 
 
@@ -52,12 +54,7 @@ async def list_objects(context: RequestContext) -> web.StreamResponse:
         selection, options = select(registry.resource, route.namespace, "", ""), ListOptions()
     else:
         selection = select(registry.resource, route.namespace, route.text("labelSelector"), route.text("fieldSelector"))
-        limit = route.integer("limit") or 0
-        if limit < 0:
-            raise BadRequest("limit must be greater than or equal to 0")
-        options = ListOptions(
-            limit, route.text("continue"), route.text("resourceVersion"), route.text("resourceVersionMatch")
-        )
+        options = _list_options(route)
     page = await list_page(registry, selection, options)
     answer = context.answer
     if answer.media_type == JSON and not answer.transform and not pretty(context):
@@ -66,6 +63,21 @@ async def list_objects(context: RequestContext) -> web.StreamResponse:
         return await reply_maybe_compressed(context, wire_list(registry, page, items))
     content = transformed_list(context, registry, page)
     return await reply_maybe_compressed(context, render(content, answer.media_type, pretty=pretty(context)))
+
+
+def _list_options(route: Route) -> ListOptions:
+    """Raises BadRequest for numbers that are none."""
+    limit = route.integer("limit") or 0
+    if limit < 0:
+        raise BadRequest("limit must be greater than or equal to 0")
+    route.integer("timeoutSeconds")  # says nothing here, but has to be a number
+    return ListOptions(
+        limit,
+        route.text("continue"),
+        route.text("resourceVersion"),
+        route.text("resourceVersionMatch"),
+        "sendInitialEvents" in route.query,
+    )
 
 
 async def watch_objects(context: RequestContext) -> web.StreamResponse:
@@ -148,6 +160,7 @@ async def delete_object(context: RequestContext) -> web.StreamResponse:
     registry, route = registry_of(context), context.route
     options = await read_delete_options(context)
     call = call_of(context, "DeleteOptions", options)
+    _warn_of_delete(registry, options, call)
     written = await delete_one(registry, route.namespace, route.name, options, call)
     if written.deleted and not registry.returns_deleted:
         ref = registry.ref
@@ -165,9 +178,15 @@ async def delete_collection(context: RequestContext) -> web.StreamResponse:
     options = await read_delete_options(context)
     call = call_of(context, "DeleteOptions", options)
     selection = select(registry.resource, route.namespace, route.text("labelSelector"), route.text("fieldSelector"))
-    page = await list_page(registry, selection, ListOptions(route.integer("limit") or 0, route.text("continue")))
-    deleted = await delete_objects(registry, page.items, options, call)
-    return reply(context, wire_list(registry, page, deleted))
+    page = await list_page(registry, selection, _list_options(route))
+    _warn_of_delete(registry, options, call)
+    await delete_objects(registry, page.items, options, call)
+    return reply(context, wire_list(registry, page, map(registry.wire, page.items)))
+
+
+def _warn_of_delete(registry: ResourceRegistry, options: Object, call: Call) -> None:
+    if options.get("propagationPolicy") is None and options.get("orphanDependents") is None:
+        call.warnings.append(registry.resource.strategy.delete_warning)
 
 
 VERBS: dict[str, Handler] = {

@@ -17,7 +17,7 @@ import orjson
 from aiohttp import web
 
 from timonel.api.errors import ApiError, Expired, FieldError, NotAcceptable, invalid
-from timonel.api.field_errors import Path, forbidden
+from timonel.api.field_errors import Path, forbidden, not_supported
 from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.objects import Object
 from timonel.api.protobuf import encode_event
@@ -236,6 +236,8 @@ def _initial_events(context: RequestContext) -> bool | None:
         found.append(
             forbidden(path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
         )
+    if match and match != "NotOlderThan":
+        found.append(not_supported(path, match, ("NotOlderThan",)))
     if given and route.text("continue"):
         found.append(forbidden(Path("continue"), "continue is forbidden for watch"))
     timeout = route.integer("timeoutSeconds")

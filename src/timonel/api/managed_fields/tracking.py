@@ -61,6 +61,19 @@ def update_managed(
         metadata["managedFields"] = managers.write()
 
 
+def differs_only_in_times(new: Object, old: Object) -> bool:
+    """Whether only the times of managed fields have changed, which is no reason to write.
+
+    An apply of `env: []` to a container without any changes what is merged, and nothing of what is stored.
+    """
+    fields, before = new["metadata"].get("managedFields"), old["metadata"].get("managedFields")
+    if not fields or not before or len(fields) != len(before):
+        return False
+    if any({**one, "time": None} != {**other, "time": None} for one, other in zip(fields, before, strict=True)):
+        return False
+    return {**new, "metadata": {**new["metadata"], "managedFields": before}} == old
+
+
 def _managers_to_start_from(old: Object | None, sent: Any, subresource: str) -> Managers:
     before = old["metadata"].get("managedFields") if old is not None else None
     if not subresource:

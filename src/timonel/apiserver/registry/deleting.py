@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ from timonel.apiserver.registry.written import Written
 from timonel.storage.cached_object import CachedObject
 from timonel.storage.codec import encode, splice
 from timonel.storage.protocol import RevisionMismatch
+
+log = logging.getLogger(__name__)
 
 _RACE_TRIES = 100
 _WORKERS = 16
@@ -47,29 +50,27 @@ async def delete_object(registry: ResourceRegistry, namespace: str, name: str, o
 
 async def delete_objects(
     registry: ResourceRegistry, objects: Sequence[CachedObject], options: Object, call: Call
-) -> list[bytes]:
-    """Deletes those of `objects` that are still there; what was deleted, as wire bytes. The first error is raised.
+) -> None:
+    """Deletes those of `objects` that are still there. The first error is raised.
 
     Deleting many at once lets their commits share transactions.
     """
     limit = asyncio.Semaphore(_WORKERS)
 
-    async def one(cached: CachedObject) -> bytes | None:
+    async def one(cached: CachedObject) -> None:
         attributes = replace(call.attributes, name=cached.name, namespace=cached.namespace)
         async with limit:
             try:
-                written = await delete_object(
+                await delete_object(
                     registry, cached.namespace, cached.name, options, replace(call, attributes=attributes)
                 )
             except NotFound:
-                return None
-        return written.value
+                log.debug("found an object of a collection deleted already key=%s", cached.key)
 
     results = await asyncio.gather(*map(one, objects), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result
-    return [result for result in results if isinstance(result, bytes)]
 
 
 async def _admit(registry: ResourceRegistry, live: CachedObject, call: Call) -> None:
@@ -87,7 +88,7 @@ async def _carry_out(
     last = marked if marked is not None else live.obj
     if remove:
         if dry_run:
-            return Written(registry.as_served(live.value), deleted=True)
+            return Written(registry.as_served(splice(encode(last), live.revision)), deleted=True)
         return await registry.remove(live, last, pinned=False)
     if marked is None:
         return Written(registry.wire(live))

@@ -59,7 +59,12 @@ def plan_deletion(obj: Object, resource: Resource, options: Object, now: datetim
         _set_finalizers(metadata, finalizers)
         changed = True
     if not finalizers and grace == 0:
-        return DeletionPlan(remove=True)
+        if not resource.strategy.deletes_gracefully:
+            return DeletionPlan(remove=True)
+        # Gone at once, but marked in what the client gets, as if it had been granted a period of nothing.
+        if not metadata.get("deletionTimestamp"):
+            _mark(metadata, now, 0)
+        return DeletionPlan(remove=True, marked=obj)
     if grace == 0 and not metadata.get("deletionTimestamp"):
         _mark(metadata, now, 0)
         changed = True

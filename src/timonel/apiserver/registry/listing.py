@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import orjson
 
 from timonel.api.errors import ApiError, BadRequest, Expired, FieldError, Timeout, invalid
-from timonel.api.field_errors import Path, forbidden, not_supported
-from timonel.api.field_errors import invalid as invalid_field
+from timonel.api.field_errors import Path, forbidden, not_supported, quote
 from timonel.api.refs import ResourceRef
 from timonel.apiserver.registry.resource_registry import ResourceRegistry
 from timonel.apiserver.registry.selection import Selection
@@ -37,6 +36,8 @@ class ListOptions:
     resource_version: str = ""
     match: str = ""
     """resourceVersionMatch: "", Exact or NotOlderThan."""
+    sends_initial: bool = False
+    """sendInitialEvents was given, which only watches know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,12 @@ async def list_page(registry: ResourceRegistry, selection: Selection, options: L
         check_list_options(options)
         return await _next_page(registry, selection, options)
     revision = 0
-    if options.resource_version or options.match:
+    if options.resource_version or options.match or options.sends_initial:
         check_list_options(options)
-        revision = parse_revision(options.resource_version)
+        try:
+            revision = parse_revision(options.resource_version)
+        except BadRequest as exc:
+            raise BadRequest(f"invalid resource version: {exc.message}") from None
     cache = registry.cache
     if revision > cache.revision:
         raise too_large(revision, cache.revision)
@@ -96,7 +100,7 @@ async def _next_page(registry: ResourceRegistry, selection: Selection, options: 
     revision, after = decode_token(options.continue_)
     prefix = registry.resource.storage_range(selection.namespace)
     if not after.startswith(prefix):
-        raise BadRequest("continue key is not valid: the token belongs to another list")
+        raise _bad_token("it belongs to another list")
     start = after + "\0"
     if revision == _INCONSISTENT:
         revision = registry.cache.revision
@@ -152,29 +156,37 @@ def decode_token(token: str) -> tuple[int, str]:
     """Revision and the last key handed out. Raises BadRequest."""
     try:
         content = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        revision, after = content["rv"], content["start"]
-        if content["v"] != _TOKEN_VERSION or not isinstance(revision, int) or not isinstance(after, str):
-            raise ValueError("of another version")
-    except (binascii.Error, ValueError, KeyError, TypeError) as exc:
-        raise BadRequest(f"continue key is not valid: {exc}") from exc
-    if revision == 0 or revision < _INCONSISTENT:
-        raise BadRequest("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+    except (binascii.Error, ValueError) as exc:
+        raise _bad_token(str(exc)) from exc
+    if not isinstance(content, dict):
+        raise _bad_token("it holds no object")
+    version, revision, after = content.get("v", ""), content.get("rv", 0), content.get("start", "")
+    if version != _TOKEN_VERSION:
+        raise _bad_token(f"server does not recognize this encoded version {version}")
+    if not isinstance(revision, int) or revision == 0 or revision < _INCONSISTENT:
+        raise _bad_token(f"incorrect encoded start resourceVersion (version {_TOKEN_VERSION})")
+    if not isinstance(after, str) or not after:
+        raise _bad_token(f"encoded start key empty (version {_TOKEN_VERSION})")
     return revision, after
 
 
+def _bad_token(why: str) -> BadRequest:
+    return BadRequest(f"invalid continue token: continue key is not valid: {why}")
+
+
 def parse_revision(text: str) -> int:
-    """A resourceVersion as number; "" and "0" are 0. Raises Invalid."""
+    """A resourceVersion as number; "" and "0" are 0. Raises BadRequest."""
     if not text:
         return 0
     if not (text.isascii() and text.isdigit()):
-        why = f'strconv.ParseUint: parsing "{text}": invalid syntax'
-        raise invalid(_LIST_OPTIONS, "", [invalid_field(Path("resourceVersion"), text, why)])
+        shown = quote(text)
+        raise BadRequest(f"resourceVersion: Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax")
     return int(text)
 
 
 def too_large(requested: int, current: int) -> ApiError:
     """Upstream's answer to a revision it has not seen yet; clients know it by its cause and try again."""
-    message = f"Too large resource version: {requested}, current: {current}"
+    message = f"Timeout: Too large resource version: {requested}, current: {current}"
     causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
     return Timeout(message, details={"causes": causes, "retryAfterSeconds": 1})
 
@@ -192,6 +204,8 @@ def check_list_options(options: ListOptions) -> None:
             found.append(not_supported(path, options.match, ("Exact", "NotOlderThan", "")))
         if options.match == "Exact" and options.resource_version == "0":
             found.append(forbidden(path, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
+    if options.sends_initial:
+        found.append(forbidden(Path("sendInitialEvents"), "sendInitialEvents is forbidden for list"))
     if found:
         raise invalid(_LIST_OPTIONS, "", found)
     if options.continue_ and options.resource_version and options.resource_version != "0":

@@ -166,8 +166,11 @@ def validate_metadata(metadata: Object, ref: ResourceRef, check_name: NameCheck 
 
 def find_deletion_problems(new: Object, old: Object) -> list[FieldError]:
     """Findings about marks of deletion that a client put on an object; only a delete does that."""
+    period = new.get("deletionGracePeriodSeconds")
     if old.get("deletionTimestamp"):
-        return []
+        if period is None or period == old.get("deletionGracePeriodSeconds"):
+            return []
+        return [invalid(_METADATA / "deletionGracePeriodSeconds", period, "field is immutable")]
     names = ("deletionTimestamp", "deletionGracePeriodSeconds")
     return [invalid(_METADATA / name, new[name], "field is immutable") for name in names if new.get(name) is not None]
 

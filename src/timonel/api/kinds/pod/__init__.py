@@ -28,6 +28,8 @@ from timonel.api.resource import Occasion, Resource, Strategy, Subresource
 
 
 class PodStrategy(Strategy):
+    deletes_gracefully = True
+
     def default(self, obj: Object) -> None:
         default_pod(obj)
 

@@ -37,6 +37,7 @@ from timonel.api.protobuf.values import (
     schema_or,
 )
 from timonel.api.protobuf.wire import int32_of, int64_of
+from timonel.api.scalars import RAW
 from timonel.api.schema import UnknownDefinition, schemas
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
@@ -77,6 +78,7 @@ _READERS: dict[Node, Reader] = {
     nodes.TIME: read_time,
     nodes.MICRO_TIME: read_micro_time,
     nodes.ANY: read_json,
+    RAW: read_json,
 }
 _NUMBERS: dict[Node, Callable[[int], Any]] = {nodes.BOOL: bool, nodes.INT32: int32_of, nodes.INT64: int64_of}
 

@@ -360,7 +360,7 @@ def test_what_may_change(change: Callable[[Object], Any]) -> None:
         ),
         (
             changed("spec", "podFailurePolicy", to={"rules": []}),
-            'spec.podFailurePolicy: Invalid value: {"rules":[]}: field is immutable',
+            'spec.podFailurePolicy: Invalid value: {"Rules":[]}: field is immutable',
         ),
     ],
 )

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.unit.api.samples import DEPLOYMENT, POD, web_deployment, web_pod
-from timonel.api.managed_fields import apply, update_managed
+from timonel.api.managed_fields import apply, differs_only_in_times, update_managed
 from timonel.api.objects import Object, copy_object
 from timonel.api.schema import schemas
 
@@ -223,3 +223,15 @@ def test_the_old_object_is_left_alone() -> None:
     apply(old, {"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": "web", "labels": {"x": "y"}}},
           DEPLOYMENT, "me", True, _NOW, "apps/v1")  # fmt: skip
     assert old == before
+
+
+def test_times_alone_are_no_change():
+    def obj(time, **data):
+        entry = {"manager": "me", "operation": "Apply", "time": time, "fieldsV1": {"f:data": {}}}
+        return {"kind": "ConfigMap", "metadata": {"name": "a", "managedFields": [entry]}, "data": data}
+
+    assert differs_only_in_times(obj("2026-03-01T12:00:01Z", k="v"), obj("2026-03-01T12:00:00Z", k="v"))
+    assert not differs_only_in_times(obj("2026-03-01T12:00:01Z", k="w"), obj("2026-03-01T12:00:00Z", k="v"))
+    other = obj("2026-03-01T12:00:01Z", k="v")
+    other["metadata"]["managedFields"][0]["manager"] = "you"
+    assert not differs_only_in_times(other, obj("2026-03-01T12:00:00Z", k="v"))

@@ -96,7 +96,11 @@ async def test_aggregated_discovery_is_cached_by_its_tag(server):
         headers["If-None-Match"] = response.headers["ETag"]
     assert answer["kind"] == "APIGroupDiscoveryList"
     apps = next(item for item in answer["items"] if item["metadata"]["name"] == "apps")
-    assert apps["versions"][0]["resources"][0]["responseKind"]["group"] == "apps"
+    resources = {each["resource"]: each for each in apps["versions"][0]["resources"]}
+    # Empty: the group and version that it is listed under.
+    assert resources["deployments"]["responseKind"] == {"group": "", "version": "", "kind": "Deployment"}
+    scale = resources["deployments"]["subresources"][0]
+    assert scale["responseKind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
     async with server.http.get(f"{server.url}/apis", headers=headers) as response:
         assert response.status == 304
         assert await response.read() == b""
@@ -146,3 +150,40 @@ async def test_reviews_are_not_printed_as_tables(server):
     assert (status, answer["reason"]) == (406, "NotAcceptable")
     status, answer = await server.request("POST", path, review, headers={"Accept": f"{table},application/json"})
     assert (status, answer["kind"]) == (201, "SelfSubjectAccessReview")
+
+
+async def test_discovery_as_yaml_and_refused(server):
+    headers = {"Accept": "application/yaml"}
+    status, body = await server.request("GET", "/apis/apps", headers=headers)
+    assert status == 200
+    assert b"preferredVersion:\n  groupVersion: apps/v1" in body
+    headers = {"Accept": "application/json;g=apidiscovery.k8s.io;v=v3;as=APIGroupDiscoveryList"}
+    status, answer = await server.request("GET", "/apis", headers=headers)
+    assert (status, answer["reason"]) == (406, "NotAcceptable")
+
+
+async def test_health_lists_what_the_server_did_before_it_serves(server):
+    status, text = await server.request("GET", "/livez?verbose")
+    assert status == 200
+    for name in ("rbac/bootstrap-roles", "kube-apiserver-autoregistration", "start-system-namespaces-controller"):
+        assert f"[+]poststarthook/{name} ok".encode() in text
+    assert (await server.request("GET", "/livez/poststarthook/rbac/bootstrap-roles")) == (200, b"ok")
+    assert (await server.request("GET", "/livez/"))[0] == 404
+
+
+async def test_metrics_tell_who_asked_and_what_is_going_on(server):
+    await server.request("GET", "/api/v1/nodes")
+    await server.request("GET", "/api/v1/nodes", token=server.alice_token)
+    await server.request("GET", "/api/v1/nodes", token="wrong")
+    await server.request("GET", "/readyz")
+    _, body = await server.request("GET", "/metrics")
+    lines = body.decode().splitlines()
+    samples = dict(line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+    assert float(samples['authentication_attempts{result="failure"}']) >= 1
+    assert float(samples['authorization_attempts_total{result="no-opinion"}']) >= 1
+    assert float(samples['authenticated_user_requests{username="admin"}']) >= 1
+    assert samples['apiserver_current_inflight_requests{request_kind="mutating"}'] == "0.0"
+    assert samples['apiserver_current_inflight_requests{request_kind="readOnly"}'] == "1.0"
+    assert 'apiserver_storage_objects{resource="apiservices.apiregistration.k8s.io"}' in samples
+    ready = 'component="",dry_run="",group="",resource="",scope="",subresource="/readyz",verb="GET",version=""'
+    assert f'apiserver_request_total{{code="200",{ready}}}' in samples

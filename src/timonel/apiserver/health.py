@@ -26,6 +26,23 @@ Check = Callable[[], str]
 """Returns "" when all is well, else why not."""
 
 
+_STARTED = (
+    "start-apiserver-admission-initializer",
+    "start-system-namespaces-controller",
+    "start-cluster-authentication-info-controller",
+    "start-kube-apiserver-identity-lease-controller",
+    "start-legacy-token-tracking-controller",
+    "start-service-ip-repair-controllers",
+    "rbac/bootstrap-roles",
+    "scheduling/bootstrap-system-priority-classes",
+    "bootstrap-controller",
+    "start-kubernetes-service-cidr-controller",
+    "apiservice-status-local-available-controller",
+    "kube-apiserver-autoregistration",
+)
+"""Upstream's names of what `ApiServer.run` has done before it serves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """`groups` maps "livez", "readyz", "healthz" to their checks by name, in order."""
@@ -34,7 +51,7 @@ class Health:
 
     def answer(self, path: str, *, verbose: bool, exclude: frozenset[str]) -> tuple[int, str] | None:
         """Status code and text for a path such as "/readyz" or "/livez/ping"; None when there is no such check."""
-        parts = path.strip("/").split("/", 1)
+        parts = path[1:].split("/", 1)
         checks = self.groups.get(parts[0])
         if checks is None:
             return None
@@ -119,9 +136,14 @@ def server_checks(server: ApiServer) -> dict[str, dict[str, Check]]:
     def started() -> str:
         return "" if server.is_serving else "not started"
 
-    live = {"ping": ping, "log": ping, "etcd": storage, "poststarthook/start-apiserver": started,
-            **server.flow.checks()}  # fmt: skip
-    ready = {"ping": ping, "log": ping, "etcd": storage, "etcd-readiness": storage,
-             "informer-sync": read, "poststarthook/start-apiserver": started, **server.flow.checks(),
+    hooks: dict[str, Check] = {
+        "poststarthook/generic-apiserver-start-informers": read,
+        **server.flow.checks(),
+        "poststarthook/storage-readiness": read,
+        **{f"poststarthook/{name}": started for name in _STARTED},
+        "autoregister-completion": started,
+    }
+    live = {"ping": ping, "log": ping, "etcd": storage, **hooks}
+    ready = {"ping": ping, "log": ping, "etcd": storage, "etcd-readiness": storage, "informer-sync": read, **hooks,
              "shutdown": shutdown}  # fmt: skip
     return {"livez": live, "readyz": ready, "healthz": live}

@@ -5,18 +5,23 @@ Source: kubernetes.io/docs/reference/instrumentation/metrics
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from timonel import GIT_VERSION
+from timonel.apiserver.audit import AuditTrail
 from timonel.apiserver.flowcontrol.metrics import FlowControlCollector
+from timonel.apiserver.paths import PATHS
 from timonel.apiserver.routing import Route
+from timonel.apiserver.version import version_info
 
 if TYPE_CHECKING:
     from timonel.apiserver.server import ApiServer
+    from timonel.storage.cache import WatchCache
 
 _LATENCY_BUCKETS = (
     0.005,
@@ -45,6 +50,11 @@ _LATENCY_BUCKETS = (
 )
 _SIZE_BUCKETS = tuple(1000.0 * 10**power for power in range(7))
 _LONG = frozenset({"log", "exec", "attach", "portforward", "proxy"})
+_BUILD_LABELS = {
+    "major": "major", "minor": "minor", "git_version": "gitVersion", "git_commit": "gitCommit",
+    "git_tree_state": "gitTreeState", "build_date": "buildDate", "go_version": "goVersion", "compiler": "compiler",
+    "platform": "platform",
+}  # fmt: skip
 _Child = tuple[Counter, Histogram | None, Histogram | None]
 
 
@@ -79,27 +89,53 @@ class Metrics:
         inflight = Gauge(
             "apiserver_current_inflight_requests", "Requests being handled.", ("request_kind",), registry=registry
         )
-        inflight.labels("all").set_function(lambda: server.in_flight)
-        longrunning = Gauge("apiserver_longrunning_requests", "Watches open now.", ("verb",), registry=registry)
-        longrunning.labels("WATCH").set_function(lambda: len(server.watches))
+        inflight.labels("mutating").set_function(lambda: server.changing)
+        inflight.labels("readOnly").set_function(lambda: max(0, server.in_flight - server.streams - server.changing))
+        self._streams = Gauge(
+            "apiserver_longrunning_requests",
+            "Watches and other streams that are open now.",
+            ("verb", "group", "version", "resource", "subresource", "scope", "component"),
+            registry=registry,
+        )
+        # Upstream counts these two without "_total", which no Counter of this library can leave out.
+        self._authentications = Gauge(
+            "authentication_attempts", "Requests by whether it is known who sent them.", ("result",), registry=registry
+        )
+        self._users = Gauge(
+            "authenticated_user_requests", "Requests of users; all but the administrator are other.", ("username",),
+            registry=registry,
+        )  # fmt: skip
+        self._authorizations = Counter(
+            "authorization_attempts", "Requests by what was decided about them.", ("result",), registry=registry
+        )
         objects = Gauge(
             "apiserver_resource_objects", "Stored objects by resource.", ("group", "resource"), registry=registry
         )
+        stored = Gauge("apiserver_storage_objects", "The same, as older names go.", ("resource",), registry=registry)
+        revisions = Gauge(
+            "apiserver_watch_cache_resource_version", "What the watch cache has seen.", ("group", "resource"),
+            registry=registry,
+        )  # fmt: skip
         for row in server.table.rows:
             if row.storage_prefix:
                 cache = server.registry.of(row.ref).cache
                 objects.labels(row.ref.group, row.ref.plural).set_function(cache.__len__)
+                stored.labels(row.ref.group_resource).set_function(cache.__len__)
+                revisions.labels(row.ref.group, row.ref.plural).set_function(_revision_of(cache))
         if server.flow.levels is not None:
             registry.register(FlowControlCollector(server.flow.levels))
-        info = Gauge("kubernetes_build_info", "The version of this server.", ("git_version",), registry=registry)
-        info.labels(GIT_VERSION).set(1)
+        version = version_info()
+        labels = {label: str(version[field]) for label, field in _BUILD_LABELS.items()}
+        info = Gauge("kubernetes_build_info", "The version of this server.", tuple(labels), registry=registry)
+        info.labels(**labels).set(1)
         self._children: dict[tuple[str, ...], _Child] = {}
+        self._identities: dict[tuple[str, int], Counter | Gauge] = {}
 
-    def observe(self, route: Route, response: web.StreamResponse, seconds: float) -> None:
+    def observe(self, route: Route, response: web.StreamResponse, seconds: float, trail: AuditTrail) -> None:
         """Counts one finished request. Label sets are looked up once: this runs on every request."""
-        if not route.resource:
-            return
-        key = (route.verb, route.group, route.version, route.resource, route.subresource, _scope(route),
+        self._count_identity(trail, response.status)
+        subresource = route.subresource if route.resource else route.path
+        key = (route.verb, route.group, route.version, route.resource, subresource, _scope(route),
                str(response.status), "All" if route.query and "dryRun" in route.query else "")  # fmt: skip
         child = self._children.get(key)
         if child is None:
@@ -111,17 +147,44 @@ class Metrics:
         if sizes is not None:
             sizes.observe(response.body_length)
 
+    def stream(self, route: Route, change: int) -> None:
+        """A watch or another stream began (1) or ended (-1)."""
+        verb = "WATCH" if route.verb == "watch" else "CONNECT"
+        labels = (route.group, route.version, route.resource, route.subresource, _scope(route), "apiserver")
+        self._streams.labels(verb, *labels).inc(change)
+
+    def _count_identity(self, trail: AuditTrail, status: int) -> None:
+        attributes = trail.attributes
+        if attributes is None:
+            if status == HTTPStatus.UNAUTHORIZED:
+                self._identity("failure", self._authentications).inc()
+            return
+        self._identity("success", self._authentications).inc()
+        known = attributes.user.name if attributes.user.name == "admin" else "other"
+        self._identity(known, self._users).inc()
+        allowed = trail.annotations.get("authorization.k8s.io/decision") == "allow"
+        self._identity("allowed" if allowed else "no-opinion", self._authorizations).inc()
+
+    def _identity(self, label: str, counter: Counter | Gauge) -> Counter | Gauge:
+        child = self._identities.get((label, id(counter)))
+        if child is None:
+            child = self._identities[label, id(counter)] = counter.labels(label)
+        return child
+
     def render(self, accept: str) -> tuple[bytes, str]:
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
     def _child(self, key: tuple[str, ...]) -> _Child:
         verb, group, version, resource, subresource, scope, code, dry_run = key
-        if self._server.table.find(group, version, resource) is None or len(self._children) > 10_000:
+        known = self._server.table.find(group, version, resource) is not None
+        if not resource:
+            known = subresource.partition("/")[2].partition("/")[0] in PATHS and code != "404"
+        if not known or len(self._children) > 10_000:
             # Names made up by clients must not become label values for ever.
             verb, group, version, resource, subresource, scope, dry_run = "other", "", "", "", "", "", ""
         shown = {"create": "POST", "update": "PUT"}.get(verb, verb.upper())
-        labels = (group, version, resource, subresource, scope, "apiserver")
+        labels = (group, version, resource, subresource, scope, "apiserver" if resource else "")
         count = self._requests.labels(shown, dry_run, *labels, code)
         if verb == "watch" or subresource in _LONG:
             child: _Child = (count, None, None)
@@ -132,7 +195,13 @@ class Metrics:
         return child
 
 
+def _revision_of(cache: WatchCache) -> Callable[[], float]:
+    return lambda: cache.revision
+
+
 def _scope(route: Route) -> str:
+    if not route.resource:
+        return ""
     if route.name:
         return "resource"
     return "namespace" if route.namespace else "cluster"

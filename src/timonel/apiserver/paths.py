@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import orjson
 from aiohttp import web
 
 from timonel.apiserver.discovery import Document
-from timonel.apiserver.negotiation import is_pretty
+from timonel.apiserver.negotiation import YAML, is_pretty, negotiate
 from timonel.apiserver.options import not_allowed, nothing_served
-from timonel.apiserver.responses import Reply, json_reply, text_reply
+from timonel.apiserver.responses import Reply, json_reply, render, text_reply
 from timonel.apiserver.routing import Route
 from timonel.apiserver.version import version_info
 
@@ -39,12 +40,16 @@ async def answer_path(server: ApiServer, request: web.BaseRequest, route: Route,
 
 
 async def _discovery(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
-    document = server.discovery.document(route.path, request.headers.get("Accept", ""), server.public_address)
+    accept = request.headers.get("Accept", "")
+    document = server.discovery.document(route.path, accept, server.public_address)
     if document is None:
         parts = route.path.split("/")
         if (parts[1], len(parts) > 2) == ("api", True) or (len(parts) > 3 and server.discovery.serves(parts[2])):
             raise nothing_served()
         return _nothing_here(audit_id)
+    if not document.etag and negotiate(accept).media_type == YAML:
+        body = render(orjson.loads(document.body), YAML)
+        return Reply(body, content_type=YAML, audit_id=audit_id)
     return answer_document(request, document, audit_id)
 
 

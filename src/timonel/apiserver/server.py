@@ -66,6 +66,7 @@ supervisor kills a server that takes ten seconds to stop, and what it had still 
 _LEAVE_SECONDS = 1.0
 """How long telling the other servers' clients may take; its record expires anyway."""
 _STREAMS = frozenset({"log", "exec", "attach", "portforward", "proxy"})
+_READING = frozenset({"GET", "HEAD"})
 _ON_ONE = frozenset({"get", "update", "patch", "delete"})
 """Verbs of one object; the others are of collections (and a watch in the old form of path is of either)."""
 
@@ -124,7 +125,9 @@ class ApiServer:
         self.large_bodies = asyncio.Semaphore(2)
         """For reading those that take long: the interpreter has time for few beside the rest."""
         self.in_flight = 0
-        self._streams = 0
+        self.changing = 0
+        """Of those in flight, the ones that may change something."""
+        self.streams = 0
         """Of those in flight, the ones that end when their client wishes: watches, logs, exec."""
         self._request_done = asyncio.Event()
 
@@ -197,7 +200,7 @@ class ApiServer:
 
     async def _wait_done(self, *, but_streams: bool = False) -> None:
         """Until no request is being handled; streams, which would not end by themselves, may be left out."""
-        while self.in_flight > (self._streams if but_streams else 0):
+        while self.in_flight > (self.streams if but_streams else 0):
             self._request_done.clear()
             await self._request_done.wait()
 
@@ -218,6 +221,8 @@ class ApiServer:
             audit_id = new_audit_id()
         route = parse_route(request.method, request.raw_path)
         self.in_flight += 1
+        changing = request.method not in _READING
+        self.changing += changing
         warnings: list[str] = []
         trail = AuditTrail(request, audit_id, self.clock.now())
         response: web.StreamResponse | None = None
@@ -245,13 +250,14 @@ class ApiServer:
             response = self._refusal(request, route, InternalError(f"{text} {audit_id}"), audit_id, warnings)
         finally:
             self.in_flight -= 1
+            self.changing -= changing
             if self.is_stopping:
                 self._request_done.set()
             # Without a response: a stream that ended with its client, after its head had been sent.
             self.security.audit.finish(trail, 200 if response is None else response.status)
         if trail.head_lines and isinstance(response, Reply):
             response.head_lines = trail.head_lines
-        self.metrics.observe(route, response, time.perf_counter() - started)
+        self.metrics.observe(route, response, time.perf_counter() - started, trail)
         return response
 
     def _refusal(
@@ -370,13 +376,15 @@ class ApiServer:
         if not long_running:
             return await handler(context)
         cancel_when_lost(request)
-        self._streams += 1
+        self.streams += 1
+        self.metrics.stream(route, 1)
         if self.is_stopping:
             self._request_done.set()
         try:
             return await handler(context)
         finally:
-            self._streams -= 1
+            self.streams -= 1
+            self.metrics.stream(route, -1)
             cancel_when_lost(request, on=False)
 
 

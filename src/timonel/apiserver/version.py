@@ -20,7 +20,7 @@ def version_info() -> Object:
         "emulationMajor": MAJOR,
         "emulationMinor": MINOR,
         "minCompatibilityMajor": MAJOR,
-        "minCompatibilityMinor": MINOR,
+        "minCompatibilityMinor": str(int(MINOR) - 1),
         "gitVersion": GIT_VERSION,
         "gitCommit": "",
         "gitTreeState": "clean",

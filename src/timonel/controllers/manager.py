@@ -18,7 +18,9 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.leader import LeaderConfig, LeaderElector
 from timonel.client.protocol import ApiClient
+from timonel.controllers.clusterrole_aggregation import ClusterRoleAggregationController
 from timonel.controllers.deployment import DeploymentController
+from timonel.controllers.disruption import DisruptionController
 from timonel.controllers.endpoints import EndpointsController, EndpointSliceController
 from timonel.controllers.garbage import GarbageCollector
 from timonel.controllers.namespaces import (
@@ -144,6 +146,8 @@ CONTROLLERS: tuple[tuple[str, Factory], ...] = (
     ("pod-garbage-collector", _pod_gc),
     (ServiceCidrController.name, _row(ServiceCidrController, "service-cidr-controller")),
     ("resourcequota", _row(ResourceQuotaController)),
+    (DisruptionController.name, _row(DisruptionController, "controllermanager")),
+    (ClusterRoleAggregationController.name, _row(ClusterRoleAggregationController)),
     (ClaimProtection.name, _row(ClaimProtection)),
     (VolumeProtection.name, _row(VolumeProtection)),
     (AttributesClassProtection.name, _row(AttributesClassProtection)),

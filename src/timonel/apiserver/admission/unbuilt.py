@@ -18,8 +18,6 @@ UNBUILT: dict[ResourceRef, str] = {
     refs.CRON_JOBS: "no controller makes the Jobs of CronJobs",
     refs.HORIZONTAL_POD_AUTOSCALERS: "nothing scales by HorizontalPodAutoscalers",
     refs.HORIZONTAL_POD_AUTOSCALERS_V1: "nothing scales by HorizontalPodAutoscalers",
-    refs.POD_DISRUPTION_BUDGETS: "no controller counts the pods of PodDisruptionBudgets, so that each of them refuses "
-    "every eviction",
     refs.NETWORK_POLICIES: "NetworkPolicies are not enforced",
     refs.PERSISTENT_VOLUME_CLAIMS: "PersistentVolumeClaims are not bound to volumes",
     refs.RESOURCE_CLAIMS: "no devices are allocated to ResourceClaims",

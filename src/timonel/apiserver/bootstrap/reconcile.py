@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Protocol
 
+from timonel.api.cluster_roles import aggregated_rules
 from timonel.api.errors import AlreadyExists
-from timonel.api.labels import selector_from_object
 from timonel.api.objects import Object, annotations_of, copy_object, labels_of, name_of, namespace_of
 from timonel.api.refs import (
     API_SERVICES,
@@ -103,36 +103,12 @@ async def reconcile_bootstrap(
 
 
 async def aggregate_cluster_roles(objects: Objects) -> None:
-    """Gives every ClusterRole with an aggregationRule the rules of those its selectors choose.
-
-    Runs until nothing changes, since aggregated roles feed each other: view goes into edit, edit into admin. Roles
-    that choose each other in a circle never settle: they are left after as many rounds as the longest chain needs.
-    """
+    """Gives every ClusterRole with an aggregationRule the rules of those its selectors choose, before anybody asks."""
     reader = objects.reader(CLUSTER_ROLES)
-    rounds = sum(1 for role in reader.list() if role.get("aggregationRule")) + 1
-    for _ in range(rounds):
-        changed = False
-        for role in list(reader.list()):
-            rules = aggregated_rules(role, reader.list())
-            if rules is not None and rules != (role.get("rules") or []):
-                await _replace(objects, CLUSTER_ROLES, role, rules=rules)
-                changed = True
-        if not changed:
-            return
-    log.warning("aggregated cluster roles choose each other in a circle and were left as they are")
-
-
-def aggregated_rules(role: Object, roles: Iterable[Object]) -> list[Object] | None:
-    """The rules an aggregating role should have, each once, in order of the names they come from; None: it does not
-    aggregate."""
-    if not role.get("aggregationRule"):
-        return None
-    selectors = [selector_from_object(item) for item in role["aggregationRule"].get("clusterRoleSelectors") or ()]
-    rules: list[Object] = []
-    for source in sorted(roles, key=name_of):
-        if name_of(source) != name_of(role) and any(selector.matches(labels_of(source)) for selector in selectors):
-            rules += [rule for rule in source.get("rules") or () if rule not in rules]
-    return rules
+    for role in list(reader.list()):
+        rules = aggregated_rules(role, reader.list())
+        if rules is not None and rules != (role.get("rules") or []):
+            await _replace(objects, CLUSTER_ROLES, role, rules=rules)
 
 
 async def _ensure(objects: Objects, ref: ResourceRef, wanted: Object) -> None:

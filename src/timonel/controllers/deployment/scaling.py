@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from timonel.api.objects import Object, annotations_of, uid_of
 from timonel.controllers.deployment.revisions import DESIRED_REPLICAS, MAX_REPLICAS, age_rank
+from timonel.controllers.shares import share_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +41,15 @@ def bounds_of(deployment: Object) -> Bounds:
     if strategy.get("type", "RollingUpdate") != "RollingUpdate":
         return Bounds(desired, 0, 0)
     rolling = strategy.get("rollingUpdate") or {}
-    surge = _scaled(rolling.get("maxSurge"), desired, round_up=True)
-    unavailable = _scaled(rolling.get("maxUnavailable"), desired, round_up=False)
+    surge = _share(rolling.get("maxSurge"), desired, round_up=True)
+    unavailable = _share(rolling.get("maxUnavailable"), desired, round_up=False)
     if surge == 0 and unavailable == 0:
         unavailable = 1
     return Bounds(desired, surge, min(unavailable, desired))
 
 
-def _scaled(value: int | str | None, total: int, *, round_up: bool) -> int:
-    if value is None:
-        value = "25%"
-    if isinstance(value, int):
-        return value
-    # Whole numbers only: a float would round 33 % of 100 up to 34.
-    product = int(str(value).rstrip("%")) * total
-    share: int = -(-product // 100) if round_up else product // 100
-    return share
+def _share(value: int | str | None, desired: int, *, round_up: bool) -> int:
+    return share_of("25%" if value is None else value, desired, round_up=round_up)
 
 
 def desired_of(deployment: Object) -> int:

@@ -22,6 +22,7 @@ from timonel.api.kinds.workload import (
     check_collision_count,
     check_replica_counts,
     check_selector_and_template,
+    template_warnings,
     workload_warnings,
 )
 from timonel.api.objects import Object, get_path
@@ -84,6 +85,9 @@ class DeploymentStrategy(Strategy):
         return errors
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
+        # Whatever makes a new generation is told again what is doubtful.
+        if old is not None and obj["metadata"].get("annotations") != old["metadata"].get("annotations"):
+            return template_warnings(obj, "spec", "template")
         return workload_warnings(obj, old)
 
 

@@ -43,6 +43,7 @@ _WITH_STATUS = _WITH_GENERATION | {
     refs.PERSISTENT_VOLUMES, refs.PERSISTENT_VOLUME_CLAIMS, refs.PODS, refs.RESOURCE_CLAIMS, refs.RESOURCE_QUOTAS,
     refs.SERVICES, refs.SERVICE_CIDRS, refs.VOLUME_ATTACHMENTS,
 }  # fmt: skip
+_WITH_SCALE = (refs.DEPLOYMENTS, refs.REPLICA_SETS, refs.REPLICATION_CONTROLLERS, refs.STATEFUL_SETS)
 _SUBRESOURCE_FIELDS = {"approval": ("status",), "status": ("status",), "finalize": ("spec",)}
 
 
@@ -83,12 +84,20 @@ class _Kind:
 class FakeClient:
     """`writes` records every accepted change in order; `fail` makes requests fail; `disconnect` breaks all watches."""
 
-    def __init__(self, *objects: Object, clock: Clock | None = None, served: Iterable[ResourceRef] = SERVED) -> None:
+    def __init__(
+        self,
+        *objects: Object,
+        clock: Clock | None = None,
+        served: Iterable[ResourceRef] = SERVED,
+        with_scale: Iterable[ResourceRef] = _WITH_SCALE,
+    ) -> None:
         self.clock: Clock = clock or VirtualClock()
         self.writes: list[Write] = []
         self.reads: list[tuple[str, ResourceRef]] = []
         """(verb, resource) of every get, list and watch."""
         self.served = tuple(served)
+        self.with_scale = tuple(with_scale)
+        """Kinds with the subresource `scale`, which can be read."""
         self.revision = 1
         self._kinds: dict[tuple[str, str], _Kind] = {}
         self._failures: list[Callable[[str, ResourceRef, str], ApiError | None]] = []
@@ -177,7 +186,8 @@ class FakeClient:
 
     async def get(self, ref: ResourceRef, name: str, namespace: str = "", *, subresource: str = "") -> Object:
         await self._arrive("get", ref, name)
-        return copy_object(self._find(ref, name, namespace))
+        found = self._find(ref, name, namespace)
+        return self._scale_of(ref, found) if subresource == "scale" else copy_object(found)
 
     async def list(
         self,
@@ -290,8 +300,10 @@ class FakeClient:
             new = apply_strategic_patch(new, patch, BUILTIN.row(ref).definition)
         elif type == "merge":
             new = _merge(new, patch)
+        elif type == "apply" and force:
+            new = _merge(new, patch)  # without the taking away of what the manager applied before
         else:
-            raise AssertionError("the fake client does not do server-side apply")
+            raise AssertionError("the fake client does not do server-side apply with its conflicts")
         return self._write("patch", ref, new, subresource, patch)
 
     async def delete(
@@ -393,6 +405,13 @@ class FakeClient:
         if found is None:
             raise not_found(ref, name)
         return found
+
+    def _scale_of(self, ref: ResourceRef, obj: Object) -> Object:
+        if ref not in self.with_scale:
+            raise not_found(ref, name_of(obj))
+        metadata = {name: obj["metadata"].get(name) for name in ("name", "namespace", "uid", "resourceVersion")}
+        replicas = get_path(obj, "spec", "replicas", default=0)
+        return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {"replicas": replicas}}
 
     def _stamped(self, ref: ResourceRef, obj: Object) -> Object:
         metadata = obj["metadata"]
@@ -507,13 +526,13 @@ class FakeClient:
         if found is None:
             return None
         verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
-        return {
-            "kind": "APIResourceList",
-            "groupVersion": found[0].api_version,
-            "resources": [
-                {"name": ref.plural, "kind": ref.kind, "namespaced": ref.namespaced, "verbs": verbs} for ref in found
-            ],
-        }
+        rows: list[Object] = []
+        for ref in found:
+            row = {"name": ref.plural, "kind": ref.kind, "namespaced": ref.namespaced, "verbs": verbs}
+            rows.append(row)
+            if ref in self.with_scale:
+                rows.append({**row, "name": f"{ref.plural}/scale", "kind": "Scale", "verbs": ["get"]})
+        return {"kind": "APIResourceList", "groupVersion": found[0].api_version, "resources": rows}
 
 
 class _Selection:

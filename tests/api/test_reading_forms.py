@@ -25,7 +25,7 @@ async def test_tables(server, namespace):
     assert answer["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
     assert answer["metadata"]["resourceVersion"].isdigit()
     _, answer = await server.request("GET", f"{path}/a?includeObject=None", headers=TABLE)
-    assert "object" not in answer["rows"][0]
+    assert answer["rows"][0]["object"] is None
     _, answer = await server.request("GET", f"{path}/a?includeObject=Object", headers=TABLE)
     assert answer["rows"][0]["object"]["data"] == {"x": "1", "y": "2"}
 

@@ -97,6 +97,25 @@ async def test_an_eviction_deletes_the_pod(server, namespace):
     assert (await server.request("POST", f"{path}/none/eviction", eviction))[0] == 404
 
 
+async def test_old_clients_evict_as_well(server, namespace):
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    budget = {"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "p"}}}}
+    eviction = {"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": "p"}}
+    await server.request("POST", path, pod("p"))
+    assert (await server.request("POST", f"{path}/p/eviction", eviction))[0] == 201
+    assert (await server.request("GET", f"{path}/p"))[0] == 404
+    guarded = pod("p")
+    guarded["metadata"]["labels"] = {"app": "p"}
+    await server.request("POST", path, guarded)
+    running = {"status": {"phase": "Running"}}
+    merge = {"Content-Type": "application/merge-patch+json"}
+    assert (await server.request("PATCH", f"{path}/p/status", running, headers=merge))[0] == 200
+    await server.request("POST", f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets", budget)
+    assert (await server.request("POST", f"{path}/p/eviction", eviction))[0] == 429
+    eviction["apiVersion"] = "policy/v2"
+    assert (await server.request("POST", f"{path}/p/eviction", eviction))[0] == 400
+
+
 async def test_ephemeral_containers_are_added_and_nothing_else(server, namespace):
     path = f"/api/v1/namespaces/{namespace}/pods"
     _, made = await server.request("POST", path, pod("debugged"))

@@ -164,6 +164,7 @@ async def evict_pod(context: RequestContext) -> web.StreamResponse:
         api_version="policy/v1",
         validation=call.field_validation,
         warnings=call.warnings,
+        alike=("policy/v1beta1",),  # what kubectl sends before 1.22
     )
     options = _options_of(eviction, context.name)
     call.dry_run = call.dry_run or bool(options.get("dryRun"))

@@ -70,6 +70,9 @@ PACKAGES = {
 _META_KINDS = frozenset({"DeleteOptions", "Status"})
 """Kinds that clients send under any group's version."""
 
+_OLD_EVICTION = ("policy/v1beta1", "Eviction")
+"""Still sent by old clients, with the fields of v1."""
+
 _READERS: dict[Node, Reader] = {
     nodes.STRING: read_text,
     nodes.BYTES: read_base64,
@@ -94,6 +97,8 @@ def find_message(api_version: str, kind: str) -> Message | None:
 
 def definition_of(api_version: str, kind: str) -> str | None:
     """The definition that a kind would have; None for a version without messages."""
+    if (api_version, kind) == _OLD_EVICTION:
+        api_version = "policy/v1"
     package = META if kind in _META_KINDS else PACKAGES.get(api_version)
     return None if package is None else f"{package}.{kind}"
 

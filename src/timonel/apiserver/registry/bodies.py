@@ -6,7 +6,7 @@ passed over with Ignore.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from timonel.api.decode import DUPLICATE, Decoded, cannot_be_handled, decode, strict_decoding_error, with_summary
@@ -33,12 +33,18 @@ def decode_object(
     api_version: str,
     validation: str,
     warnings: list[str],
+    alike: Collection[str] = (),
 ) -> Object:
-    """One object of `kind`. Raises BadRequest for anything that is not one."""
+    """One object of `kind`. Raises BadRequest for anything that is not one.
+
+    `alike` are further versions in which the kind has the same fields: those of old clients.
+    """
     decoded = _decode(body, content_type, kind=kind, api_version=api_version)
     obj = {} if decoded.obj is None else decoded.obj
     if why := find_type_problem(obj):
         raise BadRequest(with_summary(why, kind, body))
+    if obj.get("kind") == kind and obj.get("apiVersion") in alike:
+        obj["apiVersion"] = api_version
     check_kind(obj, kind=kind, api_version=api_version)
     obj.setdefault("metadata", {})
     checked = schemas().check(definition, obj)

@@ -121,8 +121,12 @@ class Fuzzer:
                 failures.append(f"{operation.label} ({mode.value}): {slow!r}")
                 return
             statuses.append(answer.status_code)
+            checks = [not_a_server_error]
+            if case.method != "DELETE" or answer.json().get("kind") == "Status":
+                # What waits for finalizers comes back as itself, where the documents say Status, here and upstream.
+                checks.append(response_schema_conformance)
             try:
-                case.validate_response(answer, checks=[not_a_server_error, response_schema_conformance])
+                case.validate_response(answer, checks=checks)
             except FailureGroup as group:
                 failures.extend(f"{operation.label} ({mode.value}): {each}" for each in group.exceptions
                                 if not _NULL_LIST.search(str(each)))  # fmt: skip

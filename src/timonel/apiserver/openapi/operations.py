@@ -49,13 +49,18 @@ class Operation:
     answer: str
     consumes: tuple[str, ...]
     parameters: tuple[Parameter, ...]
+    """In order of their names, without those that the path itself has for all its operations."""
     namespaced: bool
     named: bool
     tag: str
+    description: str
+    answers: tuple[str, ...] = ("200",)
+    """The codes of success."""
+    body_required: bool = False
 
 
-_NAME = Parameter("name", "string", "name of the object")
-_NAMESPACE = Parameter("namespace", "string", "namespace of the object")
+ANSWERS = {"200": "OK", "201": "Created", "202": "Accepted"}
+_NAMESPACE = Parameter("namespace", "string", "object name and auth scope, such as for teams and projects")
 _PRETTY = Parameter("pretty", "string", "If 'true', then the output is pretty printed.")
 _DRY_RUN = Parameter("dryRun", "string", "With 'All', nothing is stored; all else is done.")
 _MANAGER = Parameter("fieldManager", "string", "The name under which the changed fields are managed.")
@@ -85,11 +90,15 @@ _METHODS = {
     "deletecollection": "delete",
 }  # fmt: skip
 _ACTIONS = {"create": "post", "update": "put"}
-_OPERATION_NAMES = {"get": "read", "update": "replace", "deletecollection": "deleteCollection"}
+_OPERATION_NAMES = {"get": "read", "update": "replace", "deletecollection": "delete"}
 _PARAMETERS = {
     "create": _WRITE, "update": _WRITE, "patch": (*_WRITE, _FORCE), "list": _LIST, "delete": _DELETE,
     "deletecollection": (*_DELETE, *_LIST),
 }  # fmt: skip
+_SUCCESSES = {
+    "create": ("200", "201", "202"), "update": ("200", "201"), "patch": ("200", "201"), "delete": ("200", "202"),
+}  # fmt: skip
+_DOES = {"get": "read", "update": "replace", "patch": "partially update"}
 _BODY_TYPES = ("application/json", "application/yaml")
 
 
@@ -112,10 +121,13 @@ def path_items(
     for operation in found:
         item = paths.setdefault(operation.path, {})
         item[operation.method] = render_operation(operation)
-        named = [parameter for parameter, is_named in
-                 ((_NAME, operation.named), (_NAMESPACE, operation.namespaced)) if is_named]  # fmt: skip
-        if named and "parameters" not in item:
-            item["parameters"] = [render_parameter(parameter, "path") for parameter in named]
+        if "parameters" not in item:
+            name = Parameter("name", "string", f"name of the {operation.kind['kind']}")
+            item["parameters"] = [
+                *([render_parameter(name, "path")] if operation.named else []),
+                *([render_parameter(_NAMESPACE, "path")] if operation.namespaced else []),
+                render_parameter(_PRETTY, "query"),
+            ]
     return paths
 
 
@@ -158,31 +170,53 @@ def _operation(
         body = ""
     scope = "" if all_namespaces or not ref.namespaced else "Namespaced"
     suffix = "ForAllNamespaces" if all_namespaces else ""
-    name = "connect" if subresource in STREAMING else _OPERATION_NAMES.get(verb, verb)
+    connects = subresource in STREAMING and subresource != "log"
+    name = "connect" if connects else _OPERATION_NAMES.get(verb, verb)
     method = _METHODS[verb]
-    if name == "connect":
-        name += method.capitalize()
+    if connects:
+        scope = method.capitalize() + scope
     tag = f"{_camel(ref.group)}_{ref.version}"
+    scope = f"Collection{scope}" if verb == "deletecollection" else scope
     operation_id = f"{name}{_pascal(tag)}{scope}{ref.kind}{subresource.capitalize()}{suffix}"
     return Operation(
         path,
         method,
-        "connect" if subresource in STREAMING else _ACTIONS.get(verb, verb),
+        "connect" if connects else _ACTIONS.get(verb, verb),
         operation_id,
         kind or {"group": ref.group, "version": ref.version, "kind": ref.kind},
         body,
         answer,
         PATCH_TYPES if verb == "patch" else _BODY_TYPES if body else (),
-        (_PRETTY, *_PARAMETERS.get(verb, ())),
+        tuple(sorted(_PARAMETERS.get(verb, ()), key=lambda parameter: parameter.name)),
         ref.namespaced and not all_namespaces,
         named,
         tag,
+        _describe(verb, method, ref.kind, subresource),
+        _SUCCESSES.get(verb, ("200",)) if subresource not in STREAMING else ("200",),
+        bool(body) and verb in ("create", "update", "patch"),
     )
 
 
+def _describe(verb: str, method: str, kind: str, subresource: str) -> str:
+    if subresource in STREAMING and subresource != "log":
+        return f"connect {method.upper()} requests to {subresource} of {kind}"
+    of = f"{subresource} of " if subresource else ""
+    # Endpoints is the one kind in the plural.
+    one = kind if kind.endswith("points") else f"an {kind}" if kind[0] in "AEIOU" else f"a {kind}"
+    match verb:
+        case "list":
+            return f"list or watch objects of kind {kind}"
+        case "create" | "delete":
+            return f"{verb} {of}{one}"
+        case "deletecollection":
+            return f"delete collection of {kind}"
+    return f"{_DOES[verb]} {of}the specified {kind}"
+
+
 def _camel(group: str) -> str:
-    return group.removesuffix(".k8s.io").split(".")[0] or "core"
+    first, *rest = (group.removesuffix(".k8s.io") or "core").split(".")
+    return first + "".join(part.capitalize() for part in rest)
 
 
 def _pascal(tag: str) -> str:
-    return "".join(part.capitalize() for part in tag.split("_"))
+    return "".join(part[:1].upper() + part[1:] for part in tag.split("_"))

@@ -6,7 +6,7 @@ from timonel import GIT_VERSION
 from timonel.api.objects import Object
 from timonel.api.resource import ResourceTable
 from timonel.apiserver.openapi.definitions import clean, load_definitions, reachable
-from timonel.apiserver.openapi.operations import SHARED, Operation, Parameter, operations, path_items
+from timonel.apiserver.openapi.operations import ANSWERS, SHARED, Operation, Parameter, operations, path_items
 
 _PREFIX = "#/definitions/"
 _ANSWER_TYPES = ["application/json", "application/yaml"]
@@ -38,18 +38,18 @@ def _operation(operation: Operation) -> Object:
     parameters = [_parameter(parameter, "query") for parameter in operation.parameters]
     if operation.body:
         body: Object = {"name": "body", "in": "body", "schema": {"$ref": _PREFIX + operation.body}}
-        if operation.verb not in ("delete", "deletecollection"):
+        if operation.body_required:
             body["required"] = True
         parameters.insert(0, body)
-    answer: Object = {"description": "OK"}
-    if operation.answer:
-        answer["schema"] = {"$ref": _PREFIX + operation.answer}
+    content: Object = {"schema": {"$ref": _PREFIX + operation.answer}} if operation.answer else {}
+    answers = {code: {"description": ANSWERS[code], **content} for code in operation.answers}
     made: Object = {
         "tags": [operation.tag],
+        "description": operation.description,
         "operationId": operation.operation_id,
         "produces": _ANSWER_TYPES,
         "parameters": parameters,
-        "responses": {"200": answer, "401": {"description": "Unauthorized"}},
+        "responses": {**answers, "401": {"description": "Unauthorized"}},
         "schemes": ["https"],
         "x-kubernetes-action": operation.verb,
         "x-kubernetes-group-version-kind": operation.kind,

@@ -8,7 +8,7 @@ from timonel import GIT_VERSION
 from timonel.api.objects import Object
 from timonel.api.resource import ResourceTable
 from timonel.apiserver.openapi.definitions import clean, load_definitions, reachable
-from timonel.apiserver.openapi.operations import SHARED, Operation, Parameter, operations, path_items
+from timonel.apiserver.openapi.operations import ANSWERS, SHARED, Operation, Parameter, operations, path_items
 
 _PREFIX = "#/components/schemas/"
 _ANSWER_TYPES = ("application/json", "application/yaml")
@@ -40,21 +40,25 @@ def _reference(name: str, beside: Object) -> Object:
 
 
 def _operation(operation: Operation) -> Object:
-    answers: Object = {"description": "OK"}
+    content: Object = {}
     if operation.answer:
         schema = {"$ref": _PREFIX + operation.answer}
-        answers["content"] = {kind: {"schema": schema} for kind in _ANSWER_TYPES}
+        content["content"] = {kind: {"schema": schema} for kind in _ANSWER_TYPES}
+    answers = {code: {"description": ANSWERS[code], **content} for code in operation.answers}
     made: Object = {
         "tags": [operation.tag],
+        "description": operation.description,
         "operationId": operation.operation_id,
         "parameters": [_parameter(parameter, "query") for parameter in operation.parameters],
-        "responses": {"200": answers, "401": {"description": "Unauthorized"}},
+        "responses": {**answers, "401": {"description": "Unauthorized"}},
         "x-kubernetes-action": operation.verb,
         "x-kubernetes-group-version-kind": operation.kind,
     }
     if operation.body:
         schema = {"$ref": _PREFIX + operation.body}
         made["requestBody"] = {"content": {kind: {"schema": schema} for kind in operation.consumes}}
+        if operation.body_required:
+            made["requestBody"]["required"] = True
     return made
 
 

@@ -82,12 +82,13 @@ async def _metrics(server: ApiServer, request: web.BaseRequest, route: Route, au
 
 async def _index(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
     groups = server.discovery.groups()
-    paths = ["/api", "/api/v1", "/apis"]
+    paths = ["/api", "/api/v1", "/apis", "/apis/", "/openapi/v2", "/openapi/v3", "/openapi/v3/"]
     for group, versions in groups.items():
         paths += [f"/apis/{group}", *(f"/apis/{group}/{version}" for version in versions)]
     for name, checks in server.health.groups.items():
         paths += [f"/{name}", *(f"/{name}/{check}" for check in checks)]
-    paths += [f"/{path.lstrip('/')}" for path in _listed() if path not in ("/", "api", "apis", *server.health.groups)]
+    shown = ("/", "api", "apis", "openapi", *server.health.groups)
+    paths += [f"/{path.lstrip('/')}" for path in _listed() if path not in shown]
     return json_reply({"paths": sorted(set(paths))}, pretty=True, audit_id=audit_id)
 
 

@@ -36,5 +36,5 @@ def own_call(resource: Resource, verb: str, namespace: str = "", name: str = "",
     ref = resource.ref
     return Call(
         Attributes(LOOPBACK, verb, ref.group, ref.version, ref.plural, subresource, namespace, name),
-        field_manager="timonel-apiserver",
+        field_manager="kube-apiserver",
     )

@@ -1,5 +1,8 @@
+from datetime import UTC, datetime
+
 import pytest
 
+from timonel.api.clock import format_micro_time, format_time, parse_time
 from timonel.api.times import TimeError, settle_micro_time, settle_time
 
 
@@ -34,3 +37,10 @@ def test_reasons(text: str, message: str) -> None:
 def test_micro_time_must_have_its_decimals() -> None:
     with pytest.raises(TimeError, match=r'cannot parse "Z" as ".000000"'):
         settle_micro_time("2026-01-02T03:04:05Z")
+
+
+def test_years_have_four_digits() -> None:
+    early = datetime(1, 1, 1, 0, 0, 2, tzinfo=UTC)
+    assert format_time(early) == "0001-01-01T00:00:02Z"
+    assert format_micro_time(early) == "0001-01-01T00:00:02.000000Z"
+    assert parse_time(format_micro_time(early)) == early

@@ -203,6 +203,8 @@ def _without_ours(body: Any) -> Any:
     for cause in details["causes"]:
         if cause not in causes:
             causes.append(cause)
+    if causes[0].get("reason") == "FieldManagerConflict":
+        causes.sort(key=lambda cause: (cause["message"], cause["field"]))
     details = {**details, "causes": causes}
     if body.get("message") == "the server rejected our request due to an error in our request":
         del details["causes"]

@@ -185,9 +185,8 @@ class _Write:
     def transform(self, live: Object) -> Object:
         scale = scale_of(live)
         managed = live["metadata"].get("managedFields")
-        if managed:
-            # Without entries it is a Scale whose replicas nobody owns, not one that was never tracked.
-            scale["metadata"]["managedFields"] = managed_of_scale(managed)
+        if shown := managed_of_scale(managed):
+            scale["metadata"]["managedFields"] = shown
         wanted = self._change(copy_object(scale))
         replicas = self._checked_replicas(live, wanted)
         changed = copy_object(live)

@@ -218,6 +218,18 @@ def test_configurations_that_do_not_fit(config: Object, message: str) -> None:
     assert caught.value.message.endswith(message)
 
 
+def test_giving_up_all_labels_leaves_the_rest_of_the_metadata() -> None:
+    def config(**metadata: Any) -> Object:
+        return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a", **metadata}}
+
+    definition = "io.k8s.api.core.v1.ConfigMap"
+    live = apply(None, config(labels={"x": "1"}), definition, "one", False, _NOW, "v1")
+    live["metadata"].update({"uid": "u", "resourceVersion": "1"})
+    result = apply(live, config(), definition, "one", False, _NOW, "v1")
+    assert result["metadata"]["name"] == "a"
+    assert "labels" not in result["metadata"]
+
+
 def test_managed_fields_of_the_configuration() -> None:
     config = _config(replicas=1)
     config["metadata"]["managedFields"] = []

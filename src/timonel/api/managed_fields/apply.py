@@ -22,6 +22,7 @@ from timonel.api.managed_fields.managers import (
     Managers,
     ignored_branches,
     strip,
+    without_branches,
 )  # fmt: skip
 from timonel.api.managed_fields.merging import merge, prune
 from timonel.api.managed_fields.tracking import find_changes
@@ -58,7 +59,7 @@ def apply(
     current: Object = live if live is not None else {"kind": config["kind"], "apiVersion": config["apiVersion"]}
     run = _Apply(current, config, node, manager, api_version, subresource, now)
     run.ignored = ignored_branches(subresource) if ignored is None else tuple(ignored)
-    run.managers = _read_managers(live, node, api_version, now)
+    run.managers = _read_managers(live, node, api_version, now, subresource)
     result = run.apply(force)
     if manager == "kubectl":
         _refresh_last_applied(result, config)
@@ -78,18 +79,18 @@ def _check_config(live: Object | None, config: Object, node: Node, definition: s
         raise BadRequest(f"failed to create typed patch object ({namespace}/{name}; {version}, Kind={kind}): {found}")
 
 
-def _read_managers(live: Object | None, node: Node, api_version: str, now: datetime) -> Managers:
+def _read_managers(live: Object | None, node: Node, api_version: str, now: datetime, subresource: str) -> Managers:
     if live is None:
         return Managers()
     try:
         managers = Managers.read(live["metadata"].get("managedFields"))
     except InvalidEntries as exc:
         raise BadRequest(f"failed to decode managed fields: {exc}") from None
-    if not managers.entries and live["metadata"].get("managedFields") is None:
+    if not managers.entries:
         # Nobody was tracked so far: what is there belongs to a manager of that name, who can be conflicted with.
         fields = strip(find_changes(None, live, node).changed)
         if fields:
-            key = ManagerKey.of(BEFORE_FIRST_APPLY, "Update", api_version, "")
+            key = ManagerKey.of(BEFORE_FIRST_APPLY, "Update", api_version, subresource)
             managers.entries[key] = Entry(api_version, fields, format_time(now))
     return managers
 
@@ -111,11 +112,13 @@ class _Apply:
         self.key = ManagerKey.of(manager, "Apply", api_version, subresource)
 
     def apply(self, force: bool) -> Object:
-        claimed = strip(applied_fields(self.config, self.node), self.ignored)
+        applied = applied_fields(self.config, self.node)
+        claimed = strip(applied, self.ignored)
         previous = self.managers.entries.get(self.key)
         merged = merge(self.live, self.config, self.node)
         if previous is not None and previous.fields:
-            owned: FieldSet = claimed
+            # Nobody is recorded as the owner of names and the like; what applies them must not lose them even so.
+            owned: FieldSet = without_branches(applied, self.ignored)
             for key, entry in self.managers.entries.items():
                 if key != self.key:
                     owned = union(owned, entry.fields)
@@ -153,7 +156,7 @@ class _Apply:
             conflicts = {key: left for key, fields in conflicts.items() if (left := difference(fields, excused))}
         if not conflicts:
             return
-        found = [(key, path) for key in sorted(conflicts) for path in paths(conflicts[key])]
+        found = [(key, path) for key in sorted(conflicts, key=_rank) for path in paths(conflicts[key])]
         causes = [
             {"reason": "FieldManagerConflict", "message": f"conflict with {key}", "field": show_path(path)}
             for key, path in found
@@ -163,12 +166,17 @@ class _Apply:
             message = f"Apply failed with 1 conflict: conflict with {key}: {show_path(path)}"
         else:
             lines = []
-            for key in sorted(conflicts):
+            for key in sorted(conflicts, key=_rank):
                 lines.append(f"conflicts with {key}:")
                 lines += [f"- {show_path(path)}" for path in paths(conflicts[key])]
             listed = "\n".join(lines)
             message = f"Apply failed with {len(found)} conflicts: {listed}"
         raise Conflict(message, details={"causes": causes})
+
+
+def _rank(key: ManagerKey) -> tuple[str, str, str, bool, str]:
+    """Where a manager stands in messages: one that writes through a subresource before its plain self."""
+    return key.manager, key.operation, key.api_version, not key.subresource, key.subresource
 
 
 def _last_applied_fields(live: Object, node: Node, api_version: str) -> FieldSet:

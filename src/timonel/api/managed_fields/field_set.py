@@ -105,14 +105,13 @@ def without_branch(fields: FieldSet, path: tuple[str, ...]) -> FieldSet:
 
 
 def paths(fields: FieldSet) -> Iterator[tuple[str, ...]]:
-    """Every member as its steps, in the order of the wire form."""
-    for step in sorted(fields):
-        if step == SELF:
-            continue
-        below = fields[step]
-        if is_member(below):
+    """Every member as its steps: of each level first those in it, then what is below, sorted."""
+    steps = sorted(step for step in fields if step != SELF)
+    for step in steps:
+        if is_member(fields[step]):
             yield (step,)
-        for deeper in paths(below):
+    for step in steps:
+        for deeper in paths(fields[step]):
             yield (step, *deeper)
 
 

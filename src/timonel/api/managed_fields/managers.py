@@ -195,7 +195,11 @@ def strip(fields: FieldSet, ignored: Iterable[tuple[str, ...]] = ()) -> FieldSet
     """Without what is never tracked, and without `ignored` branches such as ("f:status",)."""
     if any(step in fields for step in _STRIPPED):
         fields = difference(fields, _STRIPPED)
-    for path in ignored:
+    return without_branches(fields, ignored)
+
+
+def without_branches(fields: FieldSet, branches: Iterable[tuple[str, ...]]) -> FieldSet:
+    for path in branches:
         fields = without_branch(fields, path)
     return fields
 

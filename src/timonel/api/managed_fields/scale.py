@@ -38,7 +38,8 @@ def managed_of_workload(
 ) -> list[Object]:
     """The workload's managedFields after a write that left its Scale with `scale_fields`."""
     managers = _read(managed_fields)
-    owners = {_who(key): key for key in _read(scale_fields).entries}
+    shown = _read(scale_fields).entries
+    owners = {_who(key): key for key, entry in shown.items() if intersection(entry.fields, REPLICAS)}
     for key, entry in list(managers.entries.items()):
         if _who(key) in owners:
             del owners[_who(key)]

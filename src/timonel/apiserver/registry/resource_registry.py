@@ -290,7 +290,7 @@ class ResourceRegistry:
             found = deleting + self._prepare_and_validate(new, old, _occasion(call, now, subresource))
             if found:
                 raise invalid(self.stored.ref, live.name, found)
-            if not subresource:
+            if subresource in ("", "scale"):
                 call.warnings += self._strategy.warnings(new, old)
             elif subresource == "status":
                 call.warnings += self._strategy.status_warnings(new, old)

@@ -195,6 +195,23 @@ async def test_every_budget_of_a_pod_counts_it_and_its_owner_hears_of_that() -> 
         ]
 
 
+async def test_a_budget_may_choose_other_pods() -> None:
+    other = pod("b", app="other")
+    async with Cluster(pod("a"), other, pod("c", app="other"), budget(minAvailable=0), without=OTHERS) as cluster:
+        cluster.dead.add("silent")
+        assert counts_of(cluster)[0] == 1
+
+        def choose(obj: Object) -> None:
+            obj["spec"]["selector"] = {"matchLabels": {"app": "other"}}
+
+        cluster.client.change(POD_DISRUPTION_BUDGETS, "web", "default", choose)
+        await cluster.run(1)
+        assert counts_of(cluster)[0] == 2
+        cluster.client.add(pod("d", app="other"))
+        await cluster.run(1)
+        assert counts_of(cluster)[0] == 3
+
+
 async def test_a_target_that_was_not_disrupted_is_none_any_more_after_two_minutes() -> None:
     clock = VirtualClock()
     target = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from timonel.api.clock import Clock
 from timonel.api.errors import ApiError
-from timonel.api.labels import InvalidSelector, selector_from_object
+from timonel.api.labels import NOTHING, InvalidSelector, Selector, selector_from_object
 from timonel.api.objects import (
     Object,
     ObjectKey,
@@ -59,6 +59,8 @@ class DisruptionController(Controller):
             # Pods tell of most that happens; not of replicas that are wanted and cannot be made.
             *(Watch(ref, key=self._budgets_of_workload, changed=_replicas_changed) for ref in WORKLOADS),
         )
+        self._selectors: dict[ObjectKey, tuple[Object | None, Selector]] = {}
+        """Of budgets, as given and as read: pods change often, and reading one costs 10 µs."""
         self._scales = Scales(client, informers)
         self._stale_targets = StaleTargets(client=client, informers=informers, clock=clock)
 
@@ -77,7 +79,18 @@ class DisruptionController(Controller):
 
     def _guarding(self, namespace: str, labels: Mapping[str, str]) -> list[ObjectKey]:
         budgets = self.lister(POD_DISRUPTION_BUDGETS).list(namespace)
-        return [key_of(budget) for budget in budgets if _selects(budget, labels)]
+        return [key_of(budget) for budget in budgets if self._selector(budget).matches(labels)]
+
+    def _selector(self, budget: Object) -> Selector:
+        """One that cannot be read selects nothing."""
+        given, known = get_path(budget, "spec", "selector"), self._selectors.get(key_of(budget))
+        if known is None or known[0] != given:
+            try:
+                known = given, selector_from_object(given)
+            except InvalidSelector:
+                known = given, NOTHING
+            self._selectors[key_of(budget)] = known
+        return known[1]
 
     def _budgets_of_pod(self, pod: Object) -> list[ObjectKey]:
         return self._guarding(namespace_of(pod), labels_of(pod))
@@ -96,6 +109,7 @@ class DisruptionController(Controller):
     async def sync(self, key: ObjectKey) -> Result:
         budget = self.lister(POD_DISRUPTION_BUDGETS).get(*key)
         if budget is None:
+            self._selectors.pop(key, None)
             return Result()
         try:
             selector = selector_from_object(get_path(budget, "spec", "selector"))
@@ -138,13 +152,6 @@ class DisruptionController(Controller):
     async def _write(self, budget: Object, status: Object) -> None:
         """Raises Conflict when an eviction was granted meanwhile."""
         await self.client.update(POD_DISRUPTION_BUDGETS, budget | {"status": status}, subresource="status")
-
-
-def _selects(budget: Object, labels: Mapping[str, str]) -> bool:
-    try:
-        return selector_from_object(get_path(budget, "spec", "selector")).matches(labels)
-    except InvalidSelector:
-        return False
 
 
 def _budget_changed(old: Object, new: Object) -> bool:

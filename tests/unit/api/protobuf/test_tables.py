@@ -47,3 +47,8 @@ def test_every_kind_that_can_be_written_has_a_message() -> None:
     assert written
     for row in written:
         assert find_message(row.ref.api_version, row.ref.kind) is not None, row.ref
+
+
+def test_evictions_of_old_clients_are_read_as_those_of_today() -> None:
+    assert find_message("policy/v1beta1", "Eviction") == find_message("policy/v1", "Eviction")
+    assert find_message("policy/v1beta1", "PodDisruptionBudget") is None

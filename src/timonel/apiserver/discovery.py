@@ -118,7 +118,7 @@ class Discovery:
 
     def _aggregated(self, root: str, version: str) -> Document:
         if root == "api":
-            items = [{"metadata": {}, "versions": [self._aggregated_of("", "v1")]}]
+            items: list[Object] = [{"metadata": {}, "versions": [self._aggregated_of("", "v1")]}]
         else:
             items = [
                 {

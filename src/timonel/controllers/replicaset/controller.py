@@ -46,7 +46,6 @@ from timonel.controllers.replicaset.planner import (
 )
 
 
-
 class ReplicaSetController(Controller):
     name = "replicaset"
     ref: ResourceRef = REPLICA_SETS

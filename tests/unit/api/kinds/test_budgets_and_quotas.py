@@ -52,7 +52,8 @@ CASES: list[tuple[ResourceRef, Object, list[str]]] = [
     (
         refs.POD_DISRUPTION_BUDGETS,
         spec(minAvailable=1, maxUnavailable=1),
-        ['spec: Invalid value: {"MinAvailable":1,"Selector":null,"MaxUnavailable":1,"UnhealthyPodEvictionPolicy":null}: '
+        ['spec: Invalid value: {"MinAvailable":1,"Selector":null,"MaxUnavailable":1,'
+         '"UnhealthyPodEvictionPolicy":null}: '
          "minAvailable and maxUnavailable cannot be both set"],
     ),
     (

@@ -1,7 +1,8 @@
 """Objects are where kube-apiserver keeps them in etcd, so that tools which look there find them.
 
 /registry/<plural>/ is the rule; what upstream named otherwise long ago stays so, and the kinds of its two other
-servers, for custom resources and for aggregation, stand below their groups. Events are one store whichever group they come by.
+servers, for custom resources and for aggregation, stand below their groups. Events are one store whichever group they
+come by.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ async def test_a_pod_is_bound_once(server, namespace):
         'Operation cannot be fulfilled on pods/binding "p": pod p is already assigned to node "n1"'
     )
     status, answer = await server.request("POST", f"{path}/p/binding", binding("p", ""))
-    assert (status, answer["reason"]) == (422, "Invalid")
+    assert (status, answer["message"]) == (400, "target.name: Required value")
     assert (await server.request("POST", f"{path}/none/binding", binding("none", "n1")))[0] == 404
 
 

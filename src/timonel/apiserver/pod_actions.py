@@ -8,7 +8,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from timonel.api.clock import format_time
-from timonel.api.errors import BadRequest, conflict, invalid
+from timonel.api.errors import BadRequest, conflict, invalid, join_errors
 from timonel.api.field_errors import Path, required
 from timonel.api.kinds.reviews import validate_binding
 from timonel.api.objects import Object, copy_object, find_by
@@ -40,12 +40,11 @@ async def bind_pod(context: RequestContext) -> web.StreamResponse:
     name = context.name or binding["metadata"].get("name") or ""
     if not name:
         raise invalid(BINDINGS, "", [required(Path("metadata") / "name", "name or generateName is required")])
-    if binding["metadata"].get("name", name) != name:
-        given = binding["metadata"]["name"]
-        raise BadRequest(f"name in URL does not match name in Binding object: {given}")
+    if binding["metadata"].get("name") != name:
+        raise BadRequest("name in URL does not match name in Binding object")
     found = validate_binding(binding)
     if found:
-        raise invalid(BINDINGS, name, found)
+        raise BadRequest(join_errors(found))
     await _admit(context, call, "CREATE", binding)
     registry = context.server.registry.of(PODS)
     node = binding["target"]["name"]

@@ -28,7 +28,13 @@ from timonel.api.kinds.rules import (
     int_or_percent,
 )
 from timonel.api.kinds.subresources import STATUS
-from timonel.api.kinds.workload import SPEC, check_collision_count, check_endless_pods, template_warnings
+from timonel.api.kinds.workload import (
+    SPEC,
+    check_collision_count,
+    check_endless_pods,
+    label_mismatch,
+    template_warnings,
+)
 from timonel.api.kinds.workload import STATUS as STATUS_PATH
 from timonel.api.labels import InvalidSelector, selector_from_object
 from timonel.api.objects import Object, annotations_of, get_path
@@ -124,7 +130,7 @@ def _check_spec(errors: Errors, spec: Object) -> None:
     try:
         if not selector_from_object(selector).matches(labels):
             where = SPEC / "template" / "metadata" / "labels"
-            errors.append(invalid(where, labels, "`selector` does not match template `labels`"))
+            errors.append(label_mismatch(where, labels))
     except InvalidSelector:
         pass  # found above
     if selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):

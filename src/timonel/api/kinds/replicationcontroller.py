@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from timonel.api import refs
 from timonel.api.errors import FieldError
-from timonel.api.field_errors import invalid, required
+from timonel.api.field_errors import required
 from timonel.api.kinds.columns import AGE, NAME, TEMPLATE_COLUMNS, cell_at, format_labels, plain
 from timonel.api.kinds.fields import number_at
 from timonel.api.kinds.pod.defaults import default_pod_template
@@ -15,6 +15,7 @@ from timonel.api.kinds.workload import (
     SPEC,
     check_endless_pods,
     check_replica_counts,
+    label_mismatch,
     name_warnings,
     template_warnings,
 )
@@ -59,7 +60,7 @@ class ReplicationControllerStrategy(Strategy):
         labels = get_path(template, "metadata", "labels")
         if not selector_from_map(selector).matches(labels):
             where = SPEC / "template" / "metadata" / "labels"
-            errors.append(invalid(where, labels, "`selector` does not match template `labels`"))
+            errors.append(label_mismatch(where, labels))
         check_template(errors, SPEC / "template", template)
         check_endless_pods(errors, template, called="ReplicationController")
         return errors

@@ -9,6 +9,8 @@ import orjson
 from timonel.api import refs
 from timonel.api.errors import FieldError
 from timonel.api.field_errors import Path, invalid, required, too_long
+from timonel.api.json_errors import explain_json_error
+from timonel.api.kinds.certificates.pem import key_pair_problem
 from timonel.api.kinds.columns import AGE, NAME, cell_at, plain
 from timonel.api.kinds.configmap import MAX_BYTES, check_frozen, decoded_length
 from timonel.api.kinds.fields import text_at
@@ -47,6 +49,13 @@ class SecretStrategy(Strategy):
         _check_type(errors, obj, data)
         return errors
 
+    def warnings(self, obj: Object, old: Object | None) -> list[str]:
+        if obj.get("type") != "kubernetes.io/tls":
+            return []
+        data = obj.get("data") or {}
+        problem = key_pair_problem(b64decode(data.get("tls.crt") or ""), b64decode(data.get("tls.key") or ""))
+        return [f"tls: {problem}"] if problem else []
+
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
         errors: Errors = []
         check_immutable(errors, Path("type"), new.get("type"), old.get("type"))
@@ -77,11 +86,11 @@ def _check_type(errors: Errors, secret: Object, data: Object) -> None:
 
 
 def _json_problem(encoded: str) -> str | None:
+    body = b64decode(encoded)
     try:
-        value = orjson.loads(b64decode(encoded))
-    except ValueError:
-        # The decoder's own words could show a part of the secret.
-        return "invalid character in JSON text" if encoded else "unexpected end of JSON input"
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        return explain_json_error(body, exc)
     return None if isinstance(value, dict) else "json: cannot unmarshal into Go value of type map[string]interface {}"
 
 

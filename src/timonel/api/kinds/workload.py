@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from timonel.api.errors import FieldError
 from timonel.api.field_errors import Path, forbidden, invalid, not_supported, required
 from timonel.api.kinds.columns import plain
 from timonel.api.kinds.pod.validation import check_template
@@ -15,6 +16,12 @@ from timonel.api.resource import Column
 SPEC = Path("spec")
 STATUS = Path("status")
 _MORE_THAN_REPLICAS = "cannot be greater than status.replicas"
+
+
+def label_mismatch(path: Path, labels: Object | None) -> FieldError:
+    """`path` is the template's labels."""
+    shown = labels and dict(sorted(labels.items()))
+    return invalid(path, shown, "`selector` does not match template `labels`")
 
 
 def selector_text(obj: Object) -> str:
@@ -44,7 +51,13 @@ def check_selector_and_template(errors: Errors, spec: Object, *, called: str = "
         return
     labels = (template.get("metadata") or {}).get("labels")
     if not parsed.matches(labels or {}):
-        errors.append(invalid(path / "metadata" / "labels", labels, "`selector` does not match template `labels`"))
+        errors.append(
+            invalid(
+                path / "metadata" / "labels",
+                labels and dict(sorted(labels.items())),
+                "`selector` does not match template `labels`",
+            )
+        )
     check_template(errors, path, template)
     check_endless_pods(errors, template, called=called, path=path)
 

@@ -56,7 +56,7 @@ NOT_A_REQUEST = "PEM block type must be CERTIFICATE REQUEST"
     ("spec", "expected"),
     [
         ({}, []),
-        ({"request": ""}, [f'spec.request: Invalid value: "": {NOT_A_REQUEST}']),
+        ({"request": ""}, [f'spec.request: Invalid value: null: {NOT_A_REQUEST}']),
         ({"usages": []}, ["spec.usages: Required value"]),
         ({"usages": ["signing", "signing"]}, ['spec.usages[1]: Duplicate value: "signing"']),
         ({"expirationSeconds": 599},

@@ -67,7 +67,8 @@ def test_external_name_gets_no_policies() -> None:
             {"ports": [{"name": "a", "port": 80}, {"name": "a", "port": 80}]},
             [
                 'spec.ports[1].name: Duplicate value: "a"',
-                'spec.ports[1]: Duplicate value: {"port":80,"protocol":"TCP"}',
+                'spec.ports[1]: Duplicate value: {"Name":"","Protocol":"TCP","AppProtocol":null,"Port":80,'
+                '"TargetPort":0,"NodePort":0}',
             ],
         ),
         (

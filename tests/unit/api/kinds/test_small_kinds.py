@@ -71,7 +71,7 @@ CASES: list[tuple[ResourceRef, Object, list[str]]] = [
     (
         refs.SECRETS,
         named(type="kubernetes.io/dockerconfigjson", stringData={".dockerconfigjson": "{"}),
-        ['data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": invalid character in JSON text'],
+        ['data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": unexpected end of JSON input'],
     ),
     (
         refs.SECRETS,

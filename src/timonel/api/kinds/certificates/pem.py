@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from timonel.api.field_errors import quote
 
@@ -70,3 +71,28 @@ def _blocks(text: str) -> Iterator[tuple[str, bytes, bytes]]:
         except Base64Error:
             continue
         yield found["kind"].decode(errors="replace"), found["headers"], der
+
+
+def key_pair_problem(certificate: bytes, key: bytes) -> str:
+    """Why a certificate and a private key, both PEM, do not go together; "" when they do."""
+    leaf = next((der for kind, der in _plain_blocks(certificate) if kind == "CERTIFICATE"), None)
+    if leaf is None:
+        return "failed to find any PEM data in certificate input"
+    if not any(kind == "PRIVATE KEY" or kind.endswith(" PRIVATE KEY") for kind, _ in _plain_blocks(key)):
+        return "failed to find any PEM data in key input"
+    try:
+        public = x509.load_der_x509_certificate(leaf).public_key()
+        private = load_pem_private_key(key, password=None).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return "failed to parse private key"
+    if type(public) is not type(private):
+        return "private key type does not match public key type"
+    return "" if public == private else "private key does not match public key"
+
+
+def _plain_blocks(pem: bytes) -> Iterator[tuple[str, bytes]]:
+    for match in _blocks_in(pem):
+        try:
+            yield match["kind"].decode(), b64decode(b"".join(match["body"].split()), validate=True)
+        except (Base64Error, UnicodeDecodeError):
+            continue

@@ -6,6 +6,7 @@ from timonel.api.field_errors import Path, go_struct, invalid, not_supported, re
 from timonel.api.kinds.job.policies import check_failure_policy, check_replacement_policy, check_success_policy
 from timonel.api.kinds.pod.validation import check_template
 from timonel.api.kinds.rules import Errors, check_domain_prefixed_path, check_label_selector, check_not_negative
+from timonel.api.kinds.workload import label_mismatch
 from timonel.api.labels import InvalidSelector, selector_from_object
 from timonel.api.names import validate_dns1123_label
 from timonel.api.objects import Object, labels_of, uid_of
@@ -55,7 +56,7 @@ def check_selected_spec(errors: Errors, spec: Object) -> None:
         return
     if not matches:
         where = _SPEC / "template" / "metadata" / "labels"
-        errors.append(invalid(where, labels, "`selector` does not match template `labels`"))
+        errors.append(label_mismatch(where, labels))
 
 
 def check_job_spec(errors: Errors, path: Path, spec: Object) -> None:

@@ -35,8 +35,9 @@ def overlap_warnings(volumes: Iterable[Object]) -> list[str]:
             for source in projected.get("sources") or ():
                 if not source:
                     found.append(f"volume {name} (Projected) has no sources provided")
+                before = len(targets)
                 targets += _projected_targets(source)
-            found += _warn(name, "Projected", targets)
+                found += _warn(name, "Projected", targets, before)
     return found
 
 
@@ -53,9 +54,10 @@ def _projected_targets(source: Object) -> list[_Target]:
     return [] if token is None else [_Target((token.get("path") or "").rstrip("/"), "ServiceAccountToken")]
 
 
-def _warn(volume: str, described: str, targets: list[_Target]) -> list[str]:
+def _warn(volume: str, described: str, targets: list[_Target], start: int = 0) -> list[str]:
+    """Of the targets from `start` on; earlier ones have been looked at."""
     found = []
-    for index, target in enumerate(targets):
+    for index, target in enumerate(targets[start:], start):
         for earlier in targets[:index]:
             if target.path and earlier.path and _overlap(target.path, earlier.path):
                 found.append(f"volume {volume} ({described}): overlapping paths: {target} with {earlier}")

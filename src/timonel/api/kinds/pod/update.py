@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from timonel.api.field_errors import Path, forbidden, invalid, render_value, required
+from timonel.api.field_errors import Path, forbidden, go_struct, invalid, render_value, required
 from timonel.api.kinds.pod.annotations import check_annotation_updates
 from timonel.api.kinds.pod.containers import check_image_padding
 from timonel.api.kinds.pod.validation import MAX_INT32, check_pod
@@ -147,6 +147,14 @@ def _restore(remaining: Object, before: Object, field: str) -> None:
         remaining.pop(field, None)
 
 
+def _shown(term: Object) -> Object:
+    """A node selector term as messages show it."""
+    fields = {"key": "", "operator": "", "values": None}
+    parts = {name: term.get(name) for name in ("matchExpressions", "matchFields")}
+    return {name[:1].upper() + name[1:]: items and [go_struct(item, fields) for item in items]
+            for name, items in parts.items()}  # fmt: skip
+
+
 def _check_terms(errors: Errors, new: Object | None, old: Object | None) -> None:
     old_terms = get_path(old, _REQUIRED, "nodeSelectorTerms", default=[])
     if not old_terms:
@@ -155,11 +163,11 @@ def _check_terms(errors: Errors, new: Object | None, old: Object | None) -> None
     path = _SPEC / "affinity" / "nodeAffinity" / _REQUIRED / "nodeSelectorTerms"
     if len(old_terms) != len(new_terms):
         why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
-        errors.append(invalid(path, new_terms, why))
+        errors.append(invalid(path, [_shown(term) for term in new_terms] or None, why))
         return
     for index, (term, was) in enumerate(zip(new_terms, old_terms, strict=True)):
         if not _only_added(term, was):
-            errors.append(invalid(path[index], term, "only additions are allowed (no mutations or deletions)"))
+            errors.append(invalid(path[index], _shown(term), "only additions are allowed (no mutations or deletions)"))
 
 
 def _only_added(new: Object, old: Object) -> bool:

@@ -41,6 +41,7 @@ class ServiceStrategy(Strategy):
 
     def prepare_create(self, obj: Object) -> None:
         obj["status"] = {"loadBalancer": {}}
+        _drop_unused_policy(obj["spec"])
         normalize_cluster_ips(obj["spec"], None)
 
     def validate_create(self, obj: Object) -> list[FieldError]:
@@ -49,6 +50,7 @@ class ServiceStrategy(Strategy):
     def prepare_update(self, new: Object, old: Object) -> None:
         spec, before = new["spec"], old["spec"]
         drop_fields_of_old_type(spec, before)
+        _drop_unused_policy(spec)
         if spec.get("type") != "LoadBalancer":
             new["status"] = {**(new.get("status") or {}), "loadBalancer": {}}
         keep_allocated(spec, before)
@@ -91,6 +93,12 @@ class ServiceStrategy(Strategy):
         if spec.get("trafficDistribution") == "PreferClose":
             found.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
         return found
+
+
+def _drop_unused_policy(spec: Object) -> None:
+    """A name elsewhere has no endpoints to choose from."""
+    if spec.get("type") == "ExternalName" and spec.get("internalTrafficPolicy") in ("Cluster", "Local"):
+        del spec["internalTrafficPolicy"]
 
 
 SERVICES = Resource(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from timonel.api.field_errors import Path, duplicate, forbidden, invalid, not_supported, required
+from timonel.api.field_errors import Path, duplicate, forbidden, go_struct, invalid, not_supported, required
 from timonel.api.kinds.rules import (
     PROTOCOLS,
     Errors,
@@ -34,6 +34,7 @@ from timonel.api.kinds.service.defaults import (
 from timonel.api.objects import Object
 
 _SPEC = Path("spec")
+_NO_PORT = {"name": "", "protocol": "", "appProtocol": None, "port": 0, "targetPort": 0, "nodePort": 0}
 _PORTS = _SPEC / "ports"
 _CLUSTER_IPS = _SPEC / "clusterIPs"
 _FAMILIES = _SPEC / "ipFamilies"
@@ -142,7 +143,11 @@ def _check_port_numbers(errors: Errors, kind: str, ports: list[Object]) -> None:
     for index, port in enumerate(ports):
         key = (port.get("protocol") or "", port.get("port"))
         if key in seen:
-            errors.append(duplicate(_PORTS[index], {"port": port.get("port"), "protocol": port.get("protocol")}))
+            errors.append(
+                duplicate(
+                    _PORTS[index], go_struct({**_NO_PORT, **{f: port.get(f) for f in ("protocol", "port")}}, _NO_PORT)
+                )
+            )
         seen.add(key)
 
 

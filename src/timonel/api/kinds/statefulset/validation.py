@@ -17,7 +17,7 @@ from timonel.api.kinds.rules import (
     check_not_negative,
     int_or_percent,
 )
-from timonel.api.kinds.workload import SPEC, check_endless_pods
+from timonel.api.kinds.workload import SPEC, check_endless_pods, label_mismatch
 from timonel.api.labels import InvalidSelector, selector_from_object
 from timonel.api.objects import Object, get_path
 
@@ -100,7 +100,7 @@ def _check_selector_and_template(errors: Errors, spec: Object, *, trust_template
     metadata = template.get("metadata") or {}
     if not parsed.everything and not parsed.matches(metadata.get("labels")):
         where = _TEMPLATE / "metadata" / "labels"
-        errors.append(invalid(where, metadata.get("labels"), "`selector` does not match template `labels`"))
+        errors.append(label_mismatch(where, metadata.get("labels")))
     shown = _as_run(spec, template)
     if not trust_template:
         check_template(errors, _TEMPLATE, shown)

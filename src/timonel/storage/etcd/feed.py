@@ -21,6 +21,7 @@ from timonel.storage.etcd.keys import Keyspace
 from timonel.storage.etcd.progress import Progress
 from timonel.storage.etcd.watching import News, event_of, follow
 from timonel.storage.protocol import Compacted, Event, StoreError
+from timonel.storage.subscribers import Subscribers
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Feed:
         self._read_newest = read_newest
         self._on_compacted = on_compacted
         self._progress = Progress(0)
-        self._subscribers: list[_Subscriber] = []
+        self._subscribers: Subscribers[_Subscriber] = Subscribers()
         self._newest_told: dict[str, int] = {}
 
     @property
@@ -71,14 +72,7 @@ class Feed:
         return self._newest_told.get(prefix)
 
     def subscribe(self, prefix: str, deliver: Deliver, on_gap: OnGap | None) -> Callable[[], None]:
-        subscriber = _Subscriber(prefix, deliver, on_gap)
-        self._subscribers.append(subscriber)
-
-        def unsubscribe() -> None:
-            with contextlib.suppress(ValueError):
-                self._subscribers.remove(subscriber)
-
-        return unsubscribe
+        return self._subscribers.add(prefix, _Subscriber(prefix, deliver, on_gap))
 
     async def has_told(self, revision: int, *, is_ours: bool = False) -> bool:
         """Waits until subscribers have everything up to `revision`; False when that takes too long.
@@ -130,15 +124,12 @@ class Feed:
                 self._on_compacted(compacted_revision(event.kv))
             elif event.kv.key != self._keys.marker:
                 events.append(event_of(event, self._keys))
-        for subscriber in tuple(self._subscribers):
-            prefix = subscriber.prefix
-            concerned = [event for event in events if event.key.startswith(prefix)]
-            if concerned:
-                self._newest_told[prefix] = concerned[-1].revision
-                try:
-                    subscriber.deliver(concerned)
-                except Exception:  # one broken subscriber must not cost the others their events
-                    log.exception("A subscriber failed prefix=%s revision=%d", prefix, news.revision)
+        for prefix, subscriber, concerned in self._subscribers.concerned(events):
+            self._newest_told[prefix] = concerned[-1].revision
+            try:
+                subscriber.deliver(concerned)
+            except Exception:  # one broken subscriber must not cost the others their events
+                log.exception("A subscriber failed prefix=%s revision=%d", prefix, news.revision)
         self._progress.advance(news.revision)
 
     async def _bridge_gap(self) -> None:
@@ -147,7 +138,7 @@ class Feed:
         while True:
             try:
                 revision = await self._read_newest()
-                for subscriber in tuple(self._subscribers):
+                for subscriber in self._subscribers:
                     await self._start_over(subscriber)
                 break
             except StoreError as exc:

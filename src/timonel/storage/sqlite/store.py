@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -19,6 +18,7 @@ from timonel.storage.sqlite.commit import Batch, Write
 from timonel.storage.sqlite.lock import FileLock
 from timonel.storage.sqlite.schema import MEMORY, open_connection, open_reader, store_error
 from timonel.storage.sqlite.writer import Call, Outcome, Writer
+from timonel.storage.subscribers import Subscribers
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class SqliteStore:
         self._history_seconds = history_seconds
         self._loop = loop
         self._lock = lock
-        self._subscribers: list[tuple[str, Deliver]] = []
+        self._subscribers: Subscribers[Deliver] = Subscribers()
         self._writer = Writer(open_connection(path), path, self._deliver_from_thread)
         self._reader = None if path == MEMORY else open_reader(path)
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-reader")
@@ -183,14 +183,7 @@ class SqliteStore:
         self, prefix: str, deliver: Deliver, on_gap: Callable[[], Awaitable[None]] | None = None
     ) -> Callable[[], None]:
         """There are no gaps: `on_gap` is never called."""
-        subscriber = (prefix, deliver)
-        self._subscribers.append(subscriber)
-
-        def unsubscribe() -> None:
-            with contextlib.suppress(ValueError):
-                self._subscribers.remove(subscriber)
-
-        return unsubscribe
+        return self._subscribers.add(prefix, deliver)
 
     async def watch(self, prefix: str, start_revision: int) -> AsyncIterator[Sequence[Event]]:
         arrived: deque[Event] = deque()
@@ -242,13 +235,11 @@ class SqliteStore:
 
     def _tell(self, events: list[Event]) -> None:
         self._delivered = events[-1].revision
-        for prefix, deliver in tuple(self._subscribers):
-            concerned = [event for event in events if event.key.startswith(prefix)]
-            if concerned:
-                try:
-                    deliver(concerned)
-                except Exception:  # one broken subscriber must not cost the others their events
-                    log.exception("A subscriber failed prefix=%s revision=%d", prefix, self._delivered)
+        for prefix, deliver, concerned in self._subscribers.concerned(events):
+            try:
+                deliver(concerned)
+            except Exception:  # one broken subscriber must not cost the others their events
+                log.exception("A subscriber failed prefix=%s revision=%d", prefix, self._delivered)
 
     # Timers
 

@@ -34,6 +34,7 @@ from timonel.apiserver.authz.attributes import Attributes, Authorizer, denied
 from timonel.apiserver.bootstrap.reconcile import reconcile_bootstrap
 from timonel.apiserver.config import ApiServerConfig
 from timonel.apiserver.connections import Listener, cancel_when_lost
+from timonel.apiserver.deadlines import Deadline, Deadlines
 from timonel.apiserver.discovery import Discovery
 from timonel.apiserver.flowcontrol.control import Refused
 from timonel.apiserver.flowcontrol.queue_set import Ticket
@@ -130,6 +131,7 @@ class ApiServer:
         self.streams = 0
         """Of those in flight, the ones that end when their client wishes: watches, logs, exec."""
         self._request_done = asyncio.Event()
+        self._deadlines = Deadlines(config.request_timeout_seconds)
 
     # Life
 
@@ -194,6 +196,7 @@ class ApiServer:
             # Those just cut off have yet to be written into the audit log.
             async with asyncio.timeout(_STREAM_SECONDS):
                 await self._wait_done()
+        self._deadlines.close()
         await self.security.audit.flush()
         remove_socket(self.config)
         log.info("server stopped unfinished=%d", self.in_flight)
@@ -230,7 +233,7 @@ class ApiServer:
             if is_long_running(route):
                 response = await self._serve(request, route, trail, warnings)
             else:
-                async with asyncio.timeout(self._seconds_for(route)):
+                with self._time_for(route):
                     response = await self._serve(request, route, trail, warnings)
         except ApiError as error:
             trail.error = error
@@ -269,16 +272,15 @@ class ApiServer:
         extra = warning_headers(warnings)
         return error_reply(error, audit_id=audit_id, media_type=answer.media_type, pretty=pretty, extra=extra)
 
-    def _seconds_for(self, route: Route) -> float:
+    def _time_for(self, route: Route) -> Deadline:
         """How long the request may take: what it asks for with ?timeout, if that is less than our limit."""
-        limit = self.config.request_timeout_seconds
         if not route.query or not (text := route.text("timeout")):
-            return limit
+            return self._deadlines.start()
         try:
             seconds = float(parse_duration(text))
         except InvalidDuration as exc:
             raise BadRequest(f"invalid timeout specified in the request URL - {exc}") from exc
-        return seconds if 0 < seconds < limit else limit
+        return self._deadlines.start(seconds if 0 < seconds < self.config.request_timeout_seconds else None)
 
     async def _serve(
         self, request: web.BaseRequest, route: Route, trail: AuditTrail, warnings: list[str]

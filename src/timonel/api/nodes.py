@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import orjson
+
 from timonel.api.findings import Findings
 from timonel.api.named_types import named_type
 from timonel.api.scalars import (
@@ -130,6 +132,9 @@ class MapNode(Node):
         self.go_type = "v1.ResourceList" if isinstance(values, QuantityNode) else f"map[string]{values.go_type}"
         self.zero: dict[str, Any] = {}
 
+    def child(self, name: str) -> Node:
+        return self.values
+
     def settle(self, value: Any) -> Any:
         if type(value) is not dict:
             return BAD
@@ -158,6 +163,7 @@ class StructNode(Node):
     """Named fields. `name` is the definition's short name; `fields` values are nodes, or the types str and bool."""
 
     __slots__ = (
+        "_children",
         "atomic",
         "defaults",
         "definition",
@@ -196,6 +202,13 @@ class StructNode(Node):
         self.defaults: dict[str, Any] = {}
         """Defaults of fields that identify list items."""
         self.embedded: dict[str, str] = {}
+        self._children: dict[str, Node] = {}
+
+    def child(self, name: str) -> Node:
+        children = self._children
+        if not children:  # `fields` is filled after the structure is made
+            children = self._children = {field: self.node(field) or ANY for field in self.fields}
+        return children.get(name, ANY)
 
     def node(self, name: str) -> Node | None:
         """The node of a field, also where `fields` holds a bare type; None for an unknown field."""
@@ -254,6 +267,20 @@ class StructNode(Node):
                 value[name] = zero
         return value
 
+    def settle_changes(self, value: dict[str, Any], settled: dict[str, Any]) -> Any:
+        """As `settle`, passing over the fields that are just as in a value that is settled already."""
+        changed = {name: item for name, item in value.items() if name not in settled or not _alike(item, settled[name])}
+        parts = dict(changed)
+        if self.settle(parts) is BAD:
+            return BAD
+        for name in changed:
+            if name not in parts:
+                del value[name]
+        for name, item in parts.items():
+            if name in changed or name not in value:
+                value[name] = item
+        return value
+
     def explain(self, value: Any, findings: Findings) -> None:
         if value is None:
             return
@@ -297,6 +324,11 @@ class StructNode(Node):
             return False
         findings.add_mismatch(wrong, type_name)
         return True
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Equal as JSON, where true is not 1."""
+    return bool(one == other) and orjson.dumps(one) == orjson.dumps(other)
 
 
 def _first_not_text(items: list[Any]) -> Any:

@@ -33,6 +33,10 @@ class Node:
     zero: Any = None
     is_struct: ClassVar[bool] = False
 
+    def child(self, name: str) -> Node:
+        """What the value of a field or key is; ANY where nothing is said of it."""
+        return ANY
+
     def settle(self, value: Any) -> Any:
         raise NotImplementedError
 

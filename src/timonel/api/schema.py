@@ -74,8 +74,14 @@ class Schemas:
     def check(self, definition: str, obj: Any) -> Checked:
         """Checks types and fields of a decoded JSON value, and normalises it in place."""
         node = self.node(definition)
-        if node.settle(obj) is not BAD:
-            return _GOOD
+        return self._explain(node, obj) if node.settle(obj) is BAD else _GOOD
+
+    def check_changes(self, definition: str, obj: Object, checked: Object) -> Checked:
+        """As `check`, for an object of which most is as in one that was checked before."""
+        node = self.struct(definition)
+        return self._explain(node, obj) if node.settle_changes(obj, checked) is BAD else _GOOD
+
+    def _explain(self, node: Node, obj: Any) -> Checked:
         findings = Findings()
         node.explain(obj, findings)
         if findings.error is None and node.settle(obj) is BAD:

@@ -142,6 +142,7 @@ async def _patch(context: RequestContext) -> tuple[Call, bool, _Change]:
             patched = apply_strategic_patch(scale, content, _DEFINITION)
         check_patched(
             patched,
+            {},
             kind="Scale",
             api_version=API_VERSION,
             definition=_DEFINITION,

@@ -108,3 +108,30 @@ def test_normalising_twice_changes_nothing() -> None:
     pod = _settled(POD, web_pod())
     again = copy_object(pod)
     assert _settled(POD, again) == pod
+
+
+def test_a_patched_object_is_settled_where_it_changed() -> None:
+    live = _settled(POD, web_pod())
+    patched = copy_object(live)
+    patched["metadata"]["labels"] = {"a": None}
+    patched["spec"]["containers"][0]["resources"] = {"limits": {"cpu": 0.5}}
+    assert schemas().check_changes(POD, patched, live).error is None
+    assert patched["metadata"]["labels"] == {"a": ""}
+    assert patched["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "500m"}}
+    assert list(patched) == list(live)
+
+
+def test_parts_that_a_patch_takes_away_are_as_if_never_set() -> None:
+    live = _settled(POD, web_pod())
+    patched = {**copy_object(live), "metadata": None}
+    del patched["spec"]
+    assert schemas().check_changes(POD, patched, live).error is None
+    assert patched["metadata"] == {}
+    assert patched["spec"] == _settled(POD, {})["spec"]
+
+
+def test_true_is_not_taken_for_an_unchanged_1() -> None:
+    live = _settled(DEPLOYMENT, {"spec": {"replicas": 1}})
+    patched = copy_object(live)
+    patched["spec"]["replicas"] = True
+    assert "cannot unmarshal bool" in str(schemas().check_changes(DEPLOYMENT, patched, live).error)

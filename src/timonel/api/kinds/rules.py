@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -173,8 +174,12 @@ def check_requirement_values(
         errors.append(invalid(path / "operator", operator or "", "not a valid selector operator"))
 
 
+@lru_cache(maxsize=2048)
 def parse_ip(text: str) -> IPv4Address | IPv6Address | None:
-    """The address, also with the leading zeros that old objects may have; None for anything else."""
+    """The address, also with the leading zeros that old objects may have; None for anything else.
+
+    Remembered, for a Service's address is read a dozen times on its way to the store (40 µs of 1.3 ms).
+    """
     try:
         return ip_address(text)
     except ValueError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from timonel.api.managed_fields.field_set import FieldSet, is_member
-from timonel.api.managed_fields.typed import NoIdentity, child_node, index_items, is_atomic, item_step
+from timonel.api.managed_fields.typed import NoIdentity, index_items, is_atomic, item_step
 from timonel.api.nodes import ListNode, Node, StructNode
 
 
@@ -22,7 +22,7 @@ def merge(live: Any, config: Any, node: Node) -> Any:
     if isinstance(live, dict):
         merged = dict(live)
         for name, value in config.items():
-            merged[name] = merge(live[name], value, child_node(node, name)) if name in live else value
+            merged[name] = merge(live[name], value, node.child(name)) if name in live else value
         return merged
     assert isinstance(node, ListNode)
     return _merge_items(live, config, node)
@@ -116,7 +116,7 @@ def _prune_map(value: dict[str, Any], node: Node, last: FieldSet, owned: FieldSe
         if (implied or is_member(below)) and (owner is None or not (implied or is_member(owner))):
             del pruned[name]
         elif below:
-            pruned[name] = prune(value[name], child_node(node, name), below, owner or {})
+            pruned[name] = prune(value[name], node.child(name), below, owner or {})
     return pruned
 
 

@@ -19,7 +19,7 @@ from timonel.api.managed_fields.managers import (
     ignored_branches,
     strip,
 )  # fmt: skip
-from timonel.api.managed_fields.typed import Changes, child_node, compare
+from timonel.api.managed_fields.typed import Changes, compare
 from timonel.api.nodes import Node, StructNode
 from timonel.api.objects import Object
 from timonel.api.schema import schemas
@@ -95,9 +95,7 @@ def find_changes(old: Object | None, new: Object, node: Node) -> Changes:
     if old is None:
         old = _empty_object(node)
     top = compare(old, new, node, skip=_SKIPPED_AT_TOP)
-    metadata = compare(
-        old.get("metadata") or {}, new.get("metadata") or {}, child_node(node, "metadata"), UNTRACKED_METADATA
-    )
+    metadata = compare(old.get("metadata") or {}, new.get("metadata") or {}, node.child("metadata"), UNTRACKED_METADATA)
     if metadata.changed:
         top.changed["f:metadata"] = metadata.changed
     if metadata.removed:

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from timonel.api.field_errors import go_value, quote
-from timonel.api.managed_fields.field_set import SELF, FieldSet
+from timonel.api.managed_fields.field_set import SELF, FieldSet, show_path
 from timonel.api.nodes import (
-    ANY,
     BOOL,
     AnyNode,
     BytesNode,
@@ -42,12 +41,6 @@ class Changes(NamedTuple):
     changed: FieldSet
     """Fields added or modified."""
     removed: FieldSet
-
-
-def child_node(node: Node, name: str) -> Node:
-    if isinstance(node, StructNode):
-        return node.node(name) or ANY
-    return node.values if isinstance(node, MapNode) else ANY
 
 
 def is_atomic(node: Node, value: Any) -> bool:
@@ -104,7 +97,7 @@ def compare(old: dict[str, Any], new: dict[str, Any], node: Node, skip: frozense
     for name, value in new.items():
         if name not in old:
             if name not in skip:
-                changed["f:" + name] = everything(value, child_node(node, name))
+                changed["f:" + name] = everything(value, node.child(name))
             continue
         before = old[name]
         if before is value or before == value or name in skip:
@@ -112,10 +105,10 @@ def compare(old: dict[str, Any], new: dict[str, Any], node: Node, skip: frozense
         if not isinstance(value, (dict, list)) and not isinstance(before, (dict, list)):
             changed["f:" + name] = {}
         else:
-            _compare_value(before, value, child_node(node, name), "f:" + name, changed, removed)
+            _compare_value(before, value, node.child(name), "f:" + name, changed, removed)
     for name, before in old.items():
         if name not in new and name not in skip:
-            removed["f:" + name] = everything(before, child_node(node, name))
+            removed["f:" + name] = everything(before, node.child(name))
     return Changes(changed, removed)
 
 
@@ -168,7 +161,7 @@ def everything(value: Any, node: Node) -> FieldSet:
     if isinstance(value, dict):
         for name, item in value.items():
             if item and isinstance(item, (dict, list)):
-                below["f:" + name] = everything(item, child_node(node, name))
+                below["f:" + name] = everything(item, node.child(name))
             else:
                 below["f:" + name] = {}
     else:
@@ -182,7 +175,7 @@ def applied_fields(value: dict[str, Any], node: Node) -> FieldSet:
     """The fields an applied configuration claims: leaves, list items and map keys, but not structures as such."""
     claimed: FieldSet = {}
     for name, item in value.items():
-        step, child = f"f:{name}", child_node(node, name)
+        step, child = f"f:{name}", node.child(name)
         if item is None or item == {} or not isinstance(item, (dict, list)) or is_atomic(child, item):
             claimed[step] = {}
             continue
@@ -212,50 +205,52 @@ def _applied_items(items: list[Any], node: ListNode) -> FieldSet:
     return claimed
 
 
-def find_type_problems(value: Any, node: Node, where: str = "") -> list[str]:
-    """Why a configuration cannot be applied: undeclared fields, wrong types, list items that repeat."""
+def find_type_problems(value: Any, node: Node) -> list[str]:
+    """Why a configuration cannot be applied: undeclared fields, wrong types, list items that repeat.
+
+    Each begins with where it is, which is put together on the way up: mostly there is nothing to say.
+    """
     if value is None or isinstance(node, AnyNode):
         return []
     if isinstance(node, (StructNode, MapNode)):
         if not isinstance(value, dict):
-            return [f"{where}: expected map, got {_show(value)}"]
+            return [f": expected map, got {_show(value)}"]
         found: list[str] = []
+        fields = node.fields if isinstance(node, StructNode) and not node.open else value
         for name, item in value.items():
-            path = f"{where}.{name}"
-            if isinstance(node, StructNode) and node.node(name) is None:
-                found.append(f"{path}: field not declared in schema")
-            else:
-                found += find_type_problems(item, child_node(node, name), path)
+            if name not in fields:
+                found.append(f".{name}: field not declared in schema")
+            elif problems := find_type_problems(item, node.child(name)):
+                found += [f".{name}{problem}" for problem in problems]
         return found
     if isinstance(node, ListNode):
-        return _find_list_problems(value, node, where)
-    return _find_scalar_problems(value, node, where)
+        return _find_list_problems(value, node)
+    return _find_scalar_problems(value, node)
 
 
-def _find_list_problems(value: Any, node: ListNode, where: str) -> list[str]:
-    from timonel.api.managed_fields.field_set import show_path
-
+def _find_list_problems(value: Any, node: ListNode) -> list[str]:
     if not isinstance(value, list):
-        return [f"{where}: expected list, got {_show(value)}"]
+        return [f": expected list, got {_show(value)}"]
     found: list[str] = []
     seen: set[str] = set()
     for index, item in enumerate(value):
-        path = f"{where}[{index}]"
+        step = ""
         if node.list_type != "atomic":
             try:
                 step = item_step(node, item)
             except NoIdentity as exc:
-                found.append(f"{where}: element {index}: {exc}")
+                found.append(f": element {index}: {exc}")
                 continue
-            path = f"{where}{show_path((step,))}"
             if step in seen:
-                found.append(f"{where}: duplicate entries for key {show_path((step,))}")
+                found.append(f": duplicate entries for key {show_path((step,))}")
             seen.add(step)
-        found += find_type_problems(item, node.items, path)
+        if problems := find_type_problems(item, node.items):
+            where = show_path((step,)) if step else f"[{index}]"
+            found += [f"{where}{problem}" for problem in problems]
     return found
 
 
-def _find_scalar_problems(value: Any, node: Node, where: str) -> list[str]:
+def _find_scalar_problems(value: Any, node: Node) -> list[str]:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     match node:
         case StringNode() if node is BOOL:
@@ -269,7 +264,7 @@ def _find_scalar_problems(value: Any, node: Node, where: str) -> list[str]:
             wanted = "" if isinstance(value, str) else f"expected string, got {_show(value)}"
         case _:
             wanted = ""
-    return [f"{where}: {wanted}"] if wanted else []
+    return [f": {wanted}"] if wanted else []
 
 
 def _show(value: Any) -> str:

@@ -65,7 +65,9 @@ class Addresses:
         self._clock = addresses.clock
         self._random = rng
         self._cidrs: dict[str, Object] = {}
+        self._known: list[AddressRange] = []
         self._ranges: list[AddressRange] = []
+        """Those of ready ServiceCIDRs."""
         self._reserved: set[IPAddress] = set()
         self._managed: Object = {}
         registry.reader(SERVICE_CIDRS).subscribe(self._follow)
@@ -82,7 +84,7 @@ class Addresses:
 
     def is_known(self, address: IPAddress) -> bool:
         """Whether any ServiceCIDR holds it, ready or not."""
-        return any(AddressRange.of(network).holds(address) for cidr in self._cidrs.values() for network in _nets(cidr))
+        return any(each.holds(address) for each in self._known)
 
     # Reserving
 
@@ -148,8 +150,10 @@ class Addresses:
             self._cidrs.pop(name_of(old or {}), None)
         else:
             self._cidrs[name_of(new)] = new
+        known = {network: AddressRange.of(network) for cidr in self._cidrs.values() for network in _nets(cidr)}
         ready = {network: None for cidr in self._cidrs.values() if is_ready(cidr) for network in _nets(cidr)}
-        self._ranges = [AddressRange.of(network) for network in ready]
+        self._known = list(known.values())
+        self._ranges = [known[network] for network in ready]
 
 
 def is_ready(cidr: Object) -> bool:

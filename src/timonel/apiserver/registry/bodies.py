@@ -137,6 +137,7 @@ def _internal_type(api_version: str, kind: str) -> str:
 
 def check_patched(
     obj: Object,
+    live: Object,
     *,
     kind: str,
     api_version: str,
@@ -146,7 +147,7 @@ def check_patched(
     validation: str,
     warnings: list[str],
 ) -> None:
-    """The check of a patched object's kind and schema.
+    """The check of a patched object's kind and schema; `live` is what it was, whose parts are not checked again.
 
     Upstream answers 422 about the field "patch" of no kind in particular.
 
@@ -158,7 +159,7 @@ def check_patched(
     ):
         raise _bad_patch(shown(), why)
     obj["apiVersion"] = api_version
-    checked = schemas().check(definition, obj)
+    checked = schemas().check_changes(definition, obj, live)
     found = [*duplicates, *sorted(checked.unknown)]
     if checked.error is not None:
         raise _bad_patch(shown(), checked.error)

@@ -66,7 +66,8 @@ def patch_transform(registry: ResourceRegistry, name: str, request: PatchRequest
         apply = lambda live: apply_strategic_patch(live, patch, definition)  # noqa: E731
 
     def transform(live: Object) -> Object:
-        patched = apply(copy_object(registry.served(live)))
+        served = registry.served(live)
+        patched = apply(copy_object(served))
         if not isinstance(patched, dict):
             raise BadRequest("the patch leaves no object behind")
         if request.kind == STRATEGIC_PATCH:
@@ -76,6 +77,7 @@ def patch_transform(registry: ResourceRegistry, name: str, request: PatchRequest
         notes: list[str] = []
         check_patched(
             patched,
+            served,
             kind=ref.kind,
             api_version=ref.api_version,
             definition=definition,

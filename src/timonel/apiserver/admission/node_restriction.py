@@ -9,8 +9,23 @@ from collections.abc import Mapping
 
 from timonel.api.errors import not_found
 from timonel.api.objects import Object, annotations_of, labels_of, owner_references, uid_of
-from timonel.api.refs import LEASES, NODES, PODS
+from timonel.api.refs import (
+    CERTIFICATE_SIGNING_REQUESTS,
+    CSI_NODES,
+    LEASES,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    RESOURCE_SLICES,
+    SERVICE_ACCOUNTS,
+)
 from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
+from timonel.apiserver.admission.node_writes import (
+    check_certificate_request,
+    check_claim,
+    check_csi_node,
+    check_slice,
+)
 from timonel.apiserver.admission.service_account import MIRROR_ANNOTATION
 from timonel.apiserver.authn.user import node_name_of
 from timonel.apiserver.authz.node import NODE_LEASE_NAMESPACE
@@ -30,7 +45,13 @@ _RESTRICTED = "node-restriction.kubernetes.io"
 class NodeRestriction(Plugin):
     name = "NodeRestriction"
     operations = frozenset({"CREATE", "UPDATE", "DELETE"})
-    resources = frozenset({("", "pods"), ("", "nodes"), ("", "serviceaccounts"), (LEASES.group, LEASES.plural)})
+    resources = frozenset(
+        (ref.group, ref.plural)
+        for ref in (
+            CERTIFICATE_SIGNING_REQUESTS, CSI_NODES, LEASES, NODES, PERSISTENT_VOLUME_CLAIMS, PODS, RESOURCE_SLICES,
+            SERVICE_ACCOUNTS,
+        )
+    )  # fmt: skip
 
     def __init__(self, *, readers: Readers) -> None:
         self._pods = readers.reader(PODS)
@@ -59,6 +80,14 @@ class NodeRestriction(Plugin):
                 self._check_token(node, request)
             case "leases", _:
                 _check_lease(node, request)
+            case "persistentvolumeclaims", _:
+                check_claim(node, request)
+            case "csinodes", _:
+                check_csi_node(node, request)
+            case "resourceslices", _:
+                check_slice(node, request)
+            case "certificatesigningrequests", _:
+                check_certificate_request(node, request)
 
     def _check_pod(self, node: str, request: AdmissionRequest) -> None:
         if request.operation == "DELETE":

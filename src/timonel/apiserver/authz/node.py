@@ -100,7 +100,7 @@ class NodeAuthorizer:
                     return Decision(False, "can only get/update/patch this type")
                 return self._if_related(node, a)
             case _:
-                # Slices, claims and attachments have no edges: their kinds are not served, so nothing is related.
+                # Volumes, attachments, devices' claims and slices have no edges, for our kubelets use none: refused.
                 return self._get(node, a)
 
     def _read(self, node: str, a: Attributes) -> Decision:

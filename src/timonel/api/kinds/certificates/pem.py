@@ -35,11 +35,19 @@ def request_problem(text: str) -> str:
 
 def requested_organizations(text: str) -> list[str]:
     """The O= of a request's subject: the groups of a user. Raises ValueError for what is no request."""
+    return _requested(text, x509.NameOID.ORGANIZATION_NAME)
+
+
+def requested_common_name(text: str) -> str:
+    """The CN= of a request's subject, the last one if there are several: a user's name. Raises ValueError."""
+    return next(reversed(_requested(text, x509.NameOID.COMMON_NAME)), "")
+
+
+def _requested(text: str, oid: x509.ObjectIdentifier) -> list[str]:
     for kind, _, der in _blocks(text):
         if kind != "CERTIFICATE REQUEST":
             break
-        subject = x509.load_der_x509_csr(der).subject
-        return [str(item.value) for item in subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)]
+        return [str(item.value) for item in x509.load_der_x509_csr(der).subject.get_attributes_for_oid(oid)]
     raise ValueError("PEM block type must be CERTIFICATE REQUEST")
 
 

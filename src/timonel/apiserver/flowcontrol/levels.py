@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _MOST_KNOWN = 8192
 """Kinds of requests remembered with their flow. Names made up by clients must not fill memory."""
+_LONGEST_KNOWN = 1024
+"""Characters of a path, for the same reason: a request line may have a million."""
 
 
 @dataclass(slots=True)
@@ -84,6 +86,8 @@ class Levels:
             return found
         if found is None:
             schema = self._match(route, user)
+            if len(route.path) > _LONGEST_KNOWN:
+                return self._flow(schema, schema.distinguisher(route, user)[:_LONGEST_KNOWN])
             if len(self._known) >= _MOST_KNOWN:
                 self._forget()
             if schema.method != "ByNamespace":

@@ -148,6 +148,7 @@ class QueueSet:
         """New queues begin at once; surplus ones take no new requests and go when they are empty."""
         if queuing == self.queuing:
             return
+        self._seat_alone()  # its flow was dealt queues of before
         self.queuing = queuing
         for index in range(len(self.queues), queuing.queues):
             self.queues.append(Queue(index))

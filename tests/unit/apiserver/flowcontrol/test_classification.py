@@ -167,3 +167,15 @@ def test_a_level_that_went_serves_its_queue_to_the_end() -> None:
     flow.queue_set.finish(ticket, 3.0)
     levels.adjust(10.0)
     assert "workload-low" not in levels.by_name
+
+
+def test_paths_that_clients_make_up_do_not_fill_the_memory() -> None:
+    levels = default_levels()
+    levels.flow_of(parse_route("GET", PODS), POD)
+    known, flows = len(levels._known), len(levels._flows)
+    for number in range(20):
+        for path in ("/{}", "/apis/{}/v1/things", "/api/v1/namespaces/{}/pods"):
+            route = parse_route("GET", path.format(f"{number}" + "x" * 100_000))
+            assert levels.flow_of(route, ANONYMOUS).schema in ("global-default", "catch-all")
+    assert len(levels._known) == known
+    assert len(levels._flows) <= flows + 1

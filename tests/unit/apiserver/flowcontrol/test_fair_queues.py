@@ -184,6 +184,22 @@ def test_surplus_queues_go_when_they_are_empty() -> None:
     assert len(crowd.queue_set.queues) == 2
 
 
+def test_whoever_runs_alone_while_queues_go_keeps_its_own() -> None:
+    crowd = Crowd(level(4, queues=8, hand_size=8))
+    asking = flow(crowd.queue_set, "a")
+    for _ in range(8):  # some of them in queues that are to go
+        crowd.ask(asking, 1.0)
+        crowd.step()
+    asking.hand = (7,)
+    crowd.ask(asking, 1.0)
+    crowd.queue_set.configure(Queuing(2, 1, 50))
+    crowd.ask(flow(crowd.queue_set, "b"), 1.0)
+    assert crowd.queue_set.executing == 2
+    crowd.step()
+    crowd.step()
+    assert (crowd.queue_set.busy, crowd.queue_set.in_use, len(crowd.queue_set.queues)) == (0, 0, 2)
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.integers(0, 6),

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.calibration import fdatasync_rate, nginx_rate
 from bench.report import Row, render
 
-SEPARATE = ("bench_machinery.py", "bench_storage.py", "bench_apiserver.py", "bench_flowcontrol.py",
+SEPARATE = ("bench_machinery.py", "bench_storage.py", "bench_apiserver.py", "bench_memory.py", "bench_flowcontrol.py",
             "bench_overload.py", "bench_scheduler.py")  # fmt: skip
 """Each in a process of its own, so that one's memory does not count as another's."""
 

@@ -7,7 +7,7 @@ the server has no way to them. Source: kubernetes.io/docs/reference/kubernetes-a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -62,7 +62,7 @@ def why_lost(lease: Object | None, now: datetime) -> str:
     if not renewed:
         return "its Lease was never renewed"
     seconds = get_path(lease, "spec", "leaseDurationSeconds", default=0)
-    if parse_time(renewed) + timedelta(seconds=seconds) < now:
+    if (now - parse_time(renewed)).total_seconds() > seconds:
         return f"its Lease was last renewed at {renewed}"
     return ""
 

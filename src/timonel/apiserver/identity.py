@@ -10,7 +10,7 @@ import hashlib
 import logging
 import socket
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from timonel.api.clock import Clock, format_micro_time, parse_time
 from timonel.api.errors import AlreadyExists, ApiError, NotFound
@@ -99,4 +99,4 @@ def identity_of(host_name: str) -> str:
 def is_expired(lease: Object, now: datetime) -> bool:
     """Also without the fields that say so: no server made that."""
     renewed, seconds = get_path(lease, "spec", "renewTime"), get_path(lease, "spec", "leaseDurationSeconds")
-    return not renewed or seconds is None or parse_time(renewed) + timedelta(seconds=seconds) < now
+    return not renewed or seconds is None or (now - parse_time(renewed)).total_seconds() > seconds

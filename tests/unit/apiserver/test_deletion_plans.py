@@ -136,3 +136,12 @@ def test_a_negative_period_shortens_a_running_one_to_the_shortest_there_is():
     result = plan(PODS, marked, gracePeriodSeconds=-1).marked
     assert result["metadata"]["deletionGracePeriodSeconds"] == 1
     assert result["metadata"]["deletionTimestamp"] == "2026-01-01T12:00:01Z"
+
+
+@pytest.mark.parametrize("seconds", [10**12, 2**63 - 1])
+def test_periods_beyond_all_calendars_are_as_long_as_upstream_counts(seconds):
+    pod = {**obj("Pod"), "spec": {"nodeName": "n", "terminationGracePeriodSeconds": seconds}}
+    for options in ({}, {"gracePeriodSeconds": seconds}):
+        marked = plan(PODS, {**pod, "metadata": dict(pod["metadata"])}, **options).marked
+        assert marked["metadata"]["deletionGracePeriodSeconds"] == 9_223_372_036
+        assert marked["metadata"]["deletionTimestamp"].startswith("2318-")

@@ -32,6 +32,7 @@ NOT_NEGATIVE = "must be greater than or equal to 0"
 POSITIVE = "must be greater than zero"
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 ANNOTATIONS_LIMIT = 256 * 1024  # bytes, keys and values together
+_LONGEST_IP = 64  # characters, leading zeros included; far more digits are no number to Python
 _HTTP_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
 _http_path_match = re.compile(_HTTP_PATH).fullmatch
 
@@ -184,7 +185,9 @@ def parse_ip(text: str) -> IPv4Address | IPv6Address | None:
         return ip_address(text)
     except ValueError:
         parts = text.split(".")
-        if len(parts) == 4 and all(part.isdigit() and part.isascii() and int(part) < 256 for part in parts):
+        if len(text) > _LONGEST_IP or len(parts) != 4:
+            return None
+        if all(part.isdigit() and part.isascii() and int(part) < 256 for part in parts):
             return IPv4Address(".".join(str(int(part)) for part in parts))
         return None
 

@@ -19,6 +19,8 @@ from timonel.api.resource import Resource
 from timonel.apiserver.registry.metadata import FOREGROUND, ORPHAN
 
 _POLICIES = ("Foreground", "Background", "Orphan")
+_LONGEST_GRACE = (1 << 63) // 10**9
+"""Seconds, 292 years: what 64 bits of nanoseconds hold, as upstream counts periods."""
 _DELETE_OPTIONS = ResourceRef("meta.k8s.io", "v1", "deleteoptions", "DeleteOptions")
 
 
@@ -36,8 +38,9 @@ def plan_deletion(obj: Object, resource: Resource, options: Object, now: datetim
     if resource.ref.plural == "namespaces" and not resource.ref.group:
         return _plan_namespace(obj, options, now)
     requested = options.get("gracePeriodSeconds")
-    if requested is not None and requested < 0:
-        requested = 1  # a negative period is treated as the shortest one, here as in the kinds' strategies
+    if requested is not None:
+        # A negative period is treated as the shortest one, here as in the kinds' strategies.
+        requested = 1 if requested < 0 else min(requested, _LONGEST_GRACE)
     changed = False
     grace = 0
     if metadata.get("deletionTimestamp"):
@@ -50,7 +53,7 @@ def plan_deletion(obj: Object, resource: Resource, options: Object, now: datetim
             metadata["deletionGracePeriodSeconds"] = grace = requested
             changed = True
     else:
-        grace = resource.strategy.grace_period_seconds(obj, requested)
+        grace = min(resource.strategy.grace_period_seconds(obj, requested), _LONGEST_GRACE)
         if grace > 0:
             _mark(metadata, now, grace)
             changed = True

@@ -27,6 +27,8 @@ _TOKEN_VERSION = "meta.k8s.io/v1"
 _INCONSISTENT = -1
 _CHUNK = 500
 """Entries read at once when a selector thins a page out."""
+_LONGEST_REVISION = 20
+"""Digits of 64 bits; Python refuses to read numbers of some thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,10 @@ def parse_revision(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         shown = quote(text)
         raise BadRequest(f"resourceVersion: Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax")
+    if len(text) > _LONGEST_REVISION or int(text) >= 1 << 64:
+        shown = quote(text)
+        why = f"strconv.ParseUint: parsing {shown}: value out of range"
+        raise BadRequest(f"resourceVersion: Invalid value: {shown}: {why}")
     return int(text)
 
 

@@ -36,14 +36,17 @@ _UNKNOWN_FIELD = {
     "resourceslices": "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {}",
 }
 """Kinds that upstream has its own words for."""
+_MAX_REMEMBERED = 4096
+"""Characters: selectors that are longer are read anew each time, so that they cannot fill the memory."""
 
 
 def select(resource: Resource, namespace: str, label_text: str, field_text: str) -> Selection:
     """Raises BadRequest for selectors that do not parse or name a field the resource does not have."""
     if not label_text and not field_text:
         return Selection(namespace)
-    labels = _labels(label_text)
-    fields = _fields(field_text)
+    is_long = len(label_text) + len(field_text) > _MAX_REMEMBERED
+    labels = _labels.__wrapped__(label_text) if is_long else _labels(label_text)
+    fields = _fields.__wrapped__(field_text) if is_long else _fields(field_text)
     for path, _, _ in fields.requirements:
         if path not in resource.selectable_fields and path != "metadata.name":
             if path == "metadata.namespace" and (resource.ref.namespaced or not resource.selectable_fields):
@@ -58,7 +61,8 @@ def select(resource: Resource, namespace: str, label_text: str, field_text: str)
         ((path, value) for path, op, value in fields.requirements if op == "=" and not path.startswith("metadata.")),
         None,
     )
-    return Selection(namespace, name, field, _predicate(labels, fields))
+    matches = _predicate.__wrapped__(labels, fields) if is_long else _predicate(labels, fields)
+    return Selection(namespace, name, field, matches)
 
 
 @lru_cache(maxsize=1024)

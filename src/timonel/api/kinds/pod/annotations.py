@@ -16,6 +16,7 @@ _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 _SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
 _APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _LOCAL = "localhost/"
+_INT32_DIGITS = 10
 _SECCOMP_DEFAULTS = ("runtime/default", "docker/default")
 
 
@@ -42,7 +43,7 @@ def _is_int32(text: str) -> bool:
     digits = text.removeprefix("-")
     if not digits.isdigit() or not digits.isascii() or (digits.startswith("0") and text != "0"):
         return False
-    return -(2**31) <= int(text) < 2**31
+    return len(digits) <= _INT32_DIGITS and -(2**31) <= int(text) < 2**31
 
 
 def _check_seccomp(errors: Errors, path: Path, profile: str) -> None:

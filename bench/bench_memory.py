@@ -1,4 +1,4 @@
-"""What 10 000 pods of 2.5 KB, as they are stored, cost the server: growth of the resident memory of a server process of its own.
+"""What 10 000 pods of 2.5 KB as stored cost: growth of the resident memory of a server process of its own.
 
     python -m bench.bench_memory [--pods 10000]
 

@@ -72,6 +72,12 @@ class Connection(UpgradeConnection):
             elif self._head_timer is None:
                 self._head_timer = self._loop.call_later(self._head_seconds, self._hang_up)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp calls it for every piece of a body that is taken, mostly when nothing was paused; then it would feed
+        the parser with nothing, for 5 µs."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def _refuse_head(self) -> None:
         """While earlier requests are being answered there is no place to say why."""
         if self.transport is not None and not self._request_in_progress:

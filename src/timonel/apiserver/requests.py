@@ -124,7 +124,7 @@ async def read_body(request: web.BaseRequest, limit: int) -> bytes:
     content = request.content
     try:
         if content.is_eof() and content.total_bytes <= limit:
-            return await content.read()
+            return content.read_nowait()  # all of it is here
         chunks: list[bytes] = []
         size = 0
         while chunk := await content.readany():

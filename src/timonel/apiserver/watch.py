@@ -216,11 +216,7 @@ def _plain_event(event: CacheEvent, kind: str) -> bytes:
 
 
 def _initial_objects(registry: ResourceRegistry, selection: Selection) -> list[CachedObject]:
-    cache, matches = registry.cache, selection.matches
-    objects = cache.list(registry.resource.storage_range(selection.namespace))
-    if matches is None:
-        return list(objects)
-    return [cached for cached in objects if matches(cached)]
+    return list(selection.among(registry.cache.list(registry.resource.storage_range(selection.namespace))))
 
 
 def _initial_events(context: RequestContext) -> bool | None:

@@ -74,14 +74,11 @@ async def list_page(registry: ResourceRegistry, selection: Selection, options: L
 def _first_page(registry: ResourceRegistry, selection: Selection, limit: int) -> Page:
     cache = registry.cache
     revision = cache.revision
-    items = _candidates(registry, selection)
-    matches = selection.matches
-    if matches is not None:
-        items = [cached for cached in items if matches(cached)]
+    items = selection.among(_candidates(registry, selection))
     if not limit or len(items) <= limit:
         return Page(items, revision)
     token = encode_token(revision, items[limit - 1].key)
-    remaining = len(items) - limit if matches is None else None
+    remaining = len(items) - limit if selection.matches is None else None
     return Page(items[:limit], revision, token, remaining)
 
 

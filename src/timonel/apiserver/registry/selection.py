@@ -6,7 +6,7 @@ over every object of a list. Source: kubernetes.io/docs/concepts/overview/workin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,6 +29,16 @@ class Selection:
     field: tuple[str, str] | None = None
     """A field other than the name that must have this value."""
     matches: Matches | None = None
+    label: tuple[str, str] | None = None
+    """The one label that it is all about, if it is."""
+
+    def among(self, objects: Sequence[CachedObject]) -> Sequence[CachedObject]:
+        """Those that match. For a single label without a call for each object, which takes half the time."""
+        if self.label is not None:
+            key, value = self.label
+            return [cached for cached in objects if cached.labels.get(key) == value]
+        matches = self.matches
+        return objects if matches is None else [cached for cached in objects if matches(cached)]
 
 
 _UNKNOWN_FIELD = {
@@ -62,7 +72,7 @@ def select(resource: Resource, namespace: str, label_text: str, field_text: str)
         None,
     )
     matches = _predicate.__wrapped__(labels, fields) if is_long else _predicate(labels, fields)
-    return Selection(namespace, name, field, matches)
+    return Selection(namespace, name, field, matches, None if field_text else _single_label(labels))
 
 
 @lru_cache(maxsize=1024)
@@ -89,6 +99,14 @@ def _predicate(labels: Selector, fields: FieldSelector) -> Matches | None:
     if by_label is None:
         return lambda cached: fields.matches(cached.field)
     return lambda cached: by_label(cached) and fields.matches(cached.field)
+
+
+def _single_label(labels: Selector) -> tuple[str, str] | None:
+    if len(labels.requirements) != 1 or labels.nothing:
+        return None
+    key = labels.requirements[0].key
+    value = labels.exact_value(key)
+    return None if value is None else (key, value)
 
 
 def _label_predicate(labels: Selector) -> Matches | None:

@@ -146,17 +146,18 @@ class ApiServer:
             **published_authorities(self.config.security),
         )
         await self.flow.start()
-        listener = Listener(self.handle, head_seconds=self.config.request_head_seconds)
-        servers, self.port = await listen(listener, self.config)
         system = SystemObjects(
             registry=self.registry,
             clock=self.clock,
             networks=self.config.service_cidr.split(","),
             endpoint=lambda: (self.config.advertise_address or own_address(self.config.bind_address), self.port),
         )
-        await system.reconcile()
+        await system.prepare()
         repair = AllocationRepair(self.registry, self.allocation, clock=self.clock)
-        await repair.start()
+        await repair.start()  # before anybody asks for an address
+        listener = Listener(self.handle, head_seconds=self.config.request_head_seconds)
+        servers, self.port = await listen(listener, self.config)
+        await system.start()
         log.info("server is listening address=%s port=%d", self.config.bind_address, self.port)
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -31,7 +31,10 @@ _LONGEST_RETRY_SECONDS = 60.0
 
 
 class SystemObjects:
-    """`networks`: of Services, the primary one first. `endpoint`: gives (address, port) where this server is."""
+    """`networks`: of Services, the primary one first. `endpoint`: gives (address, port) where this server is.
+
+    `prepare` it before requests come, `start` it once the server listens, then `run` it.
+    """
 
     def __init__(
         self, *, registry: Registry, clock: Clock, networks: Sequence[str], endpoint: Callable[[], tuple[str, int]]
@@ -43,6 +46,32 @@ class SystemObjects:
         self._servers: LivingServers | None = None
         self._changed = asyncio.Event()
         self._told_mismatch: list[str] = []
+
+    async def prepare(self) -> None:
+        """Makes what requests need. Raises StoreError, ApiErrors."""
+        for name in SYSTEM_NAMESPACES:
+            if self._registry.reader(NAMESPACES).get("", name) is None:
+                await self._create(NAMESPACES, {"metadata": {"name": name}})
+        await self._keep_network()
+
+    async def start(self) -> None:
+        """Makes what is missing, as far as it can be made: a server with something amiss can still be mended.
+
+        Raises StoreError.
+        """
+        address, _ = self._endpoint()
+        if ipaddress.ip_address(address).is_loopback:
+            # Nobody in a pod could reach it, and Endpoints may not hold such an address.
+            log.warning("this host has no address to advertise, the kubernetes Service leads nowhere")
+        else:
+            self._servers = LivingServers(
+                self._registry.store, clock=self._clock, address=address, changed=self._changed.set
+            )
+            await self._servers.start()
+        try:
+            await self.reconcile()
+        except ApiError as exc:
+            log.error("own objects could not be made, will retry error=%s", exc)
 
     async def run(self) -> None:
         """Restores what is missing or different, now and whenever something of it changes."""
@@ -75,21 +104,17 @@ class SystemObjects:
                 delay = min(delay * 2, _LONGEST_RETRY_SECONDS)
 
     async def reconcile(self) -> None:
-        for name in SYSTEM_NAMESPACES:
-            if self._registry.reader(NAMESPACES).get("", name) is None:
-                await self._create(NAMESPACES, {"metadata": {"name": name}})
-        await self._keep_network()
-        address, port = self._endpoint()
-        await self._keep(SERVICES, own_service(first_address(self._networks[0]), port))
-        if ipaddress.ip_address(address).is_loopback:
-            # Nobody in a pod could reach it, and Endpoints may not hold such an address.
-            log.warning("this host has no address to advertise, the kubernetes Service leads nowhere")
-            return
-        if self._servers is None:
-            servers = LivingServers(self._registry.store, clock=self._clock, address=address, changed=self._changed.set)
-            await servers.start()
-            self._servers = servers
-        await self._keep_endpoints(self._servers.addresses, port)
+        """Raises StoreError, ApiErrors."""
+        await self.prepare()
+        _, port = self._endpoint()
+        service = own_service(first_address(self._networks[0]), port)
+        if self._registry.reader(SERVICES).get(_NAMESPACE, _NAME) is not None:
+            # Its address is for life, also after the configuration has come to name another network.
+            for field in ("clusterIP", "clusterIPs"):
+                del service["spec"][field]
+        await self._keep(SERVICES, service)
+        if self._servers is not None:
+            await self._keep_endpoints(self._servers.addresses, port)
 
     async def _keep_endpoints(self, addresses: Sequence[str], port: int) -> None:
         if self._registry.store.is_shared:

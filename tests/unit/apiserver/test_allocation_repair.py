@@ -13,8 +13,9 @@ import pytest
 
 from tests.unit.apiserver.test_service_allocation import Server
 from timonel.api.clock import format_time
+from timonel.api.errors import ApiError
 from timonel.api.objects import Object, copy_object
-from timonel.api.refs import EVENTS, IP_ADDRESSES, SERVICE_CIDRS, SERVICES
+from timonel.api.refs import EVENTS, IP_ADDRESSES, SERVICE_CIDRS, SERVICES, ResourceRef
 from timonel.apiserver.allocators.findings import check_address, check_ports, check_service
 from timonel.apiserver.allocators.pool import NumberRange
 from timonel.apiserver.allocators.repair import AllocationRepair
@@ -202,6 +203,25 @@ async def test_services_of_before_have_their_addresses_when_it_starts(server: Se
     await AllocationRepair(again.registry, again.allocation, clock=again.clock).start()
     assert again.registry.reader(IP_ADDRESSES).get("", name) is not None
     again.close()
+
+
+async def test_a_server_starts_although_some_address_cannot_be_made(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [(await server.make(name))["spec"]["clusterIP"] for name in ("one", "two")]
+    for name in names:
+        await server.registry.delete(IP_ADDRESSES, "", name)
+    create = server.registry.create
+
+    async def refusing(ref: ResourceRef, obj: Object, namespace: str = "") -> Any:
+        if obj["metadata"]["name"] == names[0]:
+            raise ApiError("refused", code=500)
+        return await create(ref, obj, namespace)
+
+    monkeypatch.setattr(server.registry, "create", refusing)
+    await AllocationRepair(server.registry, server.allocation, clock=server.clock).start()
+    found = [server.registry.reader(IP_ADDRESSES).get("", name) is not None for name in names]
+    assert found == [False, True]
 
 
 async def test_a_leaked_address_goes_after_a_minute(server: Server, repair: AllocationRepair) -> None:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 180.0
 _MOST_TRIES = 15
+_AT_ONCE = 64
 
 
 class Key(NamedTuple):
@@ -55,12 +56,19 @@ class AllocationRepair:
     async def start(self) -> None:
         """Makes the IPAddresses that Services lack, as they do after a restore, and where no server made them yet.
 
-        Raises ApiErrors, StoreError.
+        Raises StoreError.
         """
-        for service in self._services.list():
-            for finding in self._check(service):
-                if finding.deed == "create":
+        limit = asyncio.Semaphore(_AT_ONCE)  # commits at one time share a transaction
+
+        async def mend(service: Object, finding: Finding) -> None:
+            async with limit:
+                try:
                     await self._mend(service, finding)
+                except ApiError as exc:
+                    log.warning("address could not be repaired, will retry name=%s error=%s", name_of(service), exc)
+
+        missing = [(service, each) for service in self._services.list() for each in self._check(service)]
+        await asyncio.gather(*(mend(service, finding) for service, finding in missing if finding.deed == "create"))
 
     async def run(self) -> None:
         self._services.subscribe(self._see_service)
@@ -99,6 +107,8 @@ class AllocationRepair:
                 log.warning("addresses could not be repaired, will retry name=%s error=%s", key.name, exc)
                 if self._queue.failures(key) < _MOST_TRIES:
                     self._queue.add_rate_limited(key)
+                else:
+                    self._queue.forget(key)  # until something of it changes
             finally:
                 self._queue.done(key)
 

@@ -15,7 +15,7 @@ import orjson
 from timonel import GIT_VERSION
 from timonel.api.resource import ResourceTable
 from timonel.apiserver.discovery import Document
-from timonel.apiserver.openapi import gnostic, v2, v3
+from timonel.apiserver.openapi import gnostic, other_paths, v2, v3
 
 V2_PROTOBUF_ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
@@ -43,10 +43,16 @@ class OpenApi:
                 return await self._get("v3", lambda: self._group("", "v1"))
             case ["openapi", "v3", "apis", group, version] if (group, version) in self._group_versions():
                 return await self._get(f"v3/{group}/{version}", lambda: self._group(group, version))
+            case ["openapi", "v3", *rest] if "/".join(rest) in self._other_paths():
+                name = "/".join(rest)
+                return await self._get(f"v3/{name}", lambda: self._other(name))
         return None
 
     def _group_versions(self) -> list[tuple[str, str]]:
         return list(dict.fromkeys((row.ref.group, row.ref.version) for row in self._table.rows))
+
+    def _other_paths(self) -> list[str]:
+        return other_paths.names(dict.fromkeys(group for group, _ in self._group_versions() if group))
 
     def _index(self) -> Document:
         paths = {}
@@ -54,6 +60,9 @@ class OpenApi:
             path = f"apis/{group}/{version}" if group else f"api/{version}"
             url = f"/openapi/v3/{path}?hash={self._hash(group, version)}"
             paths[path] = {"serverRelativeURL": url}
+        for name in self._other_paths():
+            made_of = hashlib.sha256(f"{GIT_VERSION} {name}".encode()).hexdigest().upper()
+            paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={made_of}"}
         return _document(orjson.dumps({"paths": paths}), _JSON)
 
     def _hash(self, group: str, version: str) -> str:
@@ -66,6 +75,12 @@ class OpenApi:
 
     def _group(self, group: str, version: str) -> Document:
         return _document(v3.render_group(self._table, group, version), _JSON)
+
+    def _other(self, name: str) -> Document:
+        operation = other_paths.of_path(name)
+        if operation is None:
+            raise LookupError(name)
+        return _document(v3.render_operation(operation), _JSON)
 
     def _swagger_json(self) -> Document:
         return _document(orjson.dumps(v2.swagger(self._table)), _JSON)

@@ -71,7 +71,8 @@ def _named(field: int, name: str, content: bytes) -> bytes:
 
 
 def _path_item(item: Object) -> bytes:
-    fields = (("get", 2), ("put", 3), ("post", 4), ("delete", 5), ("patch", 8))
+    fields = (("get", 2), ("put", 3), ("post", 4), ("delete", 5), ("options", 6), ("head", 7),
+              ("patch", 8))  # fmt: skip
     made = [_message(field, _operation(item[method])) for method, field in fields if method in item]
     made += [_message(9, _parameters_item(each)) for each in item.get("parameters", ())]
     return b"".join(made)

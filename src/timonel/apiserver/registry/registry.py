@@ -23,7 +23,7 @@ from timonel.storage.protocol import Store
 
 INDEXED_FIELDS = {"/registry/pods/": ("spec.nodeName",)}
 """Kubelets list and watch by node: without the index every pod would be looked at for each of them."""
-_RETURNS_DELETED = frozenset({
+RETURNS_DELETED = frozenset({
     ("", "namespaces"), ("", "persistentvolumeclaims"), ("", "persistentvolumes"), ("", "pods"), ("", "podtemplates"),
     ("", "resourcequotas"), ("", "serviceaccounts"), ("", "services"), ("storage.k8s.io", "storageclasses"),
     ("storage.k8s.io", "csidrivers"), ("storage.k8s.io", "csinodes"), ("storage.k8s.io", "volumeattachments"),
@@ -75,7 +75,7 @@ class Registry:
                 admission=admission,
                 ttl_seconds=event_ttl_seconds if row.ref.plural == "events" else 0,
                 conversion=conversion,
-                returns_deleted=(row.ref.group, row.ref.plural) in _RETURNS_DELETED,
+                returns_deleted=(row.ref.group, row.ref.plural) in RETURNS_DELETED,
             )
 
     async def start(self) -> None:

@@ -10,6 +10,7 @@ from aiohttp import WSMsgType
 
 from tests.api.objects import config_map
 from timonel.api.protobuf import decode_protobuf
+from timonel.apiserver.watch_streams import WebSocketStream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,6 +33,23 @@ async def test_each_event_is_a_text_message(server, namespace):
             assert event["type"] == "ADDED"
             names.append(event["object"]["metadata"]["name"])
         assert "a" in names
+
+
+async def test_what_happens_during_the_handshake_is_told_once(server, namespace, monkeypatch):
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    upgrade = WebSocketStream.upgrade
+
+    async def slow(self, *, audit_id):
+        await server.request("POST", path, config_map("meanwhile"))
+        await upgrade(self, audit_id=audit_id)
+
+    monkeypatch.setattr(WebSocketStream, "upgrade", slow)
+    async with asyncio.timeout(10), connect(server, f"{path}?watch=true") as socket:
+        await server.request("POST", path, config_map("z-last"))
+        names = []
+        while "z-last" not in names:
+            names.append(orjson.loads((await socket.receive()).data)["object"]["metadata"]["name"])
+        assert names.count("meanwhile") == 1
 
 
 async def test_protobuf_comes_as_binary_messages(server, namespace):

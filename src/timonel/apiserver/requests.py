@@ -80,10 +80,10 @@ class RequestContext:
         return self.body
 
     async def decode_body(self, decode: Callable[[bytes], T]) -> T:
-        """What `decode` makes of the body. Large ones that are no JSON object take a second a megabyte: those are read
-        in a thread, while others are served, and few at a time."""
+        """What `decode` makes of the body. Large ones of YAML take a second a megabyte, unless they are JSON: those are
+        read in a thread, while others are served, and few at a time."""
         body = await self.read_body()
-        if len(body) < _LARGE_BODY or body.lstrip()[:1] == b"{":
+        if len(body) < _LARGE_BODY or "yaml" not in self.request.headers.get("Content-Type", "").lower():
             return decode(body)
         async with self.server.large_bodies:
             return await asyncio.to_thread(decode, body)

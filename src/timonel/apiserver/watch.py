@@ -65,9 +65,9 @@ async def serve_watch(context: RequestContext, registry: ResourceRegistry) -> we
     wants_bookmarks = route.flag("allowWatchBookmarks")
     encoder = EventEncoder(registry, context.answer, include_option(route.text("includeObject")), server)
     initial = send_initial if send_initial is not None else revision == 0
-    start = cache.revision if initial or revision == 0 else revision
     # First, for it fails when the client has gone already, and a watcher once made must be closed.
     stream = await _open_stream(context)
+    start = cache.revision if initial or revision == 0 else revision
     try:
         watcher = cache.watch(
             after_revision=start, namespace=selection.namespace, name=selection.name, field=selection.field

@@ -37,6 +37,8 @@ _HASHED_AS = {
 """Group and version that the storage version hash is made of, where upstream stores another one than it serves."""
 _VERSION = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
 
+CACHE_NOTHING = "no-cache, private"
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -45,6 +47,12 @@ class Document:
     body: bytes
     content_type: str = "application/json"
     etag: str = ""
+    packed: bytes = b""
+    """Large ones are kept as gzip, and `body` is empty then: nearly all clients take that, and it is a tenth."""
+    cache_control: str = CACHE_NOTHING
+    expires: str = ""
+    location: str = ""
+    """Where the document is to be found instead."""
 
 
 class Discovery:
@@ -135,7 +143,7 @@ class Discovery:
         })  # fmt: skip
         etag = '"' + hashlib.sha512(body).hexdigest().upper() + '"'
         content_type = f"application/json;g={AGGREGATED_GROUP};v={version};as=APIGroupDiscoveryList"
-        return Document(body + b"\n", content_type, etag)
+        return Document(body + b"\n", content_type, etag, cache_control="public")
 
     def _aggregated_of(self, group: str, version: str) -> Object:
         resources = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -98,13 +99,30 @@ def _listed() -> list[str]:
 
 
 def answer_document(request: web.BaseRequest, document: Document, audit_id: str) -> Reply:
-    """304 when the client has it already."""
-    extra = [("Vary", "Accept")]
+    """304 when the client has it already; packed as it is kept, for who takes that."""
+    extra = []
+    body = document.body
+    if document.packed:
+        extra.append(("Vary", "Accept-Encoding"))
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            extra.append(("Content-Encoding", "gzip"))
+            body = document.packed
+        else:
+            body = gzip.decompress(document.packed)
     if document.etag:
-        extra.append(("ETag", document.etag))
-        if request.headers.get("If-None-Match", "").removeprefix("W/") == document.etag:
-            return Reply(status=304, content_type=document.content_type, audit_id=audit_id, extra=extra)
-    return Reply(document.body, content_type=document.content_type, audit_id=audit_id, extra=extra)
+        extra += [("Vary", "Accept"), ("ETag", document.etag)]
+    if document.expires:
+        extra.append(("Expires", document.expires))
+    status = 200
+    if document.location:
+        status, body = 301, b""
+        extra.append(("Location", document.location))
+    elif document.etag and request.headers.get("If-None-Match", "").removeprefix("W/") == document.etag:
+        status, body = 304, b""
+    return Reply(
+        body, status=status, content_type=document.content_type, audit_id=audit_id, extra=extra,
+        cache_control=document.cache_control,
+    )  # fmt: skip
 
 
 def _nothing_here(audit_id: str) -> Reply:

@@ -24,7 +24,7 @@ from timonel.api.protobuf import encode_protobuf
 from timonel.apiserver.negotiation import JSON, PROTOBUF, YAML
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
-_HEADS: dict[tuple[int, str], bytes] = {}
+_HEADS: dict[tuple[int, str, str], bytes] = {}
 _LARGE = 256 * 1024
 """With more than this unsent, of one answer or of many, the client has to read before it is answered again."""
 _DRAIN_SECONDS = 60.0
@@ -61,10 +61,12 @@ class Reply(web.StreamResponse):
         content_type: str = JSON,
         audit_id: str = "",
         extra: Iterable[tuple[str, str]] = (),
+        cache_control: str = "no-cache, private",
     ) -> None:
         self._body_bytes = body
         self._status = status
         self._content_type_text = content_type
+        self._cache_control = cache_control
         self._audit_id = audit_id
         self._extra = extra
         self.head_lines = b""
@@ -95,12 +97,12 @@ class Reply(web.StreamResponse):
         self._sent_to = request
         self._alive = alive = request.keep_alive
         body = self._body_bytes
-        key = (self._status, self._content_type_text)
+        key = (self._status, self._content_type_text, self._cache_control)
         head = _HEADS.get(key)
         if head is None:
             phrase = _PHRASES.get(self._status, "")
             head = _HEADS[key] = (
-                f"HTTP/1.1 {self._status} {phrase}\r\nCache-Control: no-cache, private\r\n"
+                f"HTTP/1.1 {self._status} {phrase}\r\nCache-Control: {self._cache_control}\r\n"
                 f"Content-Type: {self._content_type_text}\r\n"
             ).encode()
         parts = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import orjson
 import pytest
 
@@ -18,10 +20,14 @@ def document():
     return orjson.loads(orjson.dumps(swagger(BUILTIN)))
 
 
+def content(found):
+    return orjson.loads(found.body or gzip.decompress(found.packed))
+
+
 async def group(path: str):
     found = await OpenApi(BUILTIN).document(f"/openapi/v3/{path}", "application/json")
     assert found is not None
-    return orjson.loads(found.body)
+    return content(found)
 
 
 def names(parameters):
@@ -114,7 +120,19 @@ async def test_what_every_group_has_is_told_for_this_one(document):
 async def test_paths_of_no_kind_have_documents_of_their_own():
     index = await OpenApi(BUILTIN).document("/openapi/v3", "application/json")
     assert index is not None
-    paths = orjson.loads(index.body)["paths"]
+    paths = content(index)["paths"]
     assert {"api", "apis", "apis/apps", "version", "openid/v1/jwks", ".well-known/openid-configuration"} < set(paths)
     assert list((await group("apis/apps"))["paths"]) == ["/apis/apps/"]
     assert list((await group("version"))["paths"]) == ["/version/"]
+
+
+async def test_a_document_named_by_its_hash_may_be_kept_for_ever():
+    openapi = OpenApi(BUILTIN)
+    index = content(await openapi.document("/openapi/v3", "application/json"))
+    path, _, known = index["paths"]["version"]["serverRelativeURL"].partition("?hash=")
+    named = await openapi.document(path, "application/json", known)
+    assert (named.cache_control, bool(named.expires)) == ("public, immutable", True)
+    plain = await openapi.document(path, "application/json")
+    assert (plain.cache_control, plain.expires, plain.etag) == ("no-cache, private", "", named.etag)
+    other = await openapi.document(path, "application/json", "OLD")
+    assert other.location == f"{path}?hash={known}"

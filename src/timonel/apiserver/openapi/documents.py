@@ -1,14 +1,19 @@
-"""Which OpenAPI document a path names, made when first asked for, off the event loop, and kept as bytes only.
+"""Which OpenAPI document a path names, made when first asked for, off the event loop, and kept packed.
 
 The index of v3 needs hashes of documents that nobody has read yet; they are hashes of what the documents are made
-from (the version and the rows), so that asking for the index builds nothing.
+from (the versions and the rows), so that asking for the index builds nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from email.utils import formatdate
+from importlib.metadata import version as package_version
+from importlib.resources import files
 
 import orjson
 
@@ -16,22 +21,39 @@ from timonel import GIT_VERSION
 from timonel.api.resource import ResourceTable
 from timonel.apiserver.discovery import Document
 from timonel.apiserver.openapi import gnostic, other_paths, v2, v3
+from timonel.apiserver.responses import compress
 
 V2_PROTOBUF_ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 """Clients ask with an "@", which is no valid media type in an answer: kubectl 1.20 fails to parse it there."""
 _JSON = "application/json"
+_SMALL = 16 * 1024
+_KEPT_SECONDS = 365 * 24 * 3600
 
 
 class OpenApi:
     def __init__(self, table: ResourceTable) -> None:
         self._table = table
         self._documents: dict[str, Document] = {}
+        self._known_hashes: dict[str, str] = {}
         self._making: dict[str, asyncio.Task[Document]] = {}
 
-    async def document(self, path: str, accept: str, _hash: str = "") -> Document | None:
-        """The document at "/openapi/v2", "/openapi/v3", "/openapi/v3/apis/apps/v1" …; None when nothing is there."""
-        parts = path.strip("/").split("/")
+    async def document(self, path: str, accept: str, known_hash: str = "") -> Document | None:
+        """The document at "/openapi/v2", "/openapi/v3", "/openapi/v3/apis/apps/v1" …; None when nothing is there.
+
+        A path with the hash that the index gives always names the same document, and may be kept for ever; one with
+        another hash leads there.
+        """
+        name = path.strip("/").removeprefix("openapi/v3/")
+        if known_hash and (current := self._hashes().get(name)) and known_hash != current:
+            return Document(b"", _JSON, location=_url(name, current))
+        found = await self._document(path.strip("/").split("/"), accept)
+        if found is None or not known_hash or name not in self._hashes():
+            return found
+        expires = formatdate(time.time() + _KEPT_SECONDS, usegmt=True)
+        return replace(found, cache_control="public, immutable", expires=expires)
+
+    async def _document(self, parts: list[str], accept: str) -> Document | None:
         match parts:
             case ["openapi", "v2"]:
                 if V2_PROTOBUF_ASKED in accept or V2_PROTOBUF in accept:
@@ -55,23 +77,27 @@ class OpenApi:
         return other_paths.names(dict.fromkeys(group for group, _ in self._group_versions() if group))
 
     def _index(self) -> Document:
-        paths = {}
-        for group, version in self._group_versions():
-            path = f"apis/{group}/{version}" if group else f"api/{version}"
-            url = f"/openapi/v3/{path}?hash={self._hash(group, version)}"
-            paths[path] = {"serverRelativeURL": url}
-        for name in self._other_paths():
-            made_of = hashlib.sha256(f"{GIT_VERSION} {name}".encode()).hexdigest().upper()
-            paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={made_of}"}
+        paths = {name: {"serverRelativeURL": _url(name, made)} for name, made in self._hashes().items()}
         return _document(orjson.dumps({"paths": paths}), _JSON)
 
-    def _hash(self, group: str, version: str) -> str:
+    def _hashes(self) -> dict[str, str]:
+        """By the documents' names: "apis/apps/v1"."""
+        if not self._known_hashes:
+            made_by = _made_by()
+            for group, version in self._group_versions():
+                name = f"apis/{group}/{version}" if group else f"api/{version}"
+                self._known_hashes[name] = self._hash(group, version, made_by)
+            for name in self._other_paths():
+                self._known_hashes[name] = _digest(f"{made_by} {name}".encode())
+        return self._known_hashes
+
+    def _hash(self, group: str, version: str, made_by: str) -> str:
         described = [
             f"{row.definition} {row.verbs} {[(sub.name, sub.verbs, sub.kind) for sub in row.subresources]}"
             for row in self._table.rows
             if (row.ref.group, row.ref.version) == (group, version)
         ]
-        return hashlib.sha256("\n".join([GIT_VERSION, *described]).encode()).hexdigest().upper()
+        return _digest("\n".join([made_by, *described]).encode())
 
     def _group(self, group: str, version: str) -> Document:
         return _document(v3.render_group(self._table, group, version), _JSON)
@@ -106,4 +132,22 @@ class OpenApi:
 
 
 def _document(body: bytes, content_type: str) -> Document:
-    return Document(body, content_type, f'"{hashlib.sha256(body).hexdigest().upper()}"')
+    etag = f'"{_digest(body)}"'
+    if len(body) < _SMALL:
+        return Document(body, content_type, etag)
+    return Document(b"", content_type, etag, packed=compress(body))
+
+
+def _made_by() -> str:
+    """What documents are made by and of, beside the rows: a client that keeps one for ever must see it change."""
+    sources = sorted(files(__package__).iterdir(), key=lambda file: file.name)
+    text = b"".join(file.read_bytes() for file in sources if file.name.endswith(".py"))
+    return f"{GIT_VERSION} {package_version('kubernetes-validate')} {_digest(text)}"
+
+
+def _url(name: str, made_hash: str) -> str:
+    return f"/openapi/v3/{name}?hash={made_hash}"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha512(data).hexdigest().upper()

@@ -100,7 +100,10 @@ def test_node(kubectl: Kubectl, talker: str) -> None:
 
 
 def test_kinds_without_a_describer_of_their_own_and_what_is_not_there(kubectl: Kubectl) -> None:
-    assert sections(kubectl("describe", "namespace", kubectl.namespace))["Status"] == "Active"
+    described = kubectl("describe", "namespace", kubectl.namespace)
+    assert sections(described)["Status"].splitlines()[0] == "Active"
+    assert "No resource quota." in described
+    assert "No LimitRange resource." in described
     assert sections(kubectl("describe", "lease", "-n", "kube-node-lease"))["Kind"] == "Lease"
     kubectl("create", "secret", "generic", "hidden", "--from-literal=word=sesame")
     described = kubectl("describe", "secret", "hidden")

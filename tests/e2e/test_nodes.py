@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -46,7 +47,8 @@ def test_three_ready_nodes_with_addresses_of_their_own(cluster: Cluster) -> None
     assert len(lines) == 3
     assert all(line.split()[1] == "Ready" for line in lines)
     addresses = {line.split()[5] for line in lines}
-    assert addresses == {"10.89.250.2", "10.89.250.3", "10.89.250.4"}
+    nodes = ip_network(cluster.config["network"]["nodes"])
+    assert addresses == {str(nodes[number]) for number in (2, 3, 4)}
     pod_cidrs = {node["spec"]["podCIDR"] for node in cluster.items("nodes")}
     assert len(pod_cidrs) == 3
 

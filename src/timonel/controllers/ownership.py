@@ -7,15 +7,17 @@ kubernetes/design-proposals-archive controller-ref.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from timonel.api.errors import Invalid, NotFound
 from timonel.api.labels import Selector
 from timonel.api.objects import (
     Object,
+    ObjectKey,
     controller_of,
     is_deleting,
+    key_of,
     labels_of,
     name_of,
     namespace_of,
@@ -24,6 +26,8 @@ from timonel.api.objects import (
     uid_of,
 )
 from timonel.api.refs import ResourceRef
+from timonel.client.controller import KeyFunction, Keys, owner_key
+from timonel.client.informer import Informer
 from timonel.client.protocol import ApiClient
 
 log = logging.getLogger(__name__)
@@ -57,6 +61,22 @@ def is_controlled_by(obj: Object, owner: Object) -> bool:
     return reference is not None and reference["uid"] == uid_of(owner)
 
 
+def owner_or_adopters(informer: Informer, selector_of: Callable[[Object], Selector]) -> KeyFunction:
+    """For Watch.key: the controlling owner of the informer's kind; of an orphan, all that may adopt it."""
+    owner_of = owner_key(informer.ref.kind, informer.ref.group)
+
+    def keys(obj: Object) -> Keys:
+        if controller_of(obj) is not None:
+            return owner_of(obj)
+        if is_deleting(obj):
+            return None
+        owners = informer.lister.list(namespace_of(obj))
+        adopters: list[ObjectKey] = [key_of(owner) for owner in owners if selector_of(owner).matches(labels_of(obj))]
+        return adopters
+
+    return keys
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
     owned: tuple[Object, ...] = ()
@@ -83,9 +103,18 @@ def plan_claims(owner: Object, selector: Selector, candidates: Iterable[Object])
 
 
 async def apply_claims(
-    client: ApiClient, owner: Object, owner_ref: ResourceRef, ref: ResourceRef, claims: Claims
+    client: ApiClient,
+    owner: Object,
+    owner_ref: ResourceRef,
+    ref: ResourceRef,
+    claims: Claims,
+    *,
+    finalizers: Sequence[str] = (),
 ) -> Sequence[Object]:
-    """Adopts and releases; returns all that is owned then. Raises Conflict when an object changed meanwhile."""
+    """Adopts and releases; returns all that is owned then. Raises Conflict when an object changed meanwhile.
+
+    What is owned gets the `finalizers`, what is released loses them.
+    """
     owned = list(claims.owned)
     if claims.adopt:
         # The cache may not know yet that the owner is being deleted; adopting then would undo an orphaning delete.
@@ -93,23 +122,32 @@ async def apply_claims(
         if uid_of(fresh) == uid_of(owner) and not is_deleting(fresh):
             for obj in claims.adopt:
                 owners = [*owner_references(obj), controller_reference(owner, owner_ref)]
-                adopted = await _set_owners(client, ref, obj, owners)
+                held = [*(name for name in _finalizers(obj) if name not in finalizers), *finalizers]
+                adopted = await _set_owners(client, ref, obj, owners, held)
                 if adopted is not None:
                     owned.append(adopted)
     for obj in claims.release:
         owners = [reference for reference in owner_references(obj) if reference["uid"] != uid_of(owner)]
-        await _set_owners(client, ref, obj, owners)
+        held = [name for name in _finalizers(obj) if name not in finalizers]
+        await _set_owners(client, ref, obj, owners, held)
     return owned
 
 
-async def _set_owners(client: ApiClient, ref: ResourceRef, obj: Object, owners: list[Object]) -> Object | None:
-    patch = {
-        "metadata": {
-            "uid": uid_of(obj),
-            "resourceVersion": resource_version_of(obj),
-            "ownerReferences": owners or None,
-        }
+def _finalizers(obj: Object) -> list[str]:
+    return obj["metadata"].get("finalizers") or []
+
+
+async def _set_owners(
+    client: ApiClient, ref: ResourceRef, obj: Object, owners: list[Object], finalizers: list[str]
+) -> Object | None:
+    metadata: Object = {
+        "uid": uid_of(obj),
+        "resourceVersion": resource_version_of(obj),
+        "ownerReferences": owners or None,
     }
+    if finalizers != _finalizers(obj):
+        metadata["finalizers"] = finalizers or None
+    patch = {"metadata": metadata}
     try:
         return await client.patch(ref, name_of(obj), patch, namespace_of(obj), type="merge")
     except (NotFound, Invalid) as exc:

@@ -6,10 +6,11 @@ from tests.unit.controllers.cluster import Cluster, deployment, namespace, node
 from timonel.api.clock import parse_time
 from timonel.api.errors import ServiceUnavailable
 from timonel.api.objects import find_by, name_of
+from timonel.api.placement import tolerates
 from timonel.api.refs import LEASES, NODES, PODS
 from timonel.controllers.manager import ManagerConfig
 from timonel.controllers.nodes import NodeIpamConfig, NodeLifecycleConfig
-from timonel.controllers.nodes.eviction import eviction_delay, tolerates
+from timonel.controllers.nodes.eviction import eviction_delay
 from timonel.controllers.nodes.health import NOT_READY, UNREACHABLE, plan_taints
 from timonel.controllers.nodes.ipam import first_free
 from timonel.controllers.pods import condition_of, is_ready

@@ -6,12 +6,13 @@ Source: kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from timonel.api.clock import Clock, parse_time
 from timonel.api.errors import NotFound
 from timonel.api.objects import Object, ObjectKey, is_deleting, key_of, name_of, namespace_of, uid_of
+from timonel.api.placement import tolerates
 from timonel.api.refs import NODES, PODS
 from timonel.client.controller import Controller, Keys, Result, Watch
 from timonel.client.events import EventRecorder
@@ -24,17 +25,6 @@ log = logging.getLogger(__name__)
 
 def no_execute_taints(node: Object) -> list[Object]:
     return [t for t in (node.get("spec") or {}).get("taints") or () if t.get("effect") == "NoExecute"]
-
-
-def tolerates(toleration: Mapping[str, object], taint: Object) -> bool:
-    """An empty key with Exists tolerates everything; an empty effect, every effect."""
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint["key"]:
-        return False
-    if (toleration.get("operator") or "Equal") == "Exists":
-        return True
-    return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
 
 
 def eviction_delay(tolerations: Sequence[Object], taints: Iterable[Object], now: datetime) -> float | None:

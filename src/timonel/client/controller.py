@@ -35,13 +35,14 @@ class Watch:
     """A kind whose changes concern the controller; `key` says which keys to look at, by default the object's own.
 
     Of an update, the keys of the old and of the new object are queued. `changed(old, new)` may say that an update
-    does not matter.
+    does not matter. With `delay_seconds`, changes that come one upon the other are looked at together.
     """
 
     ref: ResourceRef
     key: KeyFunction = key_of
     field_selector: str = ""
     changed: Callable[[Object, Object], bool] | None = None
+    delay_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Controller:
             if keys is None:
                 return
             for key in (keys,) if isinstance(keys, ObjectKey) else keys:
-                self.queue.add(key)
+                self.queue.add_after(key, watch.delay_seconds)
 
         def on_update(old: Object, new: Object) -> None:
             if watch.changed is None or watch.changed(old, new):

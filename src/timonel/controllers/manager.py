@@ -19,10 +19,13 @@ from timonel.client.informer import Informers
 from timonel.client.leader import LeaderConfig, LeaderElector
 from timonel.client.protocol import ApiClient
 from timonel.controllers.clusterrole_aggregation import ClusterRoleAggregationController
+from timonel.controllers.cronjob import CronJobController
+from timonel.controllers.daemonset import DaemonSetController
 from timonel.controllers.deployment import DeploymentController
 from timonel.controllers.disruption import DisruptionController
 from timonel.controllers.endpoints import EndpointsController, EndpointSliceController
 from timonel.controllers.garbage import GarbageCollector
+from timonel.controllers.job import JobController, JobPodReleaser
 from timonel.controllers.namespaces import (
     NamespaceController,
     RootCaPublisher,
@@ -41,7 +44,9 @@ from timonel.controllers.replicaset import ReplicaSetController, ReplicationCont
 from timonel.controllers.resourcequota import ResourceQuotaController
 from timonel.controllers.servicecidrs import ServiceCidrController
 from timonel.controllers.slim import slim_pod
+from timonel.controllers.statefulset import StatefulSetController
 from timonel.controllers.storage_protection import AttributesClassProtection, ClaimProtection, VolumeProtection
+from timonel.controllers.ttl_after_finished import TtlAfterFinishedController
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +138,13 @@ CONTROLLERS: tuple[tuple[str, Factory], ...] = (
     # (name, how to make it). The garbage collector is last: it reuses the full informers of those before it.
     ("deployment", _row(DeploymentController, "deployment-controller")),
     ("replicaset", _row(ReplicaSetController, "replicaset-controller")),
+    ("statefulset", _row(StatefulSetController, "statefulset-controller")),
+    ("daemonset", _row(DaemonSetController, "daemonset-controller")),
     ("replicationcontroller", _row(ReplicationControllerController, "replication-controller")),
+    (JobController.name, _row(JobController, "job-controller")),
+    (JobPodReleaser.name, _row(JobPodReleaser)),
+    (CronJobController.name, _row(CronJobController, "cronjob-controller")),
+    (TtlAfterFinishedController.name, _row(TtlAfterFinishedController)),
     ("endpointslice", _row(EndpointSliceController, "endpoint-slice-controller")),
     ("endpoint", _row(EndpointsController, "endpoint-controller")),
     ("node-ipam", _ipam),

@@ -25,9 +25,11 @@ def slim_pod(pod: Object) -> Object:
         if spec.get(field):
             spec[field] = [_only(container, _CONTAINER_FIELDS) for container in spec[field]]
     status = pod.get("status") or {}
+    of_job = any(owner.get("kind") == "Job" for owner in metadata.get("ownerReferences") or ())
+    fields = (*_STATUS_FIELDS, "state") if of_job else _STATUS_FIELDS  # Jobs ask how and when containers ended
     for field in ("containerStatuses", "initContainerStatuses"):
         if status.get(field):
-            status[field] = [_only(container, _STATUS_FIELDS) for container in status[field]]
+            status[field] = [_only(container, fields) for container in status[field]]
     return pod
 
 

@@ -14,8 +14,6 @@ from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
 UNBUILT: dict[ResourceRef, str] = {
     refs.STATEFUL_SETS: "no controller makes the pods of StatefulSets",
     refs.DAEMON_SETS: "no controller makes the pods of DaemonSets",
-    refs.JOBS: "no controller makes the pods of Jobs",
-    refs.CRON_JOBS: "no controller makes the Jobs of CronJobs",
     refs.HORIZONTAL_POD_AUTOSCALERS: "nothing scales by HorizontalPodAutoscalers",
     refs.HORIZONTAL_POD_AUTOSCALERS_V1: "nothing scales by HorizontalPodAutoscalers",
     refs.NETWORK_POLICIES: "NetworkPolicies are not enforced",

@@ -6,6 +6,13 @@ Source: kubernetes.io/docs/reference/access-authn-authz/rbac/#controller-roles
 CONTROLLER_ROLES = r"""
 system:controller:clusterrole-aggregation-controller
   read,escalate,patch,update | rbac.authorization.k8s.io | clusterroles
+system:controller:cronjob-controller
+  read,update | batch | cronjobs
+  read,create,delete,patch,update | batch | jobs
+  update | batch | cronjobs/status
+  update | batch | cronjobs/finalizers
+  delete,list,watch | core | pods
+  events
 system:controller:deployment-controller
   read,update | apps extensions | deployments
   update | apps extensions | deployments/status
@@ -26,6 +33,12 @@ system:controller:endpointslice-controller
   events
 system:controller:generic-garbage-collector
   read,delete,patch,update | * | *
+  events
+system:controller:job-controller
+  read,patch,update | batch | jobs
+  update | batch | jobs/status
+  update | batch | jobs/finalizers
+  create,delete,list,patch,watch | core | pods
   events
 system:controller:namespace-controller
   read,delete | core | namespaces
@@ -65,6 +78,9 @@ system:controller:root-ca-cert-publisher
 system:controller:service-account-controller
   create | core | serviceaccounts
   events
+system:controller:ttl-after-finished-controller
+  read,delete | batch | jobs
+  events
 system:controller:volumeattributesclass-protection-controller
   read | core | persistentvolumeclaims
   read | core | persistentvolumes
@@ -90,13 +106,6 @@ system:controller:certificate-controller
   sign | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client \
       kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving kubernetes.io/legacy-unknown
   create | authorization.k8s.io | subjectaccessreviews
-  events
-system:controller:cronjob-controller
-  read,update | batch | cronjobs
-  read,create,delete,patch,update | batch | jobs
-  update | batch | cronjobs/status
-  update | batch | cronjobs/finalizers
-  delete,list,watch | core | pods
   events
 system:controller:daemon-set-controller
   read | apps extensions | daemonsets
@@ -149,12 +158,6 @@ system:controller:horizontal-pod-autoscaler
   list,watch | metrics.k8s.io | pods
   read | custom.metrics.k8s.io | *
   read | external.metrics.k8s.io | *
-  events
-system:controller:job-controller
-  read,patch,update | batch | jobs
-  update | batch | jobs/status
-  update | batch | jobs/finalizers
-  create,delete,list,patch,watch | core | pods
   events
 system:controller:legacy-service-account-token-cleaner
   get | core | configmaps | kube-apiserver-legacy-service-account-token-tracking
@@ -214,9 +217,6 @@ system:controller:statefulset-controller
   read,create | core | persistentvolumeclaims
   delete,update | core | persistentvolumeclaims
   update | core | pods/finalizers
-  events
-system:controller:ttl-after-finished-controller
-  read,delete | batch | jobs
   events
 system:controller:ttl-controller
   list,patch,update,watch | core | nodes

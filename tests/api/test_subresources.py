@@ -59,6 +59,18 @@ async def test_scales_that_are_refused(server, namespace):
     assert (await server.request("GET", f"{path}/none/scale"))[0] == 404
 
 
+@pytest.mark.parametrize("kind", ["application/merge-patch+json", "application/json-patch+json"])
+@pytest.mark.parametrize("value", [[None], {"a": "b"}, 1.5, True])
+async def test_patches_that_leave_a_scale_without_its_type(server, namespace, kind, value):
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    await server.request("POST", path, deployment("d"))
+    for field in ("kind", "apiVersion"):
+        merge, operations = {field: value}, [{"op": "replace", "path": f"/{field}", "value": value}]
+        patch = merge if kind.startswith("application/merge") else operations
+        status, answer = await server.request("PATCH", f"{path}/d/scale", patch, headers={"Content-Type": kind})
+        assert (status, "json parse error" in answer["message"]) == (400, True), answer
+
+
 def binding(name, node):
     return {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": {"kind": "Node", "name": node}}
 

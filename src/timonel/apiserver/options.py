@@ -13,7 +13,7 @@ from timonel.apiserver.registry.bodies import check_validation, decode_object, d
 from timonel.apiserver.registry.calls import Call
 from timonel.apiserver.registry.deletion import check_dry_run, check_options
 from timonel.apiserver.registry.metadata import find_manager_problems
-from timonel.apiserver.registry.patching import APPLY_PATCH
+from timonel.apiserver.registry.patching import APPLY_PATCH, PatchRequest, patch_type
 from timonel.apiserver.registry.resource_registry import ResourceRegistry
 from timonel.apiserver.requests import RequestContext
 
@@ -81,6 +81,15 @@ async def read_object(context: RequestContext, registry: ResourceRegistry, call:
         )
     )
     return obj if registry.conversion is None else registry.conversion.to_stored(obj)
+
+
+async def read_patch(context: RequestContext) -> tuple[PatchRequest, Call]:
+    """The body of a PATCH, not yet looked into. Raises UnsupportedMediaType, Invalid."""
+    kind = patch_type(context.request.headers.get("Content-Type", ""))
+    call = call_of(context, "PatchOptions", patch=kind)
+    route, body = context.route, await context.read_body()
+    patch = PatchRequest(kind, body, call.field_manager, route.flag("force"), call.field_validation, route.subresource)
+    return patch, call
 
 
 async def read_delete_options(context: RequestContext) -> Object:

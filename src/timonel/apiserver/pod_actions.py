@@ -45,7 +45,7 @@ async def bind_pod(context: RequestContext) -> web.StreamResponse:
     found = validate_binding(binding)
     if found:
         raise BadRequest(join_errors(found))
-    await _admit(context, call, "CREATE", binding)
+    await admit_body(context, call, binding)
     registry = context.server.registry.of(PODS)
     node = binding["target"]["name"]
     now = format_time(context.server.clock.now())
@@ -92,13 +92,13 @@ def bound(pod: Object, binding: Object, node: str, now: str) -> Object:
     return changed
 
 
-async def _admit(context: RequestContext, call: Call, operation: str, obj: Object) -> None:
+async def admit_body(context: RequestContext, call: Call, obj: Object) -> None:
+    """Asks admission about what is posted to a subresource of a pod. Raises ApiErrors."""
     request = AdmissionRequest(
-        context.attributes, context.resource, operation, obj, None, call.options, call.dry_run, call.warnings,
+        context.attributes, context.resource, "CREATE", obj, None, call.options, call.dry_run, call.warnings,
         context.route.subresource, call.audit,
     )  # fmt: skip
-    await context.server.admission.mutate(request)
-    await context.server.admission.validate(request)
+    await context.server.admission.admit(request)
 
 
 HANDLERS["", "pods", "binding"] = bind_pod

@@ -20,9 +20,9 @@ from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.labels import InvalidSelector, selector_from_object
 from timonel.api.objects import Object, copy_object, find_by, get_path, labels_of
 from timonel.api.refs import POD_DISRUPTION_BUDGETS, PODS, ResourceRef
-from timonel.apiserver.admission.chain import AdmissionRequest
 from timonel.apiserver.answers import answer_content
 from timonel.apiserver.options import call_of
+from timonel.apiserver.pod_actions import admit_body
 from timonel.apiserver.registry.bodies import decode_object
 from timonel.apiserver.registry.calls import Call, own_call
 from timonel.apiserver.registry.deleting import delete_object
@@ -168,7 +168,7 @@ async def evict_pod(context: RequestContext) -> web.StreamResponse:
     )
     options = _options_of(eviction, context.name)
     call.dry_run = call.dry_run or bool(options.get("dryRun"))
-    await _admit(context, call, eviction)
+    await admit_body(context, call, eviction)
     registry = context.server.registry.of(PODS)
     await _Eviction(context, registry, call, options).run()
     status = success_status({})
@@ -279,15 +279,6 @@ class _Eviction:
                 condition["lastTransitionTime"] = present.get("lastTransitionTime") or now
             present.update(condition)
         return marked
-
-
-async def _admit(context: RequestContext, call: Call, eviction: Object) -> None:
-    request = AdmissionRequest(
-        context.attributes, context.resource, "CREATE", eviction, None, call.options, call.dry_run, call.warnings,
-        context.route.subresource, call.audit,
-    )  # fmt: skip
-    await context.server.admission.mutate(request)
-    await context.server.admission.validate(request)
 
 
 HANDLERS["", "pods", "eviction"] = evict_pod

@@ -11,32 +11,25 @@ import orjson
 from aiohttp import web
 
 from timonel.api.errors import BadRequest, conflict, invalid
-from timonel.api.field_errors import Path, go_value
+from timonel.api.field_errors import Path
 from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.kinds.columns import AGE, NAME, cell_at
 from timonel.api.labels import Selector, selector_from_map, selector_from_object
 from timonel.api.managed_fields import apply as apply_configuration
 from timonel.api.managed_fields.scale import REPLICAS, managed_of_scale, managed_of_workload
 from timonel.api.objects import Object, copy_object, get_path
-from timonel.api.patch.json_patch import apply_json_patch
-from timonel.api.patch.merge import apply_merge_patch
-from timonel.api.patch.strategic import apply_strategic_patch
 from timonel.api.refs import ResourceRef
 from timonel.api.resource import Column, Resource
 from timonel.apiserver.answers import answer_content
-from timonel.apiserver.options import call_of, registry_of
-from timonel.apiserver.registry.bodies import check_patched, decode_object
+from timonel.apiserver.options import call_of, read_patch, registry_of
+from timonel.apiserver.registry.bodies import decode_object
 from timonel.apiserver.registry.calls import Call
 from timonel.apiserver.registry.patching import (
     APPLY_PATCH,
-    JSON_PATCH,
-    MERGE_PATCH,
-    STRATEGIC_PATCH,
     PatchRequest,
     check_type,
     decode_configuration,
-    decode_patch,
-    patch_type,
+    patch_change,
     report_duplicates,
 )
 from timonel.apiserver.registry.resource_registry import uid_mismatch
@@ -119,41 +112,10 @@ async def _update(context: RequestContext) -> tuple[Call, bool, _Change]:
 
 
 async def _patch(context: RequestContext) -> tuple[Call, bool, _Change]:
-    kind = patch_type(context.request.headers.get("Content-Type", ""))
-    call = call_of(context, "PatchOptions", patch=kind)
-    patch = PatchRequest(
-        kind,
-        await context.read_body(),
-        call.field_manager,
-        context.route.flag("force"),
-        call.field_validation,
-        "scale",
-    )
-    if kind == APPLY_PATCH:
+    patch, call = await read_patch(context)
+    if patch.kind == APPLY_PATCH:
         return call, True, _apply_change(context, patch, call)
-    content, findings = decode_patch(patch)
-
-    def change(scale: Object) -> Object:
-        if kind == JSON_PATCH:
-            patched = apply_json_patch(scale, content)
-        elif kind == MERGE_PATCH:
-            patched = apply_merge_patch(scale, content)
-        else:
-            patched = apply_strategic_patch(scale, content, _DEFINITION)
-        check_patched(
-            patched,
-            {},
-            kind="Scale",
-            api_version=API_VERSION,
-            definition=_DEFINITION,
-            shown=lambda: go_value(content) if kind == STRATEGIC_PATCH else orjson.dumps(patched).decode(),
-            duplicates=findings,
-            validation=call.field_validation,
-            warnings=call.warnings,
-        )
-        return patched
-
-    return call, False, change
+    return call, False, patch_change(patch, "Scale", API_VERSION, _DEFINITION, call.warnings)
 
 
 def _apply_change(context: RequestContext, patch: PatchRequest, call: Call) -> _Change:
@@ -188,7 +150,7 @@ class _Write:
         managed = live["metadata"].get("managedFields")
         if shown := managed_of_scale(managed):
             scale["metadata"]["managedFields"] = shown
-        wanted = self._change(copy_object(scale))
+        wanted = self._change(scale)
         replicas = self._checked_replicas(live, wanted)
         changed = copy_object(live)
         before = get_path(live, "spec", "replicas", default=0)

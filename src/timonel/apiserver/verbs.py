@@ -20,17 +20,15 @@ from timonel.apiserver.answers import (
     wire_list,
 )
 from timonel.apiserver.negotiation import JSON
-from timonel.apiserver.options import call_of, read_delete_options, read_object, registry_of
+from timonel.apiserver.options import call_of, read_delete_options, read_object, read_patch, registry_of
 from timonel.apiserver.registry.calls import Call
 from timonel.apiserver.registry.deleting import delete_object as delete_one
 from timonel.apiserver.registry.deleting import delete_objects
 from timonel.apiserver.registry.listing import ListOptions, list_page, parse_revision, too_large
 from timonel.apiserver.registry.patching import (
     APPLY_PATCH,
-    PatchRequest,
     apply_transform,
     patch_transform,
-    patch_type,
 )
 from timonel.apiserver.registry.resource_registry import ResourceRegistry, uid_mismatch
 from timonel.apiserver.registry.selection import select
@@ -126,18 +124,9 @@ async def update_object(context: RequestContext) -> web.StreamResponse:
 
 async def patch_object(context: RequestContext) -> web.StreamResponse:
     registry, route = registry_of(context), context.route
-    kind = patch_type(context.request.headers.get("Content-Type", ""))
-    call = call_of(context, "PatchOptions", patch=kind)
-    patch = PatchRequest(
-        kind,
-        await context.read_body(),
-        call.field_manager,
-        route.flag("force"),
-        call.field_validation,
-        route.subresource,
-    )
+    patch, call = await read_patch(context)
     namespace, name = route.namespace, route.name
-    if kind == APPLY_PATCH:
+    if patch.kind == APPLY_PATCH:
         clock = context.server.clock
         apply = await context.decode_body(lambda _: apply_transform(registry, name, patch, clock.now, call.warnings))
         written = await registry.update(

@@ -86,6 +86,11 @@ class Admission:
         for plugin in self._meeting(request, self._validating, "validate"):
             await plugin.validate(request)
 
+    async def admit(self, request: AdmissionRequest) -> None:
+        """Both, for what nothing happens to between them."""
+        await self.mutate(request)
+        await self.validate(request)
+
     def _meeting(
         self, request: AdmissionRequest, known: dict[tuple[str, str, str], Sequence[Plugin]], method: str
     ) -> Sequence[Plugin]:

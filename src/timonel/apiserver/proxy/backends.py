@@ -38,6 +38,7 @@ from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.subresources import HANDLERS
 
 _SERVICE_LABEL = "kubernetes.io/service-name"
+_PORT_DIGITS = 5
 
 
 async def proxy_to_pod(context: RequestContext) -> web.StreamResponse:
@@ -45,7 +46,7 @@ async def proxy_to_pod(context: RequestContext) -> web.StreamResponse:
     pod = context.server.security.readers.reader(PODS).get(context.namespace, name)
     if pod is None:
         raise not_found(PODS, name)
-    number = int(port) if port.isdigit() else first_container_port(pod) if not port else None
+    number = _number(port) if port else first_container_port(pod)
     if port and number is None:
         raise BadRequest(f'invalid pod request "{context.name}"')
     return await _proxy(context, _application(scheme, pod_address(pod), number, backend_path(context)))
@@ -84,8 +85,8 @@ def endpoints_of(service: Object, slices: Sequence[Object], port: str) -> list[t
     Raises ServiceUnavailable for a number that is no port of the service.
     """
     ports = get_path(service, "spec", "ports", default=[])
-    if port.isdigit():
-        matching = [item for item in ports if item.get("port") == int(port)]
+    if (number := _number(port)) is not None:
+        matching = [item for item in ports if item.get("port") == number]
         if not matching:
             name = service["metadata"]["name"]
             raise ServiceUnavailable(f'no service port {port} found for service "{name}"')
@@ -99,6 +100,11 @@ def endpoints_of(service: Object, slices: Sequence[Object], port: str) -> list[t
         if (endpoint.get("conditions") or {}).get("ready") is not False
         for address in endpoint.get("addresses") or ()
     ]
+
+
+def _number(port: str) -> int | None:
+    """None for a name, and for what no port can be."""
+    return int(port) if port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS else None
 
 
 def backend_path(context: RequestContext) -> str:

@@ -111,9 +111,7 @@ async def admit_connect(context: RequestContext) -> None:
         context.attributes, context.resource, "CONNECT",
         warnings=context.warnings, subresource=context.route.subresource, audit=context.audit,
     )  # fmt: skip
-    admission = context.server.security.admission
-    await admission.mutate(request)
-    await admission.validate(request)
+    await context.server.admission.admit(request)
 
 
 def _pod(context: RequestContext) -> Object:

@@ -78,8 +78,7 @@ async def _admit(registry: ResourceRegistry, live: CachedObject, call: Call) -> 
         call.attributes, registry.resource, "DELETE", None, live.obj, call.options, call.dry_run, call.warnings,
         audit=call.audit,
     )  # fmt: skip
-    await registry.admission.mutate(request)
-    await registry.admission.validate(request)
+    await registry.admission.admit(request)
 
 
 async def _carry_out(

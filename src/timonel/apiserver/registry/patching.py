@@ -55,8 +55,21 @@ def patch_type(content_type: str) -> str:
 
 def patch_transform(registry: ResourceRegistry, name: str, request: PatchRequest, warnings: list[str]) -> Transform:
     """A transform that applies the patch to the live object in its served shape. Parsing errors are raised here."""
-    patch, findings = decode_patch(request)
     ref, definition = registry.ref, registry.resource.definition
+    change = patch_change(request, ref.kind, ref.api_version, definition, warnings)
+
+    def transform(live: Object) -> Object:
+        patched = change(registry.served(live))
+        return patched if registry.conversion is None else registry.conversion.to_stored(patched)
+
+    return transform
+
+
+def patch_change(
+    request: PatchRequest, kind: str, api_version: str, definition: str, warnings: list[str]
+) -> Callable[[Object], Object]:
+    """From an object as it is to the patched one, checked, private to the caller. Parsing errors are raised here."""
+    patch, findings = decode_patch(request)
     apply: Callable[[Object], Object]
     if request.kind == JSON_PATCH:
         apply = lambda live: apply_json_patch(live, patch)  # noqa: E731
@@ -65,21 +78,20 @@ def patch_transform(registry: ResourceRegistry, name: str, request: PatchRequest
     else:
         apply = lambda live: apply_strategic_patch(live, patch, definition)  # noqa: E731
 
-    def transform(live: Object) -> Object:
-        served = registry.served(live)
-        patched = apply(copy_object(served))
+    def change(before: Object) -> Object:
+        patched = apply(copy_object(before))
         if not isinstance(patched, dict):
             raise BadRequest("the patch leaves no object behind")
         if request.kind == STRATEGIC_PATCH:
-            patched.update({"kind": ref.kind, "apiVersion": ref.api_version})
+            patched.update({"kind": kind, "apiVersion": api_version})
         elif why := find_type_problem(patched):
             raise BadRequest(why)
         notes: list[str] = []
         check_patched(
             patched,
-            served,
-            kind=ref.kind,
-            api_version=ref.api_version,
+            before,
+            kind=kind,
+            api_version=api_version,
             definition=definition,
             shown=lambda: go_value(patch) if request.kind == STRATEGIC_PATCH else orjson.dumps(patched).decode(),
             duplicates=findings,
@@ -87,9 +99,9 @@ def patch_transform(registry: ResourceRegistry, name: str, request: PatchRequest
             warnings=notes,
         )
         warnings.extend(note for note in notes if note not in warnings)
-        return patched if registry.conversion is None else registry.conversion.to_stored(patched)
+        return patched
 
-    return transform
+    return change
 
 
 def decode_patch(request: PatchRequest) -> tuple[Any, list[str]]:

@@ -120,7 +120,8 @@ def test_endpoints_of_a_service() -> None:
     }
     assert endpoints_of(service, [part], "80") == [("10.0.0.1", 8080), ("10.0.0.3", 8080)]
     assert endpoints_of(service, [part], "tls") == [("10.0.0.1", 8443), ("10.0.0.3", 8443)]
-    assert endpoints_of(service, [part], "") == []
+    for name in ("", "9" * 5000, "\u00b2"):
+        assert endpoints_of(service, [part], name) == []
     with pytest.raises(ApiError) as caught:
         endpoints_of(service, [part], "81")
     assert caught.value.message == 'no service port 81 found for service "web"'

@@ -13,6 +13,15 @@ system:controller:cronjob-controller
   update | batch | cronjobs/finalizers
   delete,list,watch | core | pods
   events
+system:controller:daemon-set-controller
+  read | apps extensions | daemonsets
+  update | apps extensions | daemonsets/status
+  update | apps extensions | daemonsets/finalizers
+  list,watch | core | nodes
+  create,delete,list,patch,watch | core | pods
+  create | core | pods/binding
+  read,create,delete,patch,update | apps | controllerrevisions
+  events
 system:controller:deployment-controller
   read,update | apps extensions | deployments
   update | apps extensions | deployments/status
@@ -81,6 +90,17 @@ system:controller:service-account-controller
 system:controller:ttl-after-finished-controller
   read,delete | batch | jobs
   events
+system:controller:statefulset-controller
+  list,watch | core | pods
+  read | apps | statefulsets
+  update | apps | statefulsets/status
+  update | apps | statefulsets/finalizers
+  create,delete,get,patch,update | core | pods
+  read,create,delete,patch,update | apps | controllerrevisions
+  read,create | core | persistentvolumeclaims
+  delete,update | core | persistentvolumeclaims
+  update | core | pods/finalizers
+  events
 system:controller:volumeattributesclass-protection-controller
   read | core | persistentvolumeclaims
   read | core | persistentvolumes
@@ -106,15 +126,6 @@ system:controller:certificate-controller
   sign | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client \
       kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving kubernetes.io/legacy-unknown
   create | authorization.k8s.io | subjectaccessreviews
-  events
-system:controller:daemon-set-controller
-  read | apps extensions | daemonsets
-  update | apps extensions | daemonsets/status
-  update | apps extensions | daemonsets/finalizers
-  list,watch | core | nodes
-  create,delete,list,patch,watch | core | pods
-  create | core | pods/binding
-  read,create,delete,patch,update | apps | controllerrevisions
   events
 system:controller:device-taint-eviction-controller
   read,delete | core | pods
@@ -206,17 +217,6 @@ system:controller:service-controller
   read | core | services
   patch,update | core | services/status
   list,watch | core | nodes
-  events
-system:controller:statefulset-controller
-  list,watch | core | pods
-  read | apps | statefulsets
-  update | apps | statefulsets/status
-  update | apps | statefulsets/finalizers
-  create,delete,get,patch,update | core | pods
-  read,create,delete,patch,update | apps | controllerrevisions
-  read,create | core | persistentvolumeclaims
-  delete,update | core | persistentvolumeclaims
-  update | core | pods/finalizers
   events
 system:controller:ttl-controller
   list,patch,update,watch | core | nodes

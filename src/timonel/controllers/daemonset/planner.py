@@ -92,10 +92,12 @@ def plan_pods(daemons: Daemons, waits: Mapping[str, float]) -> DaemonPlan:
                 create.append(node_name)
             continue
         running = []
+        must_wait = False
         for pod in living(pods):
             phase = phase_of(pod)
             if phase == "Failed" and waits.get(node_name, 0) > 0:
                 pending.append(waits[node_name])
+                must_wait = True
             elif phase in ("Failed", "Succeeded"):
                 delete.append(pod)
                 events.append(_ended(pod, node_name, phase))
@@ -105,8 +107,8 @@ def plan_pods(daemons: Daemons, waits: Mapping[str, float]) -> DaemonPlan:
                 running.append(pod)
         if not surges:
             delete += running[1:]
-        elif not running and fit is Fit.RUNS:
-            create.append(node_name)
+        elif not running and fit is Fit.RUNS and not must_wait:
+            create.append(node_name)  # beside the one that ends
         else:
             delete += _prune(daemons, running)
     for node_name, pods in daemons.pods.items():

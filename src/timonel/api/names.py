@@ -85,6 +85,8 @@ def validate_dns1035_label(text: str) -> list[str]:
 
 def validate_qualified_name(text: str) -> list[str]:
     """Label and annotation keys, taint keys, resource names: an optional DNS prefix and "/", then a name."""
+    if len(text) <= LABEL_MAX and _qualified_match(text):
+        return []  # as most are
     prefix, slash, name = text.rpartition("/")
     if "/" in prefix:
         return [f"a valid label key {_QUALIFIED_MISMATCH} with an optional DNS subdomain prefix and '/' "
@@ -106,8 +108,10 @@ def validate_qualified_name(text: str) -> list[str]:
 
 
 def validate_label_value(text: str) -> list[str]:
+    if not text or (len(text) <= LABEL_MAX and _qualified_match(text)):
+        return []
     found = _too_long(text, LABEL_MAX, "bytes")
-    if text and not _qualified_match(text):
+    if not _qualified_match(text):
         found.append(
             _mismatch(
                 "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "

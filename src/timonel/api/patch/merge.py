@@ -13,11 +13,12 @@ def apply_merge_patch(doc: Object, patch: Any) -> Object:
     if not isinstance(patch, dict):
         raise BadRequest("Invalid JSON Patch")
     merged = copy_object(doc)
-    _merge(merged, copy_object(patch))
+    _merge(merged, patch)
     return merged
 
 
 def _merge(target: Object, patch: Object) -> None:
+    """Changes the target; what it gets of the patch is copied."""
     for name, value in patch.items():
         if value is None:
             target.pop(name, None)
@@ -31,7 +32,7 @@ def _merge(target: Object, patch: Object) -> None:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Fields that are null inside list items are left out too; null items stay."""
+    """A copy. Fields that are null inside list items are left out too; null items stay."""
     if isinstance(value, dict):
         return {name: _without_nulls(item) for name, item in value.items() if item is not None}
     if isinstance(value, list):

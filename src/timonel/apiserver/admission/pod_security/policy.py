@@ -60,8 +60,10 @@ def parse_policy(labels: Mapping[str, str]) -> tuple[Policy, list[FieldError]]:
 
     A level that cannot be read enforces "restricted", but neither warns nor audits.
     """
-    standards: dict[str, Standard] = {}
     errors: list[FieldError] = []
+    if not any(label.startswith(LABEL) for label in labels):
+        return Policy(), errors
+    standards: dict[str, Standard] = {}
     for mode in ("enforce", "audit", "warn"):
         level, version = labels.get(f"{LABEL}{mode}"), labels.get(f"{LABEL}{mode}-version")
         standard = Standard()

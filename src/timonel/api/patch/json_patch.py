@@ -39,10 +39,6 @@ def apply_json_patch(doc: Object, operations: Any) -> Object:
     an operation does not apply.
     """
     check_operations(operations)
-    if len(operations) > MAX_OPERATIONS:
-        raise RequestEntityTooLarge(
-            f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
-        )
     run = _Run(copy_object(doc))
     for operation in operations:
         try:
@@ -63,7 +59,7 @@ def apply_json_patch(doc: Object, operations: Any) -> Object:
 
 
 def check_operations(operations: Any) -> None:
-    """Raises BadRequest for what is no list of operations."""
+    """Raises BadRequest for what is no list of operations, RequestEntityTooLarge when it is too long."""
     if not isinstance(operations, list):
         raise BadRequest(_cannot_unmarshal(operations, "Go value of type []handlers.jsonPatchOp"))
     for operation in operations:
@@ -73,6 +69,9 @@ def check_operations(operations: Any) -> None:
             if operation.get(name) is not None and not isinstance(operation[name], str):
                 wanted = f"Go struct field jsonPatchOp.{name} of type string"
                 raise BadRequest(_cannot_unmarshal(operation[name], wanted))
+    if len(operations) > MAX_OPERATIONS:
+        why = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
+        raise RequestEntityTooLarge(f"Request entity too large: {why}")
 
 
 def _cannot_unmarshal(value: Any, wanted: str) -> str:

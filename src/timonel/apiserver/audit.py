@@ -56,7 +56,7 @@ class AuditRecord:
 class AuditTrail:
     """What becomes known of one request on its way: filled by the server, recorded at its end."""
 
-    __slots__ = ("annotations", "attributes", "audit_id", "error", "head_lines", "received", "request")
+    __slots__ = ("annotations", "attributes", "audit_id", "error", "head_lines", "is_terminated", "received", "request")
 
     def __init__(self, request: web.BaseRequest, audit_id: str, received: datetime) -> None:
         self.request = request
@@ -66,6 +66,8 @@ class AuditTrail:
         """None until the sender is known; a request that never gets so far is recorded as nobody's."""
         self.error: ApiError | None = None
         self.annotations: dict[str, str] = {}
+        self.is_terminated = False
+        """Whether the server refused or ended it to protect itself."""
         self.head_lines = b""
         """For the head of the answer, whichever it will be."""
 
@@ -156,6 +158,10 @@ class AuditLog:
         self._writing = asyncio.Lock()
         self._unreported = 0
         """Dropped, and the log does not say so yet."""
+        self.recorded = 0
+        """Events made since the start."""
+        self.passed_over = 0
+        """Requests that say nothing, and have no event."""
         self.dropped = 0
         """Events lost since the start, because the disk was slower than the requests or refused to take them."""
 
@@ -183,8 +189,12 @@ class AuditLog:
 
     def record(self, record: AuditRecord) -> None:
         """Never blocks and never raises. Costs about 5 µs."""
-        if self._path is None or is_quiet(record.attributes):
+        if self._path is None:
             return
+        if is_quiet(record.attributes):
+            self.passed_over += 1
+            return
+        self.recorded += 1
         line = orjson.dumps(render_event(record, self._clock.now()), option=orjson.OPT_APPEND_NEWLINE)
         if self._pending_bytes + len(line) > MAX_PENDING_BYTES:
             self._drop(1)

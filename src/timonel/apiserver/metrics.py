@@ -18,6 +18,7 @@ from timonel.apiserver.paths import PATHS
 from timonel.apiserver.request_counts import RequestCounts, scope_of
 from timonel.apiserver.routing import Route
 from timonel.apiserver.version import version_info
+from timonel.apiserver.work_counts import WorkCounts
 
 if TYPE_CHECKING:
     from timonel.apiserver.server import ApiServer
@@ -42,6 +43,8 @@ class Metrics:
             is_known=lambda *names: server.table.find(*names) is not None, is_path=PATHS.__contains__
         )
         registry.register(self._requests)
+        self.work = WorkCounts(server)
+        registry.register(self.work)
         inflight = Gauge(
             "apiserver_current_inflight_requests", "Requests being handled.", ("request_kind",), registry=registry
         )
@@ -64,6 +67,8 @@ class Metrics:
         for row in server.table.rows:
             if row.storage_prefix:
                 cache = server.registry.of(row.ref).cache
+                if cache.on_call is None:  # the first row names what two versions share
+                    cache.on_call = self.work.calls_of(row.ref.group, row.ref.plural)
                 objects.labels(row.ref.group, row.ref.plural).set_function(cache.__len__)
                 stored.labels(row.ref.group_resource).set_function(cache.__len__)
                 revisions.labels(row.ref.group, row.ref.plural).set_function(_revision_of(cache))
@@ -76,6 +81,8 @@ class Metrics:
 
     def observe(self, route: Route, response: web.StreamResponse, seconds: float, trail: AuditTrail) -> None:
         """Counts one finished request."""
+        if trail.is_terminated:
+            self.work.terminated(route, response.status)
         self._requests.observe(route, response.status, response.body_length, seconds, trail)
 
     def stream(self, route: Route, change: int) -> None:

@@ -18,13 +18,13 @@ from timonel.apiserver.audit import AuditTrail
 from timonel.apiserver.flowcontrol.flow_stats import Buckets
 from timonel.apiserver.routing import Route
 
-_SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0,
+SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0,
             30.0, 45.0, 60.0)  # fmt: skip
 _BYTES = tuple(1000.0 * 10**power for power in range(7))
 _LONG = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _MOST_KEYS = 10_000
 
-_NAMES = ("group", "version", "resource", "subresource", "scope", "component")
+LABEL_NAMES = ("group", "version", "resource", "subresource", "scope", "component")
 Labels = tuple[str, ...]
 
 
@@ -91,7 +91,7 @@ class RequestCounts(Collector):
         if count is None:
             count = _Count(0, None, None)
             if verb != "watch" and subresource not in _LONG:
-                count.seconds = self._seconds.setdefault((shown, dry_run, *labels), Buckets(_SECONDS))
+                count.seconds = self._seconds.setdefault((shown, dry_run, *labels), Buckets(SECONDS))
                 count.sizes = self._sizes.setdefault((shown, *labels), Buckets(_BYTES))
             self._by_labels[full] = count
         if len(self._by_key) <= _MOST_KEYS:
@@ -99,7 +99,7 @@ class RequestCounts(Collector):
         return count
 
     def collect(self) -> Iterator[Metric]:
-        names = ("verb", "dry_run", *_NAMES)
+        names = ("verb", "dry_run", *LABEL_NAMES)
         requests = CounterMetricFamily(
             "apiserver_request", "Requests by verb, resource and status code.", labels=(*names, "code")
         )
@@ -107,9 +107,9 @@ class RequestCounts(Collector):
             requests.add_metric(labels, count.requests)
         yield requests
         text = "How long requests took, watches and streams left out."
-        yield _histogram("apiserver_request_duration_seconds", text, names, self._seconds)
+        yield histogram("apiserver_request_duration_seconds", text, names, self._seconds)
         text = "Bytes of answers to requests about resources."
-        yield _histogram("apiserver_response_sizes", text, ("verb", *_NAMES), self._sizes)
+        yield histogram("apiserver_response_sizes", text, ("verb", *LABEL_NAMES), self._sizes)
         # Upstream counts these two without "_total", which no Counter of this library can leave out.
         known = sum(self._senders.values())
         results = {"success": known, "failure": self._unknown_senders}
@@ -134,7 +134,7 @@ def scope_of(route: Route) -> str:
     return "namespace" if route.namespace else "cluster"
 
 
-def _histogram(name: str, text: str, names: Labels, found: dict[Labels, Buckets]) -> Metric:
+def histogram(name: str, text: str, names: Labels, found: dict[Labels, Buckets]) -> Metric:
     family = HistogramMetricFamily(name, text, labels=names)
     for labels, buckets in found.items():
         bounds = [*(str(bound) for bound in buckets.bounds), "+Inf"]

@@ -240,6 +240,7 @@ class ApiServer:
             trail.error = error
             response = self._refusal(request, route, error, audit_id, warnings)
         except TimeoutError:
+            trail.is_terminated = True
             trail.error = Timeout("Timeout: request did not complete within the allotted timeout", details={})
             response = self._refusal(request, route, trail.error, audit_id, warnings)
         except StoreError as error:
@@ -318,6 +319,7 @@ class ApiServer:
             return await self.flow.control.wait(route, user)
         except Refused as refused:
             trail.head_lines = refused.header
+            trail.is_terminated = True
             raise
         finally:
             cancel_when_lost(request, on=False)

@@ -67,6 +67,7 @@ async def serve_watch(context: RequestContext, registry: ResourceRegistry) -> we
     initial = send_initial if send_initial is not None else revision == 0
     # First, for it fails when the client has gone already, and a watcher once made must be closed.
     stream = await _open_stream(context)
+    stream.sizes = server.metrics.work.events_of(route.group, route.version, route.resource)
     start = cache.revision if initial or revision == 0 else revision
     try:
         watcher = cache.watch(

@@ -14,6 +14,7 @@ from aiohttp import HttpVersion11, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from timonel.api.errors import BadRequest
+from timonel.apiserver.flowcontrol.flow_stats import Buckets
 from timonel.storage.watcher import Watcher
 
 _DRAIN_SECONDS = 30.0
@@ -38,6 +39,8 @@ class WatchStream(web.StreamResponse):
         self._buffer_bytes = buffer_bytes
         self._watcher: Watcher | None = None
         self._make_bookmark: Callable[[str, bool], bytes] | None = None
+        self.sizes: Buckets | None = None
+        """Counts what is sent, by size."""
         self._ended = False
         self._chunked = request.version >= HttpVersion11
         self.sent = 0
@@ -73,6 +76,9 @@ class WatchStream(web.StreamResponse):
 
     def send(self, events: Sequence[bytes]) -> None:
         """Each is one event, framed as the media type wants it."""
+        if self.sizes is not None:
+            for event in events:
+                self.sizes.observe(len(event))
         data = events[0] if len(events) == 1 else b"".join(events)
         self.sent += len(data)
         self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
@@ -150,6 +156,8 @@ class WebSocketStream(WatchStream):
         parts: list[bytes] = []
         for event in events:
             size = len(event)
+            if self.sizes is not None:
+                self.sizes.observe(size)
             self.sent += size
             if size < 126:
                 parts.append(bytes((self._opcode, size)))

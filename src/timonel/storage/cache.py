@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from timonel.api.objects import Object
 from timonel.storage.cached_object import CachedObject, CacheEvent, DecodedObjects, FieldValues
 from timonel.storage.codec import Codec, splice
-from timonel.storage.protocol import Change, Compacted, Event, Range, Store
+from timonel.storage.protocol import Change, Compacted, Event, KeyExists, Range, RevisionMismatch, Store, StoreError
 from timonel.storage.watcher import Interest, Watcher
 
+T = TypeVar("T")
 _AFTER_ALL = "\U0010ffff"
 """Sorts after every character a key can hold."""
 
@@ -63,6 +66,8 @@ class WatchCache:
         self._synced = asyncio.Event()
         self._channels: dict[Hashable, set[Watcher]] = {}
         self._unsubscribe: Callable[[], None] | None = None
+        self.on_call: Callable[[str, float, bool], None] | None = None
+        """Told of each call of the store: "create", "list" …, the seconds it took, whether it failed."""
         self._listeners: list[Callable[[CachedObject | None, CachedObject | None], None]] = []
 
     # Life
@@ -70,7 +75,7 @@ class WatchCache:
     async def start(self) -> None:
         """Reads the present state and follows the store from there. Raises StoreError when it cannot be read."""
         self._unsubscribe = self._store.subscribe(self._prefix, self._deliver, self._bridge_gap)
-        self._take(await self._store.range(self._prefix))
+        self._take(await self._timed("list", self._store.range(self._prefix)))
         early, self._early = self._early or (), None
         self._deliver(early)
         self._synced.set()
@@ -90,7 +95,7 @@ class WatchCache:
 
     async def _bridge_gap(self) -> None:
         """Nobody can tell what happened meanwhile: every watch ends, and none resumes from before."""
-        present = await self._store.range(self._prefix)
+        present = await self._timed("list", self._store.range(self._prefix))
         self._end_watches()
         self._take(present)
 
@@ -166,7 +171,8 @@ class WatchCache:
             found = self.list(prefix, start=start)
             kept = found[:limit] if limit else found
             return kept, len(found) - len(kept)
-        at = await self._store.range(prefix or self._prefix, start=start, limit=limit, revision=revision)
+        call = self._store.range(prefix or self._prefix, start=start, limit=limit, revision=revision)
+        at = await self._timed("list", call)
         return [self._cached(entry.key, entry.value, entry.mod_revision) for entry in at.entries], at.remaining
 
     # Writing: through the store, so that encryption at rest is in one place
@@ -178,7 +184,7 @@ class WatchCache:
     ) -> CachedObject:
         """Stores what `codec.encode` made. Raises KeyExists, StoreError."""
         sealed = self._codec.to_store(key, plain)
-        revision = await self._store.create(key, sealed, ttl_seconds=ttl_seconds, along=along)
+        revision = await self._timed("create", self._store.create(key, sealed, ttl_seconds=ttl_seconds, along=along))
         return self._written(key, plain, revision)
 
     async def update(
@@ -186,16 +192,31 @@ class WatchCache:
     ) -> CachedObject:
         """Replaces the object if its revision is `expected`. Raises RevisionMismatch, StoreError."""
         sealed = self._codec.to_store(key, plain)
-        revision = await self._store.update(key, sealed, expected, ttl_seconds=ttl_seconds, along=along)
+        call = self._store.update(key, sealed, expected, ttl_seconds=ttl_seconds, along=along)
+        revision = await self._timed("update", call)
         return self._written(key, plain, revision)
 
     async def delete(self, key: str, expected: int, *, along: Sequence[Change] = ()) -> int:
         """Deletes the object if its revision is `expected`; the deletion's revision. Raises RevisionMismatch."""
-        return await self._store.delete(key, expected, along=along)
+        return await self._timed("delete", self._store.delete(key, expected, along=along))
 
     def change(self, key: str, plain: bytes | None, expected: int) -> Change:
         """A write of this resource to go along with another's; None deletes, `expected` 0 creates."""
         return Change(key, None if plain is None else self._codec.to_store(key, plain), expected)
+
+    async def _timed(self, operation: str, call: Awaitable[T]) -> T:
+        """An answer that somebody else was faster is no failure."""
+        if self.on_call is None:
+            return await call
+        started = time.perf_counter()
+        failed = False
+        try:
+            return await call
+        except StoreError as exc:
+            failed = not isinstance(exc, KeyExists | RevisionMismatch | Compacted)
+            raise
+        finally:
+            self.on_call(operation, time.perf_counter() - started, failed)
 
     # Watching
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from timonel.api.errors import Forbidden, forbidden
+from timonel.api.errors import ApiError, Forbidden, forbidden
 from timonel.api.objects import Object
 from timonel.api.resource import Resource
+from timonel.apiserver.admission.times import AdmissionTimes
 from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.authz.attributes import Attributes
+from timonel.apiserver.flowcontrol.flow_stats import Buckets
 
 
 @dataclass(slots=True)
@@ -65,35 +68,59 @@ class Plugin:
         """Raises an ApiError to refuse."""
 
 
+@dataclass(slots=True)
+class _Met:
+    """A plugin that handles a kind of request, and how long it took when it had nothing against it."""
+
+    name: str
+    call: Callable[[AdmissionRequest], Awaitable[None]]
+    seconds: Buckets
+
+
 class Admission:
     """Runs plugins in order. Which ones a request meets is worked out once per (operation, resource)."""
 
     def __init__(self, plugins: Iterable[Plugin] = ()) -> None:
         self.plugins: tuple[Plugin, ...] = ()
+        self.times = AdmissionTimes()
         self.use(plugins)
 
     def use(self, plugins: Iterable[Plugin]) -> None:
         """Sets the plugins. Apart from the constructor because plugins read from the registry, which needs a chain."""
         self.plugins = tuple(plugins)
-        self._mutating: dict[tuple[str, str, str], Sequence[Plugin]] = {}
-        self._validating: dict[tuple[str, str, str], Sequence[Plugin]] = {}
+        self._mutating: dict[tuple[str, str, str], Sequence[_Met]] = {}
+        self._validating: dict[tuple[str, str, str], Sequence[_Met]] = {}
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        for plugin in self._meeting(request, self._mutating, "mutate"):
-            await plugin.mutate(request)
+        await self._run(request, "admit", self._meeting(request, self._mutating, "mutate"))
 
     async def validate(self, request: AdmissionRequest) -> None:
-        for plugin in self._meeting(request, self._validating, "validate"):
-            await plugin.validate(request)
+        await self._run(request, "validate", self._meeting(request, self._validating, "validate"))
 
     async def admit(self, request: AdmissionRequest) -> None:
         """Both, for what nothing happens to between them."""
         await self.mutate(request)
         await self.validate(request)
 
+    async def _run(self, request: AdmissionRequest, step: str, plugins: Sequence[_Met]) -> None:
+        operation = request.operation
+        at = began = time.perf_counter()
+        for met in plugins:
+            try:
+                await met.call(request)
+            except ApiError:
+                now = time.perf_counter()
+                self.times.of_plugin(met.name, operation, step, rejected=True).observe(now - at)
+                self.times.of_step(operation, step, rejected=True).observe(now - began)
+                raise
+            now = time.perf_counter()
+            met.seconds.observe(now - at)
+            at = now
+        self.times.of_step(operation, step, rejected=False).observe(at - began)
+
     def _meeting(
-        self, request: AdmissionRequest, known: dict[tuple[str, str, str], Sequence[Plugin]], method: str
-    ) -> Sequence[Plugin]:
+        self, request: AdmissionRequest, known: dict[tuple[str, str, str], Sequence[_Met]], method: str
+    ) -> Sequence[_Met]:
         ref = request.resource.ref
         key = (request.operation, ref.group, ref.plural)
         plugins = known.get(key)
@@ -101,10 +128,15 @@ class Admission:
             plugins = known[key] = self._select(key, overriding=method)
         return plugins
 
-    def _select(self, key: tuple[str, str, str], *, overriding: str) -> Sequence[Plugin]:
+    def _select(self, key: tuple[str, str, str], *, overriding: str) -> Sequence[_Met]:
         operation, group, plural = key
+        step = "admit" if overriding == "mutate" else overriding
         return tuple(
-            plugin
+            _Met(
+                plugin.name,
+                getattr(plugin, overriding),
+                self.times.of_plugin(plugin.name, operation, step, rejected=False),
+            )
             for plugin in self.plugins
             if operation in plugin.operations
             and (plugin.resources is None or (group, plural) in plugin.resources)

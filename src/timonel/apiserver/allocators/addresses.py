@@ -19,6 +19,7 @@ from timonel.api.managed_fields import update_managed
 from timonel.api.objects import Object, get_path, name_of, namespace_of
 from timonel.api.refs import IP_ADDRESSES, SERVICE_CIDRS
 from timonel.apiserver.allocators.pool import NumberRange, RangeFull, static_band
+from timonel.apiserver.allocators.tries import Tries
 from timonel.apiserver.registry.calls import own_call
 from timonel.apiserver.registry.metadata import fill_created
 from timonel.apiserver.registry.registry import Registry
@@ -69,6 +70,7 @@ class Addresses:
         self._ranges: list[AddressRange] = []
         """Those of ready ServiceCIDRs."""
         self._reserved: set[IPAddress] = set()
+        self.tries = Tries()
         self._managed: Object = {}
         registry.reader(SERVICE_CIDRS).subscribe(self._follow)
 
@@ -86,13 +88,27 @@ class Addresses:
         """Whether any ServiceCIDR holds it, ready or not."""
         return any(each.holds(address) for each in self._known)
 
+    def use(self) -> Iterator[tuple[str, int, int]]:
+        """Network, how many of its addresses are taken, and how many it has."""
+        for each in self._ranges:
+            taken = len(self._cache)
+            if len(self._ranges) > 1:
+                found = (
+                    parse_ip(cached.key.rpartition("/")[2]) for cached in self._cache.list(self._row.storage_prefix)
+                )
+                taken = sum(address is not None and each.holds(address) for address in found)
+            yield str(each.network), taken, each.numbers.high - each.numbers.low + 1
+
     # Reserving
 
     def reserve(self, address: IPAddress) -> str:
         """Why not; "" when it is reserved."""
-        if not any(each.holds(address) for each in self._ranges):
+        within = next((each for each in self._ranges if each.holds(address)), None)
+        if within is None:
             return NO_NETWORK
-        if not self._is_free(address):
+        taken = not self._is_free(address)
+        self.tries.count(str(within.network), "static", refused=taken)
+        if taken:
             return TAKEN
         self._reserved.add(address)
         return ""
@@ -109,7 +125,9 @@ class Addresses:
             try:
                 address = each.address(each.numbers.pick(is_free, self._random))
             except RangeFull:
+                self.tries.count(str(each.network), "dynamic", refused=True)
                 continue
+            self.tries.count(str(each.network), "dynamic")
             self._reserved.add(address)
             return address
         raise RangeFull

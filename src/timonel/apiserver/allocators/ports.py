@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from timonel.apiserver.allocators.pool import NumberRange, static_band
+from timonel.apiserver.allocators.pool import NumberRange, RangeFull, static_band
+from timonel.apiserver.allocators.tries import Tries
 from timonel.storage.protocol import Change, Entry, Event, KeyExists, RevisionMismatch, Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class NodePorts:
         """None: the object is missing, unreadable or of another range, and what it should hold is in the Services."""
         self._revision = 0
         self._reserved: set[int] = set()
+        self.tries = Tries()
         self._unsubscribe: Callable[[], None] | None = None
 
     # Life
@@ -90,16 +92,27 @@ class NodePorts:
         if not self.numbers.covers(number):
             low, high = self.numbers.low, self.numbers.high
             return f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
-        if not self._is_free(number):
+        taken = not self._is_free(number)
+        self.tries.count("static", refused=taken)
+        if taken:
             return TAKEN
         self._reserved.add(number)
         return ""
 
     def reserve_any(self) -> int:
         """Raises RangeFull."""
-        number = self.numbers.pick(self._is_free, self._random)
+        try:
+            number = self.numbers.pick(self._is_free, self._random)
+        except RangeFull:
+            self.tries.count("dynamic", refused=True)
+            raise
+        self.tries.count("dynamic")
         self._reserved.add(number)
         return number
+
+    def use(self) -> tuple[int, int]:
+        """How many are taken, and how many there are."""
+        return self.taken.bits.bit_count(), self.numbers.high - self.numbers.low + 1
 
     def unreserve(self, number: int) -> None:
         self._reserved.discard(number)

@@ -5,6 +5,7 @@ import asyncio
 from timonel.api.clock import format_micro_time, format_time
 from timonel.api.errors import NotFound
 from timonel.api.objects import is_deleting, name_of, namespace_of, uid_of
+from timonel.api.placement import pinned_node
 from timonel.api.refs import DEPLOYMENTS, EVENTS, LEASES, NODES, PODS, REPLICA_SETS
 from timonel.controllers.manager import ControllerManager, ManagerConfig
 from timonel.controllers.pods import is_ready
@@ -136,7 +137,7 @@ class Cluster:
     def _start(self, pod, ready):
         def change(obj):
             if "nodeName" not in obj["spec"]:
-                obj["spec"]["nodeName"] = self.alive()[0]
+                obj["spec"]["nodeName"] = pinned_node(obj["spec"]) or self.alive()[0]
             number = int(uid_of(obj)[-4:])
             address = f"10.244.{number // 250}.{number % 250 + 1}"
             obj["status"] = {

@@ -27,6 +27,7 @@ from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.flowcontrol.flow_stats import FlowStats
 from timonel.apiserver.flowcontrol.levels import Levels
 from timonel.apiserver.flowcontrol.queue_set import CANCELLED, TIME_OUT, Flow, QueueSet, Ticket
+from timonel.apiserver.flowcontrol.retry_after import RetryAfter
 from timonel.apiserver.flowcontrol.turns import Turns
 from timonel.apiserver.flowcontrol.work import ONE_SEAT, Stored, WatchCounts, Work, list_work, write_work
 from timonel.apiserver.routing import Route
@@ -241,7 +242,8 @@ class FlowControl:
 
     async def _refuse(self, flow: Flow) -> None:
         """Raises Refused: at once, or when those who were refused before have been told."""
-        retry_after = self.levels.by_name[flow.queue_set.name].retry_after
+        level = self.levels.by_name.get(flow.queue_set.name)
+        retry_after = RetryAfter() if level is None else level.retry_after  # None: it went when its queues were empty
         now = self._now()
         retry_after.refused(int(now))
         future = asyncio.get_running_loop().create_future()

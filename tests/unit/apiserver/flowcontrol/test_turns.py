@@ -253,3 +253,20 @@ async def test_plain_limits() -> None:
     control.leave(held[0])
     assert control.admit(GET, NOISY) is not None
     assert MaxInFlight(reads=0, writes=0).admit(GET, NOISY) is not None
+
+
+async def test_whoever_waited_in_a_level_that_goes_is_told_so() -> None:
+    world = World()
+    user = UserInfo("system:serviceaccount:default:app", groups=("system:serviceaccounts", AUTHENTICATED))
+    flow = world.levels.flow_of(GET, user)
+    flow.queue_set.limit = 0  # every seat is lent
+    waiting = asyncio.create_task(world.control.wait(GET, user))
+    await asyncio.sleep(0)
+    world.levels.take((), (), 1.0)
+    world.clock._elapsed = 60.0
+    world.control._expire()  # its time is over, and before it hears of that the level goes
+    world.control.adjust()
+    assert flow.queue_set.name not in world.levels.by_name
+    with pytest.raises(Refused):
+        await waiting
+    await world.finish()

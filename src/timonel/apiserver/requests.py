@@ -17,7 +17,7 @@ from timonel.api.errors import ApiError, BadRequest, RequestEntityTooLarge, Unsu
 from timonel.api.resource import Resource, Subresource
 from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.authz.attributes import Attributes
-from timonel.apiserver.flowcontrol.queue_set import Ticket
+from timonel.apiserver.flowcontrol.tickets import Ticket
 from timonel.apiserver.negotiation import JSON, PROTOBUF, YAML, Answer
 from timonel.apiserver.routing import Route
 

@@ -15,6 +15,8 @@ from timonel.api.errors import BadRequest
 from timonel.api.field_errors import quote
 from timonel.api.fields import InvalidFieldSelector, parse_field_selector
 
+STREAMS = frozenset({"log", "exec", "attach", "portforward", "proxy"})
+"""Subresources that end when their client wishes."""
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "GET": "get", "HEAD": "get"}
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 

@@ -36,9 +36,9 @@ from timonel.apiserver.config import ApiServerConfig
 from timonel.apiserver.connections import Listener, cancel_when_lost
 from timonel.apiserver.deadlines import Deadline, Deadlines
 from timonel.apiserver.discovery import Discovery
-from timonel.apiserver.flowcontrol.control import Refused
-from timonel.apiserver.flowcontrol.queue_set import Ticket
+from timonel.apiserver.flowcontrol.protocol import Refused
 from timonel.apiserver.flowcontrol.service import FlowService
+from timonel.apiserver.flowcontrol.tickets import Ticket
 from timonel.apiserver.freshness import catch_up
 from timonel.apiserver.health import Health, StoreHealth, server_checks
 from timonel.apiserver.listening import listen, own_address, remove_socket
@@ -50,7 +50,7 @@ from timonel.apiserver.paths import answer_path
 from timonel.apiserver.registry.registry import Registry
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.responses import Reply, error_reply, text_reply, warning_headers
-from timonel.apiserver.routing import Route, parse_route
+from timonel.apiserver.routing import STREAMS, Route, parse_route
 from timonel.apiserver.security import build_security, published_authorities
 from timonel.apiserver.subresources import HANDLERS
 from timonel.apiserver.system_objects import SystemObjects
@@ -66,7 +66,6 @@ _STREAM_SECONDS = 1.0
 supervisor kills a server that takes ten seconds to stop, and what it had still to write would be lost."""
 _LEAVE_SECONDS = 1.0
 """How long telling the other servers' clients may take; its record expires anyway."""
-_STREAMS = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _READING = frozenset({"GET", "HEAD"})
 _ON_ONE = frozenset({"get", "update", "patch", "delete"})
 """Verbs of one object; the others are of collections (and a watch in the old form of path is of either)."""
@@ -352,7 +351,7 @@ class ApiServer:
             raise not_allowed()
         long_running = is_long_running(route)
         answer = Answer()
-        if route.subresource not in _STREAMS:
+        if route.subresource not in STREAMS:
             answer = negotiate(
                 request.headers.get("Accept", ""),
                 protobuf=can_encode(ref.api_version, ref.kind),
@@ -395,7 +394,7 @@ class ApiServer:
 
 def is_long_running(route: Route) -> bool:
     """Requests that end when their client wishes; no time is set for them."""
-    return route.verb == "watch" or route.subresource in _STREAMS
+    return route.verb == "watch" or route.subresource in STREAMS
 
 
 def new_audit_id() -> str:

@@ -18,22 +18,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
-from typing import Protocol
 
 from timonel.api.clock import Clock
 from timonel.api.durations import InvalidDuration, parse_duration
-from timonel.api.errors import TooManyRequests
 from timonel.apiserver.authn.user import UserInfo
-from timonel.apiserver.flowcontrol.flow_stats import FlowStats
 from timonel.apiserver.flowcontrol.levels import Levels
-from timonel.apiserver.flowcontrol.queue_set import CANCELLED, TIME_OUT, Flow, QueueSet, Ticket
+from timonel.apiserver.flowcontrol.protocol import Cancellable, Later, Refused, untracked_ticket
+from timonel.apiserver.flowcontrol.queue_set import CANCELLED, TIME_OUT, QueueSet
 from timonel.apiserver.flowcontrol.retry_after import RetryAfter
+from timonel.apiserver.flowcontrol.tickets import Flow, Ticket
 from timonel.apiserver.flowcontrol.turns import Turns
 from timonel.apiserver.flowcontrol.work import ONE_SEAT, Stored, WatchCounts, Work, list_work, write_work
-from timonel.apiserver.routing import Route
-
-MESSAGE = "Too many requests, please try again later."
-STREAMS = frozenset({"log", "exec", "attach", "portforward", "proxy"})
+from timonel.apiserver.routing import STREAMS, Route
 
 _REQUEST_SECONDS = 60.0
 """How long clients that do not say otherwise are taken to wait for an answer. A quarter of it may go by in a queue."""
@@ -43,52 +39,6 @@ _LOOK_SECONDS = 0.5
 _LISTS, _WRITES = frozenset({"list", "watch"}), frozenset({"create", "update", "patch", "delete"})
 _REFUSED_PART = 4
 """One in so many of a turn's requests may be refusals: whoever ignores Retry-After must not fill turns with them."""
-
-
-class Later(Protocol):
-    """`loop.call_later`."""
-
-    def __call__(self, delay: float, callback: Callable[[], object], /) -> Cancellable: ...
-
-
-class Cancellable(Protocol):
-    def cancel(self) -> None: ...
-
-
-class Control(Protocol):
-    """What the server asks: fair queues, or plain limits (`max_in_flight`)."""
-
-    watches: WatchCounts
-
-    def admit(self, route: Route, user: UserInfo) -> Ticket | None:
-        """The request may go on. None: not at once, `wait`."""
-        ...
-
-    async def wait(self, route: Route, user: UserInfo) -> Ticket:
-        """Until the request may go on. Raises Refused."""
-        ...
-
-    def leave(self, ticket: Ticket) -> None:
-        """The request has ended, or a watch has begun. Again: nothing happens."""
-        ...
-
-
-class Refused(TooManyRequests):
-    """`header`: lines for the answer's head, as those of any answer."""
-
-    def __init__(self, seconds: int, header: bytes = b"") -> None:
-        super().__init__(MESSAGE, retry_after_seconds=seconds)
-        self.header = header
-
-
-def untracked_ticket(user: UserInfo, route: Route) -> Ticket:
-    """Of a request that is nobody's concern here."""
-    ticket = Ticket(_NOBODY, _NOBODY.queue_set.plain, route, user, 0.0)
-    ticket.is_done = True
-    return ticket
-
-
-_NOBODY = Flow(QueueSet("", now=0.0, exempt=True), FlowStats())
 
 
 class FlowControl:

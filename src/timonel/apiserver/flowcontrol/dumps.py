@@ -10,7 +10,8 @@ from datetime import timedelta
 
 from timonel.api.clock import Clock
 from timonel.apiserver.flowcontrol.levels import Levels
-from timonel.apiserver.flowcontrol.queue_set import QueueSet, Ticket
+from timonel.apiserver.flowcontrol.queue_set import QueueSet
+from timonel.apiserver.flowcontrol.tickets import Ticket
 
 _LEVELS = (
     "PriorityLevelName", "ActiveQueues", "IsIdle", "IsQuiescing", "WaitingRequests", "ExecutingRequests",

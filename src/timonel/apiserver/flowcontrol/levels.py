@@ -21,9 +21,10 @@ from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.flowcontrol.classification import Schema, compile_schema, in_order
 from timonel.apiserver.flowcontrol.flow_stats import FlowStats
 from timonel.apiserver.flowcontrol.limits import Adjustment, Demand, Limits, adjust, divide, next_demand
-from timonel.apiserver.flowcontrol.queue_set import Flow, QueueSet, Queuing
+from timonel.apiserver.flowcontrol.queue_set import QueueSet, Queuing
 from timonel.apiserver.flowcontrol.retry_after import RetryAfter
 from timonel.apiserver.flowcontrol.suggested import bootstrap_object
+from timonel.apiserver.flowcontrol.tickets import Flow
 from timonel.apiserver.routing import Route
 
 log = logging.getLogger(__name__)

@@ -7,11 +7,12 @@ Source: kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver
 from __future__ import annotations
 
 from timonel.apiserver.authn.user import MASTERS_GROUP, UserInfo
-from timonel.apiserver.flowcontrol.control import STREAMS, Refused, untracked_ticket
 from timonel.apiserver.flowcontrol.flow_stats import FlowStats
-from timonel.apiserver.flowcontrol.queue_set import Flow, QueueSet, Ticket
+from timonel.apiserver.flowcontrol.protocol import Refused, untracked_ticket
+from timonel.apiserver.flowcontrol.queue_set import QueueSet
+from timonel.apiserver.flowcontrol.tickets import Flow, Ticket
 from timonel.apiserver.flowcontrol.work import ONE_SEAT, WatchCounts
-from timonel.apiserver.routing import Route
+from timonel.apiserver.routing import STREAMS, Route
 
 _RETRY_SECONDS = 1
 _READS = frozenset({"get", "list"})

@@ -15,11 +15,12 @@ from timonel.api.objects import Object
 from timonel.api.refs import FLOW_SCHEMAS, PRIORITY_LEVEL_CONFIGURATIONS, ResourceRef
 from timonel.api.resource import ResourceTable
 from timonel.apiserver.config import ApiServerConfig
-from timonel.apiserver.flowcontrol.control import Control, FlowControl
+from timonel.apiserver.flowcontrol.control import FlowControl
 from timonel.apiserver.flowcontrol.following import ConfigurationFollower
 from timonel.apiserver.flowcontrol.keeping import ConfigurationKeeper
 from timonel.apiserver.flowcontrol.levels import Levels
 from timonel.apiserver.flowcontrol.max_in_flight import MaxInFlight
+from timonel.apiserver.flowcontrol.protocol import Control
 from timonel.apiserver.registry.calls import own_call
 from timonel.apiserver.registry.deleting import delete_object
 from timonel.apiserver.registry.registry import CacheReader, Registry

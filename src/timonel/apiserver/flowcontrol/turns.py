@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heapreplace
 
-from timonel.apiserver.flowcontrol.queue_set import QueueSet, Ticket
+from timonel.apiserver.flowcontrol.queue_set import QueueSet
+from timonel.apiserver.flowcontrol.tickets import Ticket
 
 TURN_SECONDS = 0.010
 """How long a turn may take: what urgent requests wait for at worst, and long beside the 0.1 ms of one request."""

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timonel.apiserver.flowcontrol.queue_set import CANCELLED, CONCURRENCY_LIMIT, QUEUE_FULL, TIME_OUT, Queuing, Ticket
+from timonel.apiserver.flowcontrol.queue_set import CANCELLED, CONCURRENCY_LIMIT, QUEUE_FULL, TIME_OUT, Queuing
+from timonel.apiserver.flowcontrol.tickets import Ticket
 from timonel.apiserver.flowcontrol.work import ONE_SEAT, Work
 
 from .worlds import GET, USER, Crowd, flow, level

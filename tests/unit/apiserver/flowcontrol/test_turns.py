@@ -8,9 +8,10 @@ from contextlib import suppress
 import pytest
 
 from timonel.apiserver.authn.user import UserInfo
-from timonel.apiserver.flowcontrol.control import FlowControl, Refused
+from timonel.apiserver.flowcontrol.control import FlowControl
 from timonel.apiserver.flowcontrol.max_in_flight import MaxInFlight
-from timonel.apiserver.flowcontrol.queue_set import Ticket
+from timonel.apiserver.flowcontrol.protocol import Refused
+from timonel.apiserver.flowcontrol.tickets import Ticket
 from timonel.apiserver.routing import Route, parse_route
 from timonel.testing.clock import VirtualClock, settle
 

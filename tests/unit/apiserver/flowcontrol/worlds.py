@@ -9,12 +9,13 @@ from timonel.api.objects import Object
 from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.flowcontrol.flow_stats import FlowStats
 from timonel.apiserver.flowcontrol.levels import Levels
-from timonel.apiserver.flowcontrol.queue_set import Flow, QueueSet, Queuing, Ticket
+from timonel.apiserver.flowcontrol.queue_set import QueueSet, Queuing
 from timonel.apiserver.flowcontrol.suggested import (
     SUGGESTED_FLOW_SCHEMAS,
     SUGGESTED_PRIORITY_LEVELS,
     bootstrap_object,
 )
+from timonel.apiserver.flowcontrol.tickets import Flow, Ticket
 from timonel.apiserver.flowcontrol.work import ONE_SEAT, Work
 from timonel.apiserver.routing import Route, parse_route
 

@@ -5,7 +5,8 @@ Source: kubernetes.io/docs/reference/using-api/api-concepts (field validation, r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -49,6 +50,14 @@ class Decoded:
 
     obj: Any
     duplicates: list[str]
+    places: Mapping[str, int] = field(default_factory=dict)
+    """Of JSON with duplicates: where in the text each field stands, "spec.foo" -> 7, and each finding about them."""
+
+    def in_order(self, found: Iterable[str]) -> list[str]:
+        """Findings about fields as a reader of the text meets them; as they are, where that is not known."""
+        if not self.places:
+            return list(found)
+        return sorted(found, key=lambda text: self.places.get(text) or self.places.get(text.split('"')[1], 0))
 
 
 def decode(body: bytes, content_type: str = "application/json", kind: str = "") -> Decoded:
@@ -94,8 +103,7 @@ def _decode_json(body: bytes) -> Decoded:
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and is_too_deep(obj):
         raise _Unreadable(f"{JSON_PROBLEM}exceeded max depth")
     if _may_have_duplicates(body, obj):
-        obj, duplicates = _load_with_duplicates(body)
-        return Decoded(obj, duplicates)
+        return _load_with_duplicates(body)
     return Decoded(obj, [])
 
 
@@ -120,33 +128,37 @@ def _may_have_duplicates(body: bytes, obj: Any) -> bool:
     return b"\\u0022" in body or body.count(b'"') != orjson.dumps(obj).count(b'"')
 
 
-def _load_with_duplicates(body: bytes) -> tuple[Any, list[str]]:
+def _load_with_duplicates(body: bytes) -> Decoded:
     import json
 
+    places: dict[str, int] = {}
     found: dict[str, None] = {}
-    obj = _merge_repeated(json.loads(body, object_pairs_hook=_Pairs), "", found)
-    return obj, [f"{DUPLICATE}{quote(path)}" for path in found][:_MAX_DUPLICATES]
+    obj = _merge_repeated(json.loads(body, object_pairs_hook=_Pairs), "", found, places)
+    return Decoded(obj, list(found)[:_MAX_DUPLICATES], places)
 
 
 class _Pairs(list[Any]):
     """The fields of a JSON object as they stand in the text, repeated ones too."""
 
 
-def _merge_repeated(value: Any, path: str, found: dict[str, None]) -> Any:
-    """The plain value, and into `found` the paths of repeated fields in the order of the text."""
+def _merge_repeated(value: Any, path: str, found: dict[str, None], places: dict[str, int]) -> Any:
+    """The plain value; into `found` what is repeated, in the order of the text, and into `places` where all stands."""
     if isinstance(value, _Pairs):
         made: dict[str, Any] = {}
         for name, item in value:
             below = f"{path}.{name}" if path else name
             if name not in made:
-                made[name] = _merge_repeated(item, below, found)
+                places.setdefault(below, len(places))
+                made[name] = _merge_repeated(item, below, found, places)
                 continue
-            found[below] = None
-            again = _merge_repeated(item, below, found)
+            message = f"{DUPLICATE}{quote(below)}"
+            found[message] = None
+            places.setdefault(message, len(places))
+            again = _merge_repeated(item, below, found, places)
             made[name] = _joined(made[name], again)
         return made
     if isinstance(value, list):
-        return [_merge_repeated(item, f"{path}[{index}]", found) for index, item in enumerate(value)]
+        return [_merge_repeated(item, f"{path}[{index}]", found, places) for index, item in enumerate(value)]
     return value
 
 

@@ -190,3 +190,15 @@ def test_strict_message() -> None:
         'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "a", '
         'duplicate field "b"'
     )
+
+
+def test_findings_are_told_in_the_order_of_the_text() -> None:
+    body = b'{"spec": {"odd": 1, "replicas": 2, "replicas": 3, "strange": [{"a": 1}], "paused": true, "paused": false}}'
+    decoded = decode(body)
+    unknown = ['unknown field "spec.odd"', 'unknown field "spec.strange"']
+    assert decoded.in_order([*decoded.duplicates, *unknown]) == [
+        'unknown field "spec.odd"',
+        'duplicate field "spec.replicas"',
+        'unknown field "spec.strange"',
+        'duplicate field "spec.paused"',
+    ]

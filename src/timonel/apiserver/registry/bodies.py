@@ -51,7 +51,7 @@ def decode_object(
     if checked.error is not None:
         raise cannot_handle(kind, api_version, kind, checked.error)
     duplicates = known_duplicates(decoded.duplicates, checked.unknown)
-    _report([*duplicates, *checked.unknown], kind, api_version, validation, warnings)
+    _report(decoded.in_order([*duplicates, *checked.unknown]), kind, api_version, validation, warnings)
     return obj
 
 

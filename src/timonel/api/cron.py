@@ -11,6 +11,7 @@ error texts as clients of upstream see them.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -100,21 +101,32 @@ class CronFields:
     def _first_of(self, day: date, moment: datetime) -> datetime | None:
         start = datetime(day.year, day.month, day.day, tzinfo=self.zone)
         changes = start.utcoffset() != (start + timedelta(days=1)).utcoffset()
+        if not changes:
+            return self._first_of_usual(start, moment)
         earliest: datetime | None = None
         for hour in self.hours:
             for minute in self.minutes:
                 wall = start.replace(hour=hour, minute=minute)
-                for fold in (0, 1) if changes else (0,):
+                for fold in (0, 1):
                     instant = wall.replace(fold=fold).astimezone(UTC)
                     if instant <= moment or (earliest is not None and instant >= earliest):
                         continue
                     # A wall clock time that is skipped comes back as another one.
-                    if changes and instant.astimezone(self.zone).replace(tzinfo=None) != wall.replace(tzinfo=None):
+                    if instant.astimezone(self.zone).replace(tzinfo=None) != wall.replace(tzinfo=None):
                         continue
-                    if not changes:
-                        return instant
                     earliest = instant
         return earliest
+
+    def _first_of_usual(self, start: datetime, moment: datetime) -> datetime | None:
+        """Of a day without a change of the clock: only the hour asked about and the next one are looked at."""
+        local = moment.astimezone(self.zone)
+        begin = bisect_left(self.hours, local.hour) if local.date() == start.date() else 0
+        for hour in self.hours[begin:]:
+            past = local.date() == start.date() and hour == local.hour
+            first = bisect_right(self.minutes, local.minute) if past else 0
+            if first < len(self.minutes):
+                return start.replace(hour=hour, minute=self.minutes[first]).astimezone(UTC)
+        return None
 
 
 def load_time_zone(name: str) -> tzinfo:

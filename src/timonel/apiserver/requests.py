@@ -85,8 +85,12 @@ class RequestContext:
         body = await self.read_body()
         if len(body) < _LARGE_BODY or "yaml" not in self.request.headers.get("Content-Type", "").lower():
             return decode(body)
-        async with self.server.large_bodies:
-            return await asyncio.to_thread(decode, body)
+        places = self.server.large_bodies
+        await places.acquire()
+        reading = asyncio.create_task(asyncio.to_thread(decode, body), name="large body")
+        # A thread cannot be stopped: it keeps its place when the request is cancelled meanwhile.
+        reading.add_done_callback(lambda _: places.release())
+        return await asyncio.shield(reading)
 
     def body_type(self, accepted: tuple[str, ...] = BODY_TYPES) -> str:
         """The media type of the body without parameters; no header means JSON. Raises UnsupportedMediaType."""

@@ -26,7 +26,7 @@ from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
 from timonel.controllers.conditions import has_cause
 from timonel.controllers.daemonset.backoff import FailedPodBackoff
-from timonel.controllers.daemonset.placement import Fit, by_node, fit_of, new_pod
+from timonel.controllers.daemonset.placement import Fit, by_node, fit_of, fits_of, new_pod
 from timonel.controllers.daemonset.planner import DaemonPlan, Daemons, plan_pods, plan_update
 from timonel.controllers.daemonset.status import next_availability_check, plan_status
 from timonel.controllers.history import REVISION_HASH, History
@@ -101,7 +101,7 @@ class DaemonSetController(Controller):
         daemons = Daemons(
             daemon_set=daemon_set,
             revision_hash=labels_of(revision).get(REVISION_HASH) or name_of(revision),
-            fits={name_of(node): fit_of(daemon_set, node) for node in sorted(self._nodes.lister.list(), key=name_of)},
+            fits=fits_of(daemon_set, sorted(self._nodes.lister.list(), key=name_of)),
             pods=by_node(pods),
             now=self.clock.now(),
         )

@@ -40,11 +40,20 @@ class Fit(Enum):
     RUNS = "runs"
 
 
-def fit_of(daemon_set: Object, node: Object) -> Fit:
+def fits_of(daemon_set: Object, nodes: Iterable[Object]) -> dict[str, Fit]:
+    """By names of nodes, in their order."""
     spec = daemon_set["spec"]["template"].get("spec") or {}
+    tolerations = tolerations_of(spec)
+    return {name_of(node): _fit(spec, tolerations, node) for node in nodes}
+
+
+def fit_of(daemon_set: Object, node: Object) -> Fit:
+    return fits_of(daemon_set, (node,))[name_of(node)]
+
+
+def _fit(spec: Object, tolerations: Sequence[Object], node: Object) -> Fit:
     if spec.get("nodeName") not in (None, "", name_of(node)) or not matches_node(spec, node):
         return Fit.NONE
-    tolerations = tolerations_of(spec)
     if untolerated_taint(node, tolerations, _HARD) is None:
         return Fit.RUNS
     return Fit.STAYS if untolerated_taint(node, tolerations, ("NoExecute",)) is None else Fit.NONE

@@ -164,6 +164,20 @@ async def test_a_broken_update_stops_and_a_mended_one_goes_on():
         assert len(serving(cluster)) == 3
 
 
+async def test_a_rollback_restarts_only_what_had_been_updated():
+    async with Cluster(*nodes(4), daemon_set(), without=OTHERS) as cluster:
+        await cluster.run(3)
+        before = {name_of(pod) for pod in cluster.pods}
+        cluster.kubelet = lambda pod, age: pod["spec"]["containers"][0]["image"] != "broken" and age >= 1
+        set_image(cluster, "broken")
+        await cluster.run(20)
+        set_image(cluster, "a:1")
+        await cluster.run(20)
+        after = {name_of(pod) for pod in cluster.pods}
+        assert len(before & after) == 3
+        assert images(cluster) == {"a:1"}
+
+
 async def test_min_ready_seconds_slow_an_update_down():
     async with Cluster(*nodes(2), daemon_set(minReadySeconds=10), without=OTHERS) as cluster:
         await cluster.run(15)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.unit.controllers.test_jobs import Jobs, job
+from tests.unit.controllers.test_jobs import OTHERS, Jobs, job
 from timonel.api.errors import ServiceUnavailable
 from timonel.api.objects import Object, name_of, uid_of
 from timonel.api.refs import CRON_JOBS, JOBS
-from timonel.testing.clock import VirtualClock
+from timonel.controllers.cronjob import CronJobController
+from timonel.testing.clock import VirtualClock, settle
 
 FIRST = int(datetime.fromisoformat("2026-01-01T00:01:00Z").timestamp()) // 60
 
@@ -126,15 +128,48 @@ async def test_a_start_that_is_too_late_is_told_once() -> None:
         assert names(cluster) == [f"tick-{FIRST + 1}"]
 
 
-async def test_a_wall_clock_that_is_set_is_noticed() -> None:
+class ToldChanges:
+    """In place of the system's word that the clock was set."""
+
+    def __init__(self) -> None:
+        self.set = asyncio.Event()
+        self.closed = False
+
+    async def wait(self) -> None:
+        await self.set.wait()
+        self.set.clear()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_a_wall_clock_that_is_set_is_noticed_at_once() -> None:
+    clock, changes = JumpingClock(), ToldChanges()
+    async with Jobs(cron_job(schedule="0 12 * * *"), clock=clock, without=(*OTHERS, "cronjob")) as cluster:
+        controller = CronJobController(
+            client=cluster.client, informers=cluster.manager.informers, clock=clock, clock_changes=lambda: changes  # type: ignore[arg-type,return-value]
+        )  # fmt: skip
+        task = asyncio.create_task(controller.run())
+        await settle(100)
+        clock.ahead = timedelta(hours=12)
+        changes.set.set()
+        await settle(100)
+        assert len(names(cluster)) == 1
+        clock.ahead = timedelta(0)  # and back again: that start was made
+        changes.set.set()
+        await clock.advance(12 * 3600)
+        assert len(names(cluster)) == 1
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert changes.closed
+
+
+async def test_without_word_of_it_a_set_clock_is_found_out() -> None:
     clock = JumpingClock()
     async with Jobs(cron_job(schedule="0 12 * * *"), clock=clock) as cluster:
         await cluster.run(5)
         clock.ahead = timedelta(hours=12)
-        await cluster.clock.advance(600)
-        assert len(names(cluster)) == 1
-        clock.ahead = timedelta(0)
-        await cluster.clock.advance(1200)
+        await cluster.clock.advance(3600)
         assert len(names(cluster)) == 1
 
 

@@ -5,13 +5,16 @@ A Job's name is what keeps a start from being made twice, also when this control
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
 from datetime import datetime
 
 from timonel.api.clock import Clock
 from timonel.api.errors import AlreadyExists, ApiError, NotFound
-from timonel.api.objects import Object, ObjectKey, name_of, namespace_of, uid_of
+from timonel.api.objects import Object, ObjectKey, key_of, name_of, namespace_of, uid_of
 from timonel.api.refs import CRON_JOBS, JOBS
+from timonel.client.clock_changes import ClockChanges
 from timonel.client.controller import Controller, Result, Watch, owner_key
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
@@ -31,23 +34,46 @@ from timonel.controllers.ownership import CONTROLLER_INDEX, controller_index, is
 
 log = logging.getLogger(__name__)
 
-MAX_WAIT_SECONDS = 600.0
-"""Timers do not notice a wall clock that is set; after so long it is looked at again. It costs no request."""
+MAX_WAIT_SECONDS = 3600.0
+"""Timers do not notice a wall clock that is set; where nobody tells of it, it is found out after so long."""
 
 
 class CronJobController(Controller):
     name = "cronjob"
 
     def __init__(
-        self, *, client: ApiClient, informers: Informers, clock: Clock, recorder: EventRecorder | None = None
+        self,
+        *,
+        client: ApiClient,
+        informers: Informers,
+        clock: Clock,
+        recorder: EventRecorder | None = None,
+        clock_changes: Callable[[], ClockChanges] = ClockChanges,
     ) -> None:
         super().__init__(client=client, informers=informers, clock=clock, recorder=recorder)
+        self._clock_changes = clock_changes
         self.watches = (Watch(CRON_JOBS), Watch(JOBS, key=owner_key(CRON_JOBS.kind, CRON_JOBS.group)))
         self._own = OwnWrites(clock)
         self._told_missed: dict[ObjectKey, datetime] = {}
         self._cron_jobs = self.informer(CRON_JOBS)
         self._jobs = self.informer(JOBS)
         self._jobs.add_index(CONTROLLER_INDEX, controller_index)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(super().run(), name=f"{self.name} workers")
+            group.create_task(self._follow_clock(), name=f"{self.name} clock changes")
+
+    async def _follow_clock(self) -> None:
+        changes = self._clock_changes()
+        try:
+            while True:
+                await changes.wait()
+                log.info("wall clock was set, looking at all schedules")
+                for cron_job in self._cron_jobs.lister.list():
+                    self.queue.add(key_of(cron_job))
+        finally:
+            changes.close()
 
     async def sync(self, key: ObjectKey) -> Result:
         cron_job = self._cron_jobs.lister.get(*key)

@@ -25,7 +25,7 @@ from timonel.controllers.deployment import DeploymentController
 from timonel.controllers.disruption import DisruptionController
 from timonel.controllers.endpoints import EndpointsController, EndpointSliceController
 from timonel.controllers.garbage import GarbageCollector
-from timonel.controllers.job import JobController, JobPodReleaser
+from timonel.controllers.job import JobController
 from timonel.controllers.namespaces import (
     NamespaceController,
     RootCaPublisher,
@@ -142,7 +142,6 @@ CONTROLLERS: tuple[tuple[str, Factory], ...] = (
     ("daemonset", _row(DaemonSetController, "daemonset-controller")),
     ("replicationcontroller", _row(ReplicationControllerController, "replication-controller")),
     (JobController.name, _row(JobController, "job-controller")),
-    (JobPodReleaser.name, _row(JobPodReleaser)),
     (CronJobController.name, _row(CronJobController, "cronjob-controller")),
     (TtlAfterFinishedController.name, _row(TtlAfterFinishedController)),
     ("endpointslice", _row(EndpointSliceController, "endpoint-slice-controller")),

@@ -325,6 +325,37 @@ def test_pods_are_made_from_the_template() -> None:
     assert given_job == before
 
 
+def test_many_pods_are_counted_in_portions() -> None:
+    pods = [pod(f"pod-{number}", "Succeeded") for number in range(700)]
+    view = View(job(completions=700), pods, NOW)
+    outcome = Outcome(completed(view, 0), 0, 0, 0)
+    assert outcome.verdict is not None
+    tally = plan_tally(view, outcome)
+    assert (len(tally.release), len(tally.status["uncountedTerminatedPods"]["succeeded"])) == (500, 500)
+    tracked = {uid_of(item) for item in pods} - {uid_of(item) for item in tally.release}
+    status = plan_settlement(tally.status, tracked, tally, outcome, NOW)
+    assert (status["succeeded"], status["uncountedTerminatedPods"]) == (500, {})
+    # It is decided, but not over.
+    assert [item["type"] for item in status["conditions"]] == ["SuccessCriteriaMet"]
+    for item in tally.release:
+        del item["metadata"]["finalizers"]
+    view = View({**view.job, "status": status}, pods, NOW)
+    tally = plan_tally(view, outcome)
+    status = plan_settlement(tally.status, set(), tally, outcome, NOW)
+    assert status["succeeded"] == 700
+    assert [item["type"] for item in status["conditions"]] == ["SuccessCriteriaMet", "Complete"]
+
+
+def test_what_ends_with_a_failed_job_counts_as_failed_and_with_a_successful_one_does_not() -> None:
+    for success, counted in ((False, ["a", "b"]), (True, ["b"])):
+        view = View(job(), [pod("a"), pod("b", "Failed")], NOW)
+        tally = plan_tally(view, Outcome(Verdict(success, "R", "m"), 0, 0, 1))
+        assert sorted(tally.status["uncountedTerminatedPods"]["failed"]) == counted
+        assert len(tally.release) == 2
+        status = plan_settlement(tally.status, set(), tally, Outcome(Verdict(success, "R", "m"), 0, 0, 1), NOW)
+        assert len(status["conditions"]) == 1  # one pod is still ending
+
+
 # Counting: a Job, its pods, and a controller that dies at any point, or whose cache is behind.
 
 

@@ -1,6 +1,5 @@
 """Job: pods run until enough of them have succeeded, each of them counted exactly once."""
 
 from timonel.controllers.job.controller import JobController
-from timonel.controllers.job.orphans import JobPodReleaser
 
-__all__ = ["JobController", "JobPodReleaser"]
+__all__ = ["JobController"]

@@ -34,6 +34,7 @@ from timonel.client.protocol import ApiClient
 from timonel.client.workqueue import WorkQueue
 from timonel.controllers.conditions import has_cause
 from timonel.controllers.job.backoff import Backoff
+from timonel.controllers.job.orphans import ForsakenPods
 from timonel.controllers.job.planner import JobPlan, NewPod, View, completed, plan_job
 from timonel.controllers.job.pods import (
     TRACKING,
@@ -95,10 +96,16 @@ class JobController(Controller):
         )
         self._owner_key = owner_key(JOBS.kind, JOBS.group)
         self._own = OwnWrites(clock)
+        self._forsaken = ForsakenPods(client=client, informers=informers, clock=clock)
         self._memories: dict[ObjectKey, _Memory] = {}
         self._jobs = self.informer(JOBS)
         self._pods = self.informer(PODS)
         self._pods.add_index(CONTROLLER_INDEX, controller_index)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(super().run(), name="jobs")
+            group.create_task(self._forsaken.run(), name=self._forsaken.name)
 
     def _keys_of_pod(self, pod: Object) -> Keys:
         if controller_of(pod) is not None:

@@ -30,10 +30,10 @@ from timonel.controllers.ownership import CONTROLLER_INDEX, controller_index
 log = logging.getLogger(__name__)
 
 
-class JobPodReleaser(Controller):
+class ForsakenPods(Controller):
     """Keys are pods."""
 
-    name = "job_orphan_pod"
+    name = "job-forsaken-pods"
 
     def __init__(
         self, *, client: ApiClient, informers: Informers, clock: Clock, recorder: EventRecorder | None = None

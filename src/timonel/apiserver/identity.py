@@ -14,7 +14,7 @@ from datetime import datetime
 
 from timonel.api.clock import Clock, format_micro_time, parse_time
 from timonel.api.errors import AlreadyExists, ApiError, NotFound
-from timonel.api.objects import Object, copy_object, get_path, labels_of, name_of
+from timonel.api.objects import Object, annotations_of, copy_object, get_path, labels_of, name_of
 from timonel.api.refs import LEASES
 from timonel.apiserver.registry.registry import Registry
 from timonel.storage.protocol import StoreError
@@ -22,6 +22,7 @@ from timonel.storage.protocol import StoreError
 log = logging.getLogger(__name__)
 
 NAMESPACE = "kube-system"
+ADDRESS = "kubernetes.io/peer-advertise-address"
 LABEL, COMPONENT = "apiserver.kubernetes.io/identity", "kube-apiserver"
 DURATION_SECONDS = 3600
 RENEW_SECONDS = 10.0
@@ -29,9 +30,11 @@ CLEANUP_SECONDS = 3600.0
 
 
 class ServerIdentity:
-    def __init__(self, registry: Registry, *, clock: Clock, host_name: str = "") -> None:
+    def __init__(self, registry: Registry, *, clock: Clock, address: str, host_name: str = "") -> None:
+        """`address` with its port is where other servers reach this one."""
         self._registry = registry
         self._clock = clock
+        self._address = address
         self._host_name = host_name or socket.gethostname()
         self.name = identity_of(self._host_name)
         self._holder = f"{self.name}_{uuid.uuid4()}"
@@ -55,6 +58,7 @@ class ServerIdentity:
                 "name": self.name,
                 "namespace": NAMESPACE,
                 "labels": {LABEL: COMPONENT, "kubernetes.io/hostname": self._host_name},
+                "annotations": {ADDRESS: self._address},
             },
             "spec": {
                 "holderIdentity": self._holder,
@@ -66,6 +70,7 @@ class ServerIdentity:
         def renewed(live: Object) -> Object:
             changed = copy_object(live)
             changed["metadata"]["labels"] = {**labels_of(live), **lease["metadata"]["labels"]}
+            changed["metadata"]["annotations"] = {**annotations_of(live), **lease["metadata"]["annotations"]}
             changed["spec"] = {**(live.get("spec") or {}), **lease["spec"]}
             return changed
 

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _NAMESPACE, _NAME = "default", "kubernetes"
 _PORT_NAME = "https"
+_NETWORK_MANAGER = "kubernetes-service-cidr-controller"
+"""Upstream's name for who says that a service network is ready."""
 _FIRST_RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 60.0
 
@@ -79,7 +81,10 @@ class SystemObjects:
             self._registry.reader(ref).subscribe(self._look)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._restore(), name="own objects")
-            tasks.create_task(ServerIdentity(self._registry, clock=self._clock).run(), name="own identity")
+            address, port = self._endpoint()
+            shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            identity = ServerIdentity(self._registry, clock=self._clock, address=shown)
+            tasks.create_task(identity.run(), name="own identity")
             if self._servers is not None:
                 tasks.create_task(self._servers.run(), name="living servers")
 
@@ -156,16 +161,13 @@ class SystemObjects:
         ):
             return
         condition = {
-            "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready",
+            "type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready",
             "lastTransitionTime": format_time(self._clock.now()),
         }  # fmt: skip
-        await self._registry.update(
-            SERVICE_CIDRS,
-            "",
-            _NAME,
-            lambda old: merged(old, {"status": {"conditions": [condition]}}),
+        await self._registry.apply(
+            SERVICE_CIDRS, "", _NAME, {"status": {"conditions": [condition]}}, manager=_NETWORK_MANAGER,
             subresource="status",
-        )
+        )  # fmt: skip
 
     async def _keep(self, ref: ResourceRef, wanted: Object) -> None:
         live = self._registry.reader(ref).get(_NAMESPACE, _NAME)

@@ -11,11 +11,10 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from functools import partial
 
 from timonel.api.clock import Clock, format_time
 from timonel.api.errors import ApiError, NotFound
-from timonel.api.objects import Object, copy_object, find_by, get_path, name_of
+from timonel.api.objects import Object, find_by, get_path, name_of
 from timonel.api.refs import FLOW_SCHEMAS, PRIORITY_LEVEL_CONFIGURATIONS
 from timonel.apiserver.flowcontrol.control import FlowControl
 from timonel.apiserver.flowcontrol.keeping import Objects
@@ -101,7 +100,7 @@ class ConfigurationFollower:
 
     async def _write(self, name: str, wanted: Object) -> None:
         try:
-            await self._objects.update(FLOW_SCHEMAS, name, partial(with_condition, wanted), subresource="status")
+            await self._objects.apply_status(FLOW_SCHEMAS, name, {"conditions": [wanted]})
         except NotFound:
             self._written.pop(name, None)
 
@@ -139,14 +138,6 @@ def condition(schema: Object, found: bool, now: datetime) -> Object:
 
 def condition_as_is(schema: Object) -> tuple[str, ...]:
     return _text(find_by(get_path(schema, "status", "conditions"), "type", "Dangling") or {})
-
-
-def with_condition(wanted: Object, schema: Object) -> Object:
-    made = copy_object(schema)
-    status = made.setdefault("status", {})
-    others = [each for each in status.get("conditions") or () if each.get("type") != "Dangling"]
-    status["conditions"] = [*others, dict(wanted)]
-    return made
 
 
 def _text(condition: Object) -> tuple[str, ...]:

@@ -146,6 +146,11 @@ class _OwnObjects:
         call = replace(call, field_manager=self._manager)
         return await registry.update("", name, transform, call, subresource=subresource, patching=True)
 
+    async def apply_status(self, ref: ResourceRef, name: str, status: Object) -> object:
+        return await self._registry.apply(
+            ref, "", name, {"status": status}, manager=self._manager, subresource="status"
+        )
+
     async def delete(self, ref: ResourceRef, name: str) -> object:
         registry = self._registry.of(ref)
         return await delete_object(registry, "", name, {}, own_call(registry.resource, "delete", "", name))

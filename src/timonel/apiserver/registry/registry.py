@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from timonel.api.clock import Clock
-from timonel.api.objects import Object
+from timonel.api.managed_fields import apply as apply_configuration
+from timonel.api.objects import Object, copy_object
 from timonel.api.refs import ResourceRef
 from timonel.api.resource import Resource, ResourceTable
+from timonel.api.schema import schemas
 from timonel.apiserver.admission.chain import Admission
 from timonel.apiserver.registry.calls import own_call
 from timonel.apiserver.registry.conversion import CONVERSIONS
@@ -115,6 +117,33 @@ class Registry:
         registry = self._registries[ref]
         call = own_call(registry.resource, "update", namespace, name, subresource=subresource)
         return await registry.update(namespace, name, transform, call, subresource=subresource, patching=True)
+
+    async def apply(
+        self, ref: ResourceRef, namespace: str, name: str, part: Object, *, manager: str, subresource: str = ""
+    ) -> Written:
+        """Server-side apply of `part` ({"status": …}) to an object that is there, by force. Raises NotFound, Invalid, …
+
+        What the manager applied before and leaves out now goes.
+        """
+        registry = self._registries[ref]
+        call = replace(
+            own_call(registry.resource, "patch", namespace, name, subresource=subresource), field_manager=manager
+        )
+        config = {"kind": ref.kind, "apiVersion": ref.api_version, "metadata": {"name": name}, **part}
+        if ref.namespaced:
+            config["metadata"]["namespace"] = namespace
+
+        def transform(live: Object) -> Object:
+            applied = apply_configuration(
+                live, copy_object(config), registry.resource.definition, manager, True, registry.clock.now(),
+                ref.api_version, subresource=subresource,
+            )  # fmt: skip
+            schemas().check(registry.resource.definition, applied)  # fills in what is always shown
+            return applied
+
+        return await registry.update(
+            namespace, name, transform, call, subresource=subresource, tracked=False, patching=True
+        )
 
     async def delete(self, ref: ResourceRef, namespace: str, name: str) -> Written:
         registry = self._registries[ref]

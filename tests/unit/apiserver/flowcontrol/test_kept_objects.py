@@ -45,6 +45,12 @@ class FakeObjects(FakeReaders):
         assert live is not None
         return self.put(ref, transform(live))
 
+    async def apply_status(self, ref: ResourceRef, name: str, status: Object) -> object:
+        self.writes.append(("apply status", name))
+        live = self.reader(ref).get("", name)
+        assert live is not None
+        return self.put(ref, {**live, "status": status})
+
     async def delete(self, ref: ResourceRef, name: str) -> object:
         self.writes.append(("delete", name))
         self.reader(ref).remove("", name)
@@ -177,9 +183,9 @@ async def test_two_opinions_do_not_fight_for_ever() -> None:
         schema["status"] = {"conditions": [{"type": "Dangling", "status": "True"}]}
         objects.put(FLOW_SCHEMAS, schema)
     await settle()
-    assert objects.writes.count(("update status", "probes")) == 6
+    assert objects.writes.count(("apply status", "probes")) == 6
     await clock.advance(76)
-    assert objects.writes.count(("update status", "probes")) == 7
+    assert objects.writes.count(("apply status", "probes")) == 7
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

@@ -58,11 +58,12 @@ async def serve_watch(context: RequestContext, registry: ResourceRegistry) -> we
     revision_text = route.text("resourceVersion")
     revision = parse_revision(revision_text)
     cache = registry.cache
-    if revision > cache.revision:
+    if revision > cache.revision and send_initial:
         raise too_large(revision, cache.revision)
     timeout = route.integer("timeoutSeconds")
     seconds = timeout if timeout else server.config.min_watch_seconds * random.uniform(1, 2)
-    wants_bookmarks = route.flag("allowWatchBookmarks")
+    # Of a start in the future nothing can be told yet.
+    wants_bookmarks = route.flag("allowWatchBookmarks") and revision <= cache.revision
     encoder = EventEncoder(registry, context.answer, include_option(route.text("includeObject")), server)
     initial = send_initial if send_initial is not None else revision == 0
     # First, for it fails when the client has gone already, and a watcher once made must be closed.

@@ -88,6 +88,10 @@ async def _carry_out(
     if remove:
         if dry_run:
             return Written(registry.as_served(splice(encode(last), live.revision)), deleted=True)
+        if marked is not None and registry.resource.strategy.deletes_gracefully and not _is_marked(live.obj, marked):
+            # First it is seen to go, then to be gone: whoever watches learns from the first that nothing is waited for.
+            live = await registry.cache.update(live.key, encode(marked), live.revision)
+            last = orjson.loads(live.value)
         return await registry.remove(live, last, pinned=False)
     if marked is None:
         return Written(registry.wire(live))
@@ -95,3 +99,8 @@ async def _carry_out(
         return Written(registry.as_served(splice(encode(marked), live.revision)))
     cached = await registry.cache.update(live.key, encode(marked), live.revision, ttl_seconds=registry.ttl_seconds)
     return Written(registry.wire(cached))
+
+
+def _is_marked(live: Object, marked: Object) -> bool:
+    fields = ("deletionTimestamp", "deletionGracePeriodSeconds")
+    return all(live["metadata"].get(field) == marked["metadata"].get(field) for field in fields)

@@ -25,10 +25,10 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
 from timonel.controllers.conditions import has_cause
-from timonel.controllers.daemonset.backoff import FailedPodBackoff
 from timonel.controllers.daemonset.placement import Fit, by_node, fit_of, fits_of, new_pod
 from timonel.controllers.daemonset.planner import DaemonPlan, Daemons, plan_pods, plan_update
 from timonel.controllers.daemonset.status import next_availability_check, plan_status
+from timonel.controllers.failed_pods import FailedPodBackoff
 from timonel.controllers.history import REVISION_HASH, History
 from timonel.controllers.own_writes import OwnWrites
 from timonel.controllers.ownership import (

@@ -14,6 +14,7 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
 from timonel.controllers.conditions import has_cause
+from timonel.controllers.failed_pods import FailedPodBackoff
 from timonel.controllers.history import History
 from timonel.controllers.history.revisions import HASH
 from timonel.controllers.own_writes import OwnWrites
@@ -31,6 +32,8 @@ from timonel.controllers.statefulset.claims import ClaimPlan
 from timonel.controllers.statefulset.identity import claim_templates, is_member, revision_of
 from timonel.controllers.statefulset.planner import StatefulPlan, Step, plan_stateful_set
 
+_LONGEST_WAIT_SECONDS = 60.0
+"""Between failed pods of one name. Upstream does not wait at all; the first one goes at once here, too."""
 _CONTESTED = (
     "PersistentVolumeClaim {} has a conflicting OwnerReference that acts as a manging controller, "
     "the retention policy is ignored for this claim"
@@ -49,6 +52,7 @@ class StatefulSetController(Controller):
         self._claims = self.informer(PERSISTENT_VOLUME_CLAIMS)
         self._pods.add_index(CONTROLLER_INDEX, controller_index)
         self._own = OwnWrites(clock)
+        self._failed = FailedPodBackoff(_LONGEST_WAIT_SECONDS)
         self._history = History(client, self.informer(CONTROLLER_REVISIONS), self._own, STATEFUL_SETS, HASH)
         concerned = owner_or_adopters(self._sets, selector_of)
         self.watches = (
@@ -72,6 +76,7 @@ class StatefulSetController(Controller):
         stateful_set = self._sets.lister.get(*key)
         if stateful_set is None:
             self._own.forget(key)
+            self._failed.forget(key)
             return Result()
         if not self._own.are_seen(key):
             return Result(requeue_after=1.0)  # the events themselves come sooner; this is for a lost watch
@@ -87,7 +92,11 @@ class StatefulSetController(Controller):
         def find(name: str) -> Object | None:
             return self._claims.lister.get(key.namespace, name)
 
-        plan = plan_stateful_set(stateful_set, current, update, collisions, pods, find, self.clock.now())
+        version, monotonic = (uid_of(stateful_set), stateful_set["metadata"].get("generation")), self.clock.monotonic()
+        waits = self._failed.waits(key, version, monotonic)
+        plan = plan_stateful_set(stateful_set, current, update, collisions, pods, find, self.clock.now(), waits)
+        for name in plan.failed:
+            self._failed.failed(key, version, name, monotonic)
         error = await self._apply(key, stateful_set, plan)
         if plan.status is not None:
             changed = stateful_set | {"status": plan.status}

@@ -8,9 +8,10 @@ strategies), KEP-961 (maxUnavailable), KEP-3335 (start ordinal)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Literal
 
 from timonel.api.objects import Object, get_path, is_deleting, name_of
@@ -46,8 +47,10 @@ class StatefulPlan:
     """Whether the steps of a phase must follow each other."""
     status: Object | None = None
     """None: leave it as it is."""
+    failed: tuple[str, ...] = ()
+    """Names of failed pods that go: the next ones have to wait longer."""
     requeue_after: float | None = None
-    """Seconds until a pod that is ready will be available."""
+    """Seconds until a pod that is ready will be available, or one that failed may be made anew."""
 
 
 @dataclass(slots=True)
@@ -60,8 +63,11 @@ class _Draft:
     pods: dict[int, Object]
     find: Find
     now: datetime
+    waits: Mapping[str, float]
     stopped: bool = False
     phases: list[tuple[Step, ...]] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    pending: list[float] = field(default_factory=list)
 
     @property
     def ordered(self) -> bool:
@@ -82,10 +88,14 @@ def plan_stateful_set(
     pods: Iterable[Object],
     find: Find,
     now: datetime,
+    waits: Mapping[str, float] = MappingProxyType({}),
 ) -> StatefulPlan:
-    """`current` and `update` are the revisions it comes from and goes to; `find` gives claims by name."""
+    """`current` and `update` are the revisions it comes from and goes to; `find` gives claims by name.
+
+    `waits`: seconds that failed pods must still stay, by name.
+    """
     own = {ordinal_of(pod): pod for pod in pods if is_member(stateful_set, pod) and ordinal_of(pod) >= 0}
-    draft = _Draft(stateful_set, current, update, own, find, now)
+    draft = _Draft(stateful_set, current, update, own, find, now, waits)
     leaving: Sequence[Step] = ()
     if not is_deleting(stateful_set):
         for part in (_replica_steps, _condemned_claims, _condemned_steps):
@@ -96,12 +106,13 @@ def plan_stateful_set(
             draft.phases.append(tuple(leaving))
     status = _status(draft, collisions, {name_of(step.pod) for step in leaving})
     min_ready = stateful_set["spec"].get("minReadySeconds") or 0
-    waits = [seconds_until_available(pod, min_ready, now) for pod in own.values()]
+    checks = [*draft.pending, *(seconds_until_available(pod, min_ready, now) for pod in own.values())]
     return StatefulPlan(
         phases=tuple(phase for phase in draft.phases if phase),
         one_by_one=draft.ordered,
         status=status if _said(status) != _said(stateful_set.get("status") or {}) else None,
-        requeue_after=min((wait for wait in waits if wait is not None and wait > 0), default=None),
+        failed=tuple(draft.failed),
+        requeue_after=min((check for check in checks if check is not None and check > 0), default=None),
     )
 
 
@@ -141,7 +152,7 @@ def _keep(draft: _Draft, pod: Object) -> tuple[list[Step], bool]:
     """What a pod that exists needs, and whether the next one may be looked at."""
     if is_terminal(pod):
         # Evicted pods and those of a node that went down end with whatever their containers said: all start anew.
-        return [] if is_deleting(pod) else [Step("delete", pod)], False
+        return _remove_ended(draft, pod), False
     steps: list[Step] = []
     claims = plan_pod_claims(draft.stateful_set, pod, draft.find)
     if phase_of(pod) == "Pending" and not is_deleting(pod) and (claims.create or claims.update):
@@ -155,6 +166,18 @@ def _keep(draft: _Draft, pod: Object) -> tuple[list[Step], bool]:
     elif claims.update:
         steps.append(Step("claim", pod, ClaimPlan(update=claims.update, contested=claims.contested)))
     return steps, True
+
+
+def _remove_ended(draft: _Draft, pod: Object) -> list[Step]:
+    if is_deleting(pod):
+        return []
+    if phase_of(pod) == "Failed":
+        left = draft.waits.get(name_of(pod), 0)
+        if left > 0:
+            draft.pending.append(left)
+            return []
+        draft.failed.append(name_of(pod))
+    return [Step("delete", pod)]
 
 
 def _condemned(draft: _Draft) -> list[Object]:

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from timonel.api.objects import ObjectKey
 from timonel.api.placement import pinned_node
-from timonel.controllers.daemonset.backoff import FailedPodBackoff
 from timonel.controllers.daemonset.placement import Fit, by_node, fit_of, new_pod, tolerations_of
 from timonel.controllers.daemonset.planner import Daemons, plan_pods, plan_update
 from timonel.controllers.daemonset.status import next_availability_check, plan_status
+from timonel.controllers.failed_pods import FailedPodBackoff
 
 NOW = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
 

@@ -62,9 +62,8 @@ def pod(ordinal, state="ok", revision=OLD):
     return made
 
 
-def plan(the_set, pods, current=OLD, update=OLD, claims=()):
-    found = {claim["metadata"]["name"]: claim for claim in claims}
-    return plan_stateful_set(the_set, current, update, 0, pods, found.get, NOW)
+def plan(the_set, pods, current=OLD, update=OLD, waits=None):
+    return plan_stateful_set(the_set, current, update, 0, pods, {}.get, NOW, waits or {})
 
 
 def steps(made):
@@ -195,6 +194,14 @@ def test_names_that_are_no_members_names():
     assert parse_pod_name("a-b-0") == ("a-b", 0)
     assert parse_pod_name("web") == ("", -1)
     assert parse_pod_name("web-99999999999") == ("web", -1)
+
+
+def test_failed_pods_wait_before_they_are_tried_again():
+    failed = [pod(0, "failed")]
+    assert plan(stateful_set(), failed).failed == ("web-0",)
+    waiting = plan(stateful_set(), failed, waits={"web-0": 4.0})
+    assert (steps(waiting), waiting.failed, waiting.requeue_after) == ([], (), 4.0)
+    assert steps(plan(stateful_set(), [pod(0, "succeeded")], waits={"web-0": 4.0})) == [("delete", 0)]
 
 
 def test_a_set_that_is_being_deleted_only_tells():

@@ -178,6 +178,24 @@ async def test_what_ended_starts_anew():
         assert after[1] != before[1]
 
 
+async def test_pods_that_a_node_refuses_come_back_ever_more_slowly():
+    async with Cluster(stateful_set(1), node("n"), without=OTHERS) as cluster:
+        cluster.dead.add("n")
+
+        def refuse():
+            for pod in cluster.pods:
+                if is_deleting(pod):
+                    cluster.client.remove(PODS, "web-0", "default")
+                elif pod.get("status", {}).get("phase") != "Failed":
+                    cluster.client.change(PODS, "web-0", "default", lambda obj: obj.update(status={"phase": "Failed"}))
+
+        cluster.observe = refuse
+        await cluster.run(120)
+        made = [write for write in cluster.client.written() if (write.ref, write.verb) == (PODS, "create")]
+        # After 0, 1, 2, 4, 8, 16, 32 and 60 seconds.
+        assert 6 <= len(made) <= 9
+
+
 async def test_old_revisions_go_but_never_one_that_a_pod_is_made_from():
     spec = {"revisionHistoryLimit": 1, "updateStrategy": {"type": "OnDelete"}}
     async with Cluster(stateful_set(1, **spec), node("n"), without=OTHERS) as cluster:

@@ -1,5 +1,7 @@
-"""How long a failed pod is left before the next one is tried on its node, so that a kubelet that refuses every pod
-does not get one after the other at full speed."""
+"""How long a failed pod is left before the next one is tried in its place.
+
+Else a kubelet that refuses every pod would get one after the other at full speed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,6 @@ from timonel.api.objects import ObjectKey
 
 _FIRST_SECONDS = 1.0
 _LONGEST_SECONDS = 15 * 60.0
-_FORGET_SECONDS = 2 * _LONGEST_SECONDS
 
 
 @dataclass(slots=True)
@@ -20,32 +21,33 @@ class _Entry:
 
 
 class FailedPodBackoff:
-    """Per DaemonSet and node. A changed `version` of the DaemonSet starts anew; `now` is the monotonic clock's."""
+    """Per owner and place: a node, or a name. A changed `version` of the owner starts anew; `now` is monotonic."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_seconds: float = _LONGEST_SECONDS) -> None:
+        self._longest = longest_seconds
         self._versions: dict[ObjectKey, Hashable] = {}
         self._entries: dict[ObjectKey, dict[str, _Entry]] = {}
 
     def waits(self, key: ObjectKey, version: Hashable, now: float) -> dict[str, float]:
-        """Seconds that are left, by node; nodes with none are absent."""
+        """Seconds that are left, by place; places with none are absent."""
         if self._versions.get(key) != version:
             self.forget(key)
         entries = self._entries.get(key) or {}
-        for node in [node for node, entry in entries.items() if now - entry.since > _FORGET_SECONDS]:
-            del entries[node]
+        for place in [place for place, entry in entries.items() if now - entry.since > 2 * self._longest]:
+            del entries[place]
         return {
-            node: entry.delay - (now - entry.since)
-            for node, entry in entries.items()
+            place: entry.delay - (now - entry.since)
+            for place, entry in entries.items()
             if now - entry.since < entry.delay
         }
 
-    def failed(self, key: ObjectKey, version: Hashable, node: str, now: float) -> None:
+    def failed(self, key: ObjectKey, version: Hashable, place: str, now: float) -> None:
         """A failed pod is deleted now: the next wait is twice the last."""
         self._versions[key] = version
         entries = self._entries.setdefault(key, {})
-        entry = entries.get(node)
-        delay = _FIRST_SECONDS if entry is None else min(entry.delay * 2, _LONGEST_SECONDS)
-        entries[node] = _Entry(delay, now)
+        entry = entries.get(place)
+        delay = _FIRST_SECONDS if entry is None else min(entry.delay * 2, self._longest)
+        entries[place] = _Entry(delay, now)
 
     def forget(self, key: ObjectKey) -> None:
         self._versions.pop(key, None)

@@ -10,10 +10,11 @@ import pytest
 
 from tests.unit.controllers.cluster import Cluster, node
 from timonel.api.clock import format_time
-from timonel.api.errors import Forbidden, ServiceUnavailable
+from timonel.api.errors import Forbidden, ServiceUnavailable, conflict
 from timonel.api.objects import Object, annotations_of, get_path, is_deleting, labels_of, name_of, uid_of
 from timonel.api.refs import EVENTS, JOBS, PODS
 from timonel.controllers.pods import is_terminal
+from timonel.controllers.slim import slim_pod
 from timonel.testing.fake_client import FakeClient
 
 OTHERS = (
@@ -104,6 +105,17 @@ class Jobs(Cluster):
 
     def held(self) -> list[Object]:
         return [pod for pod in self.pods if TRACKING in (pod["metadata"].get("finalizers") or ())]
+
+
+def test_slim_pods_of_jobs_keep_how_their_containers_ended() -> None:
+    state = {"terminated": {"exitCode": 42}}
+    for kind, kept in (("Job", True), ("ReplicaSet", False)):
+        pod = {
+            "metadata": {"ownerReferences": [{"kind": kind}]},
+            "status": {"containerStatuses": [{"name": "main", "state": state, "imageID": "x"}]},
+        }
+        [status] = slim_pod(pod)["status"]["containerStatuses"]
+        assert status == {"name": "main"} | ({"state": state} if kept else {})
 
 
 async def test_runs_one_pod_and_is_complete() -> None:
@@ -395,6 +407,47 @@ async def test_a_new_manager_goes_on_where_the_old_one_stopped() -> None:
     status = client.objects(JOBS)[0]["status"] if client else {}
     assert (status["succeeded"], len(seen)) == (5, 5)
     assert get_path(status, "conditions", 1, "type") == "Complete"
+
+
+async def test_a_new_manager_writes_nothing_that_is_already_so() -> None:
+    made = [job(f"job-{number}", completions=2, parallelism=2) for number in range(3)]
+    # One ends, the others run on.
+    first = Jobs(job(), *made, ending=lambda pod, age: ("Succeeded", 0) if name_of(pod) > "work" else None)
+    async with first:
+        await first.run(8)
+    before = [write for write in first.client.written() if write.ref in (JOBS, PODS)]
+    async with Jobs(client=first.client, clock=first.clock, ending=lambda pod, age: None) as second:
+        second._started = first._started
+        await second.run(8)
+        assert [write for write in second.client.written() if write.ref in (JOBS, PODS)] == before
+
+
+async def test_lost_watches_and_conflicts_lose_no_pod() -> None:
+    async with Jobs(job(completions=12, parallelism=4)) as cluster:
+        for _ in range(5):
+            cluster.client.fail(conflict(JOBS, "work"), verb="update", ref=JOBS)
+            cluster.client.expire_history()
+            await cluster.run(2)
+        await cluster.run(60, step=1)
+        assert cluster.counts() == (0, 12, 0)
+        assert len(cluster.seen) == 12
+        assert not cluster.held()
+
+
+async def test_another_job_of_the_same_name_has_its_own_pods() -> None:
+    async with Jobs(job(), ending=lambda pod, age: None) as cluster:
+        await cluster.run(3)
+        [old] = cluster.pods
+        cluster.client.remove(JOBS, "work", "default")
+        fresh = job(backoffLimit=0)
+        fresh["spec"]["selector"] = {"matchLabels": {"job": "another"}}
+        fresh["spec"]["template"]["metadata"]["labels"] = {"job": "another"}
+        cluster.client.add(fresh)
+        await cluster.run(5)
+        assert len(cluster.pods) == 2
+        assert cluster.counts() == (1, 0, 0)
+        assert [uid_of(pod) for pod in cluster.held()] != [uid_of(old)]
+        assert len(cluster.held()) == 1
 
 
 async def test_finished_jobs_go_after_their_time() -> None:

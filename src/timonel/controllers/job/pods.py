@@ -136,23 +136,27 @@ def count_terminating(pods: Iterable[Object]) -> int:
 def surplus_pods(job: Object, active: Sequence[Object], at_least: int) -> list[Object]:
     """Active pods to give up, the least far ones first: those of no use to an Indexed Job, and `at_least` in all."""
     useless, left = _without_use(job, active) if is_indexed(job) else ([], list(active))
-    more = max(0, at_least - len(useless))
-    return useless + sorted(left, key=_progress)[:more]
+    more = at_least - len(useless)
+    return useless + sorted(left, key=_progress)[:more] if more > 0 else useless
 
 
 def _without_use(job: Object, active: Sequence[Object]) -> tuple[list[Object], list[Object]]:
     """Pods without an index, beyond the last one, or with that of another one that is further; and the rest."""
     useless: list[Object] = []
-    best: dict[int, Object] = {}
-    for pod in sorted(active, key=_progress):
+    by_index: dict[int, list[Object]] = {}
+    for pod in active:
         index = valid_index(pod, job)
         if index is None:
             useless.append(pod)
-            continue
-        if index in best:
-            useless.append(best[index])
-        best[index] = pod
-    return useless, list(best.values())
+        else:
+            by_index.setdefault(index, []).append(pod)
+    left: list[Object] = []
+    for pods in by_index.values():
+        if len(pods) > 1:
+            pods.sort(key=_progress)
+        useless += pods[:-1]
+        left.append(pods[-1])
+    return useless, left
 
 
 def _progress(pod: Object) -> tuple[object, ...]:

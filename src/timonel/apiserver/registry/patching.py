@@ -129,10 +129,10 @@ def decode_patch(request: PatchRequest) -> tuple[Any, list[str]]:
 
 
 def parse_apply(registry: ResourceRegistry, request: PatchRequest) -> tuple[Object, list[str]]:
-    """The configuration of a server-side apply, in the stored shape, and its duplicate fields. Raises BadRequest."""
+    """The configuration of a server-side apply and its duplicate fields. Raises BadRequest."""
     config, duplicates = decode_configuration(request)
     check_type(config, registry.ref.api_version, registry.ref.kind)
-    return (config if registry.conversion is None else registry.conversion.to_stored(config)), duplicates
+    return config, duplicates
 
 
 def decode_configuration(request: PatchRequest) -> tuple[Object, list[str]]:
@@ -170,30 +170,33 @@ def check_type(config: Object, api_version: str, kind: str) -> None:
 def apply_transform(
     registry: ResourceRegistry, name: str, request: PatchRequest, now: Callable[[], datetime], warnings: list[str]
 ) -> Callable[[Object | None], Object]:
-    """Server-side apply, which keeps managed fields itself; None makes the object that does not exist yet."""
-    stored = registry.stored
+    """Server-side apply, which keeps managed fields itself; None makes the object that does not exist yet.
+
+    It happens in the shape that the client speaks, in which its fields are tracked.
+    """
+    resource, conversion = registry.resource, registry.conversion
     config, duplicates = parse_apply(registry, request)
 
     def transform(live: Object | None) -> Object:
         if live is None:
             _check_new(registry, config, name)
         applied = apply_configuration(
-            live,
+            live if live is None or conversion is None else copy_object(conversion.to_served(live)),
             copy_object(config),
-            stored.definition,
+            resource.definition,
             request.manager,
             request.force,
             now(),
-            stored.ref.api_version,
+            resource.ref.api_version,
             subresource=request.subresource,
         )
-        checked = schemas().check(stored.definition, applied)
+        checked = schemas().check(resource.definition, applied)
         if checked.error is not None:
             raise BadRequest(checked.error)
         report_duplicates(duplicates, request, warnings)
         if live is None:
             applied["metadata"].pop("resourceVersion", None)  # of nothing that there is
-        return applied
+        return applied if conversion is None else conversion.to_stored(applied)
 
     return transform
 

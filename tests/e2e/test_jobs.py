@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from tests.e2e.cluster import wait_until
 from tests.e2e.kubectl import Kubectl, row_of
 
@@ -102,6 +104,32 @@ def test_a_failure_policy_ends_a_job_at_once(kubectl: Kubectl) -> None:
     kubectl("delete", "job", "policy")
 
 
+def test_a_deleted_pod_is_replaced_when_it_has_ended(kubectl: Kubectl) -> None:
+    script = "trap 'sleep 3; exit 1' TERM; while :; do sleep 0.2; done"
+    slow = job("slow", script, podReplacementPolicy="Failed")
+    slow["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 20
+    kubectl.apply(slow)
+    wait_until("it runs", lambda: kubectl.get("job", "slow").get("status", {}).get("ready") == 1, timeout=30)
+    [first] = pods_of(kubectl, "slow")
+    kubectl("delete", "pod", first["metadata"]["name"], "--wait=false")
+    wait_until("it ends", lambda: kubectl.get("job", "slow")["status"]["terminating"] == 1, timeout=10)
+    assert len(pods_of(kubectl, "slow")) == 1
+    wait_until("it counts", lambda: kubectl.get("job", "slow")["status"].get("failed") == 1, timeout=30)
+    wait_until("another runs", lambda: kubectl.get("job", "slow")["status"].get("ready") == 1, timeout=40)
+    [second] = pods_of(kubectl, "slow")
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+    kubectl("delete", "job", "slow", "--wait=false")
+
+
+def test_an_index_may_fail_alone(kubectl: Kubectl) -> None:
+    script = 'test "$JOB_COMPLETION_INDEX" != 1'
+    kubectl.apply(job("alone", script, completions=3, parallelism=3, completionMode="Indexed", backoffLimitPerIndex=0))
+    status = wait(kubectl, "alone", "failed")
+    assert (status["completedIndexes"], status["failedIndexes"]) == ("0,2", "1")
+    assert conditions_of(status)[-1] == ("Failed", "FailedIndexes")
+    kubectl("delete", "job", "alone")
+
+
 def test_suspended_and_resumed(kubectl: Kubectl) -> None:
     kubectl.apply(job("paused", "sleep 3600", parallelism=2, completions=2))
     wait_until("it runs", lambda: kubectl.get("job", "paused").get("status", {}).get("ready") == 2, timeout=30)
@@ -122,10 +150,8 @@ def test_a_cron_job_is_started_by_hand_and_by_the_clock(kubectl: Kubectl) -> Non
         "metadata": {"name": "minutely"},
         "spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": template("date")}}},
     }
-    if kubectl.minor < 21:  # which knows CronJobs as batch/v1beta1 only, and that is gone upstream, too
-        kubectl.apply(cron_job)
-    else:
-        kubectl.apply(cron_job)
+    kubectl.apply(cron_job)
+    if kubectl.minor >= 21:  # older ones read CronJobs as batch/v1beta1, and that is gone upstream, too
         kubectl("create", "job", "by-hand", "--from=cronjob/minutely")
         assert wait(kubectl, "by-hand", "complete")["succeeded"] == 1
         assert kubectl.get("job", "by-hand")["metadata"]["ownerReferences"][0]["name"] == "minutely"
@@ -155,10 +181,30 @@ def test_a_finished_job_goes_after_its_time(kubectl: Kubectl) -> None:
     assert pods_of(kubectl, "brief") == []
 
 
-def test_orphaned_pods_are_let_go(kubectl: Kubectl) -> None:
+def test_every_pod_is_counted_once_though_the_manager_dies(kubectl: Kubectl) -> None:
+    kubectl.apply(job("steady", "sleep 1", completions=8, parallelism=4))
+    for succeeded in (1, 4):
+        wait_until(
+            f"{succeeded} have succeeded",
+            lambda least=succeeded: kubectl.get("job", "steady").get("status", {}).get("succeeded", 0) >= least,
+        )
+        pid = kubectl.cluster.kill("manager")
+        kubectl.cluster.wait_part("manager", pid)
+    status = wait(kubectl, "steady", "complete")
+    assert (status["succeeded"], status.get("failed"), status["uncountedTerminatedPods"]) == (8, None, {})
+    assert len(pods_of(kubectl, "steady")) == 8
+    kubectl("delete", "job", "steady")
+
+
+@pytest.mark.parametrize("way", ["kubectl", "a client that names no policy"])
+def test_orphaned_pods_are_let_go(kubectl: Kubectl, way: str) -> None:
     kubectl.apply(job("parent", "sleep 3600"))
     wait_until("it runs", lambda: kubectl.get("job", "parent").get("status", {}).get("ready") == 1, timeout=30)
-    kubectl("delete", "job", "parent", "--cascade=orphan" if kubectl.minor >= 20 else "--cascade=false")
+    if way == "kubectl":
+        kubectl("delete", "job", "parent", "--cascade=orphan")
+    else:
+        kubectl("delete", "--raw", f"/apis/batch/v1/namespaces/{kubectl.namespace}/jobs/parent")
+    wait_until("it is gone", lambda: kubectl("get", "job", "parent", "--ignore-not-found") == "", timeout=30)
     [pod] = wait_until(
         "it is let go",
         lambda: [pod for pod in pods_of(kubectl, "parent") if not pod["metadata"].get("finalizers")],
@@ -167,3 +213,4 @@ def test_orphaned_pods_are_let_go(kubectl: Kubectl) -> None:
     assert "ownerReferences" not in pod["metadata"]
     assert pod["status"]["phase"] == "Running"
     kubectl("delete", "pod", pod["metadata"]["name"])
+    wait_until("it is gone, too", lambda: pods_of(kubectl, "parent") == [], timeout=30)

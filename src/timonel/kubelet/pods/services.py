@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from timonel.api.clock import Clock
 from timonel.api.objects import Object
@@ -16,6 +16,7 @@ from timonel.kubelet.cri.runtime import Runtime
 from timonel.kubelet.images.puller import ImagePuller
 from timonel.kubelet.objects import ReferencedObjects
 from timonel.kubelet.pods.backoff import BackOff
+from timonel.kubelet.pods.host_ports import HostPorts
 from timonel.kubelet.pods.lifecycle import Hooks
 from timonel.kubelet.pods.reader import ViewReader
 from timonel.kubelet.pods.spec import Kind, field_path
@@ -48,6 +49,7 @@ class PodServices:
     runtime_name: Callable[[], str]
     memory_capacity: int
     """Of the node, bytes."""
+    host_ports: HostPorts = field(default_factory=HostPorts)
 
     def tell(self, pod: Object, kind: Kind, container: Object, event: str, reason: str, message: str) -> None:
         """An event about a container."""

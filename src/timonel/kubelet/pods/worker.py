@@ -106,6 +106,8 @@ class PodWorker:
         status = pod.get("status") or {}
         if orphan or is_deleting(pod) or is_terminal(status.get("phase") or ""):
             self._ending.set()
+        elif status.get("startTime"):
+            services.host_ports.keep(pod)
 
     @property
     def gone(self) -> bool:
@@ -129,6 +131,7 @@ class PodWorker:
         """The API object is gone: what runs of it must go, at once if it was deleted with force."""
         self.pod = pod
         self.is_deleted = True
+        self._services.host_ports.release(self.uid)
         self._ending.set()
         self.wake.set()
 
@@ -190,6 +193,7 @@ class PodWorker:
             if not await self._ending_of.end():
                 return _LOOK_AGAIN_SECONDS
             self.stage = Stage.ENDED
+            self._services.host_ports.release(self.uid)
             log.info("pod ended pod=%s", full_name(self.pod))
             return 0
         if not (self.is_deleted or is_deleting(self.pod)):
@@ -262,13 +266,19 @@ class PodWorker:
         return max(0.001, min(due)) if due else None
 
     def _admit(self) -> bool:
+        """A pod that may not run here fails for good; whoever made it may make another."""
         forbidden = forbidden_sysctls(self.pod, self._services.config.allowed_unsafe_sysctls)
-        if not forbidden:
-            return True
-        names = ", ".join(f'"{name}"' for name in forbidden)
-        message = f"forbidden sysctl: {names} not allowlisted"
-        self._services.tell_pod(self.pod, "Warning", "SysctlForbidden", message)
-        self.fail("SysctlForbidden", f"Pod was rejected: {message}")
+        if forbidden:
+            names = ", ".join(f'"{name}"' for name in forbidden)
+            return self._reject("SysctlForbidden", f"forbidden sysctl: {names} not allowlisted")
+        if not self._services.host_ports.take(self.pod):
+            why = "node(s) didn't have free ports for the requested pod ports"
+            return self._reject("NodePorts", f"Predicate NodePorts failed: {why}")
+        return True
+
+    def _reject(self, reason: str, message: str) -> bool:
+        self._services.tell_pod(self.pod, "Warning", reason, message)
+        self.fail(reason, f"Pod was rejected: {message}")
         return False
 
     def _deadline(self) -> float | None:

@@ -117,6 +117,29 @@ def test_a_stateful_sets_claims_go_with_it_when_it_says_so(kubectl: Kubectl) -> 
     wait_until("the claims are gone", lambda: not claims(), 30)
 
 
+def test_a_stateful_pod_that_its_node_rejects_comes_back_until_it_may_stay(kubectl: Kubectl) -> None:
+    """sig-apps: "Should recreate evicted statefulset"."""
+    node = kubectl.cluster.node_name(1)
+    port = [{"containerPort": 21017, "hostPort": 21017}]
+    kubectl.apply(sleeper("blocker", nodeName=node, container={"ports": port}))
+    kubectl("wait", "--for=condition=Ready", "pod/blocker", "--timeout=60s")
+    rejected = workload("StatefulSet", "rejected", {"serviceName": "", "replicas": 1}, nodeName=node)
+    rejected["spec"]["template"]["spec"]["containers"][0]["ports"] = port
+    kubectl.apply(rejected)
+    uids: set[str] = set()
+
+    def came_back() -> bool:
+        uids.update(pod["metadata"]["uid"] for pod in pods_of(kubectl, "rejected"))
+        return len(uids) >= 2
+
+    wait_until("it comes back", came_back, 30)
+    events = kubectl("get", "events", "--field-selector=involvedObject.name=rejected-0,reason=NodePorts")
+    assert "Predicate NodePorts failed" in events
+    kubectl("delete", "pod", "blocker")
+    kubectl("rollout", "status", "statefulset/rejected", "--timeout=90s", timeout=100)
+    kubectl("delete", "statefulset/rejected")
+
+
 def test_a_daemon_set_on_every_node(kubectl: Kubectl, uncordoned: None) -> None:
     nodes = [kubectl.cluster.node_name(number) for number in (1, 2, 3)]
 

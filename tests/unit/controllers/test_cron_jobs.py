@@ -114,6 +114,16 @@ async def test_suspended_and_resumed() -> None:
         assert names(cluster) == [f"tick-{FIRST}"]  # the one that it missed
 
 
+async def test_a_new_schedule_makes_up_for_nothing() -> None:
+    async with Jobs(cron_job(schedule="0 0 1 7 *")) as cluster:
+        await cluster.run(150, step=5)
+        cluster.client.change(CRON_JOBS, "tick", "default", lambda obj: obj["spec"].update(schedule="* * * * *"))
+        await cluster.run(25, step=5)
+        assert names(cluster) == []
+        await cluster.run(10, step=5)
+        assert names(cluster) == [f"tick-{FIRST + 2}"]
+
+
 async def test_a_start_that_is_too_late_is_told_once() -> None:
     async with Jobs(cron_job(suspend=True, startingDeadlineSeconds=10)) as cluster:
         await cluster.run(90, step=5)

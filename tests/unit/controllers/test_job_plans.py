@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from timonel.api.clock import format_time
+from timonel.api.kinds.job.status import validate_job_status
 from timonel.api.objects import Object, copy_object, uid_of
 from timonel.controllers.job.backoff import Backoff, seconds_left_of_index
 from timonel.controllers.job.indexes import IndexSet
@@ -415,13 +416,19 @@ class World:
         outcome = Outcome(verdict, active, 0, terminating, managed=plan.managed)
         tally = plan_tally(view, outcome)
         self.write(crash_at)
-        self.job["status"] = copy_object(tally.status)
+        self.write_status(tally.status)
         for item in tally.release:
             self.write(crash_at)
             self.remove_finalizer(uid_of(item), counted=True)
         tracked = {uid_of(item) for item in view.tracked} - {uid_of(item) for item in tally.release}
         self.write(crash_at)
-        self.job["status"] = plan_settlement(tally.status, tracked, tally, outcome, self.now)
+        self.write_status(plan_settlement(tally.status, tracked, tally, outcome, self.now))
+
+    def write_status(self, status: Object) -> None:
+        """As the API server takes it: by its rules."""
+        new = {**self.job, "status": copy_object(status)}
+        assert validate_job_status(new, self.job) == []
+        self.job = new
 
     def remove_finalizer(self, name: str, *, counted: bool) -> None:
         item = self.pods[name]
@@ -458,7 +465,7 @@ class World:
     life=st.lists(
         st.one_of(
             st.tuples(st.just("sync"), st.integers(1, 14)),
-            st.tuples(st.sampled_from(["succeed", "fail", "delete", "kubelet"]), st.integers(0, 7)),
+            st.tuples(st.sampled_from(["succeed", "fail", "delete", "kubelet", "suspend"]), st.integers(0, 7)),
         ),
         max_size=40,
     ),
@@ -475,6 +482,8 @@ def test_every_pod_is_counted_exactly_once(per_index: bool, policy: str, life: l
                 continue
         elif what == "kubelet":
             world.kubelet()
+        elif what == "suspend":
+            world.job["spec"]["suspend"] = number % 2 == 0
         elif running:
             item = running[number % len(running)]
             if what == "delete":
@@ -488,6 +497,7 @@ def test_every_pod_is_counted_exactly_once(per_index: bool, policy: str, life: l
             assert set(world.completed_indexes()) <= world.done
         else:
             assert world.count("succeeded") + world.count("failed") <= sum(world.ended.values())
+    world.job["spec"]["suspend"] = False
     for _ in range(40):  # nobody dies any more, and every pod succeeds: it comes to an end
         for item in world.pods.values():
             if item["status"]["phase"] == "Running" and not item["metadata"].get("deletionTimestamp"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from timonel.api.clock import Clock
@@ -38,6 +39,15 @@ MAX_WAIT_SECONDS = 3600.0
 """Timers do not notice a wall clock that is set; where nobody tells of it, it is found out after so long."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Schedule:
+    uid: str
+    text: tuple[str, str | None]
+    """And its zone."""
+    since: datetime | None = None
+    """None: as it was when first seen."""
+
+
 class CronJobController(Controller):
     name = "cronjob"
 
@@ -55,6 +65,7 @@ class CronJobController(Controller):
         self.watches = (Watch(CRON_JOBS), Watch(JOBS, key=owner_key(CRON_JOBS.kind, CRON_JOBS.group)))
         self._own = OwnWrites(clock)
         self._told_missed: dict[ObjectKey, datetime] = {}
+        self._schedules: dict[ObjectKey, _Schedule] = {}
         self._cron_jobs = self.informer(CRON_JOBS)
         self._jobs = self.informer(JOBS)
         self._jobs.add_index(CONTROLLER_INDEX, controller_index)
@@ -80,13 +91,15 @@ class CronJobController(Controller):
         if cron_job is None:
             self._own.forget(key)
             self._told_missed.pop(key, None)
+            self._schedules.pop(key, None)
             return Result()
         if not self._own.are_seen(key):
             return Result(requeue_after=1.0)  # the events themselves come sooner; this is for a lost watch
         jobs = self._jobs.lister.by_index(CONTROLLER_INDEX, uid_of(cron_job))
         lost = lost_references(cron_job, jobs)
         gone = {reference["uid"] for reference in lost if await self._is_gone(reference)}
-        plan = plan_cron_job(cron_job, jobs, gone, self.clock.now())
+        now = self.clock.now()
+        plan = plan_cron_job(cron_job, jobs, gone, now, self._rescheduled(key, cron_job, now))
         for event in plan.events:
             self.event(cron_job, *event)
         if plan.missed is not None and self._told_missed.get(key) != plan.missed:
@@ -111,6 +124,16 @@ class CronJobController(Controller):
             raise error
         wait = plan.requeue_after
         return Result(requeue_after=None if wait is None else min(wait, MAX_WAIT_SECONDS))
+
+    def _rescheduled(self, key: ObjectKey, cron_job: Object, now: datetime) -> datetime | None:
+        """When its schedule was seen to change, if it was."""
+        text = cron_job["spec"]["schedule"], cron_job["spec"].get("timeZone")
+        known = self._schedules.get(key)
+        if known is None or known.uid != uid_of(cron_job):
+            known = self._schedules[key] = _Schedule(uid_of(cron_job), text)
+        elif known.text != text:
+            known = self._schedules[key] = _Schedule(known.uid, text, now)
+        return known.since
 
     async def _is_gone(self, reference: Object) -> bool:
         try:

@@ -56,8 +56,13 @@ def lost_references(cron_job: Object, jobs: Sequence[Object]) -> list[Object]:
     return [reference for reference in _active_of(cron_job) if reference["uid"] not in present]
 
 
-def plan_cron_job(cron_job: Object, jobs: Sequence[Object], gone: Set[str], now: datetime) -> CronPlan:
-    """`jobs` are those it owns; `gone` the uids of lost references whose Jobs do not exist any more."""
+def plan_cron_job(
+    cron_job: Object, jobs: Sequence[Object], gone: Set[str], now: datetime, rescheduled: datetime | None = None
+) -> CronPlan:
+    """`jobs` are those it owns; `gone` the uids of lost references whose Jobs do not exist any more.
+
+    Starts before `rescheduled`, when it was given its schedule, are none of that schedule's.
+    """
     status, events = _follow(cron_job, jobs, gone)
     delete = () if is_deleting(cron_job) else tuple(_surplus(cron_job, jobs))
     if is_deleting(cron_job):
@@ -65,8 +70,11 @@ def plan_cron_job(cron_job: Object, jobs: Sequence[Object], gone: Set[str], now:
     schedule = _schedule_of(cron_job, events)
     if schedule is None or cron_job["spec"].get("suspend"):
         return CronPlan(status, delete, events=tuple(events))
-    starts = find_starts(schedule, _last_start(cron_job), now)
-    start = _due(cron_job, schedule, starts, now)
+    since = _last_start(cron_job)
+    if rescheduled is not None:
+        since = max(since, rescheduled)
+    starts = find_starts(schedule, since, now)
+    start = _in_time(cron_job, schedule, starts, since, now)
     missed = starts.latest if start.latest is None else None
     following = starts.following
     wait = None if following is None else (following - now).total_seconds() + LATE_SECONDS
@@ -205,13 +213,13 @@ def _last_start(cron_job: Object) -> datetime:
     return parse_time(last or cron_job["metadata"]["creationTimestamp"])
 
 
-def _due(cron_job: Object, schedule: Schedule, starts: Starts, now: datetime) -> Starts:
-    """Of the starts since the last one, those that are not too late."""
+def _in_time(cron_job: Object, schedule: Schedule, starts: Starts, since: datetime, now: datetime) -> Starts:
+    """Of the starts since then, those that are not too late."""
     deadline = cron_job["spec"].get("startingDeadlineSeconds")
-    since = now - timedelta(seconds=deadline) if deadline is not None else None
-    if since is None or since <= _last_start(cron_job):
+    earliest = now - timedelta(seconds=deadline) if deadline is not None else None
+    if earliest is None or earliest <= since:
         return starts
-    return find_starts(schedule, since, now)
+    return find_starts(schedule, earliest, now)
 
 
 def missed_message(start: datetime) -> str:

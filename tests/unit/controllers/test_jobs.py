@@ -154,6 +154,15 @@ async def test_runs_as_many_at_once_as_it_may() -> None:
         assert len(writes) <= 6 * 5
 
 
+async def test_many_short_pods_cost_few_writes() -> None:
+    async with Jobs(job(completions=120, parallelism=40)) as cluster:
+        await cluster.run(30)
+        assert cluster.counts() == (0, 120, 0)
+        writes = [write for write in cluster.client.written() if write.ref in (JOBS, PODS)]
+        # Each pod is made and freed; the status is written a few times for all of them together.
+        assert len(writes) <= 2.3 * 120
+
+
 async def test_without_completions_one_success_is_enough() -> None:
     spec = job(parallelism=3)
     del spec["spec"]["completions"]
@@ -341,6 +350,19 @@ async def test_pods_of_a_job_that_is_gone_are_freed() -> None:
         cluster.client.remove(JOBS, "work", "default")
         await cluster.run(2)
         assert not cluster.held()
+
+
+@pytest.mark.parametrize(("policy", "left"), [("Foreground", 0), ("Background", 0), ("Orphan", 3)])
+async def test_a_deleted_job_lets_go_of_its_pods(policy: str, left: int) -> None:
+    others = tuple(name for name in OTHERS if name != "garbage-collector")
+    spec = job(completions=3, parallelism=3)
+    async with Jobs(spec, ending=lambda pod, age: None, without=others) as cluster:
+        await cluster.run(4)
+        await cluster.client.delete(JOBS, "work", "default", propagation_policy=policy)
+        await cluster.run(8)
+        assert cluster.client.objects(JOBS) == []
+        assert (len(cluster.pods), cluster.held()) == (left, [])
+        assert not [pod for pod in cluster.pods if pod["metadata"].get("ownerReferences")]
 
 
 async def test_orphans_are_adopted_counted_and_released() -> None:

@@ -118,7 +118,8 @@ def test_a_deleted_pod_is_replaced_when_it_has_ended(kubectl: Kubectl) -> None:
     wait_until("another runs", lambda: kubectl.get("job", "slow")["status"].get("ready") == 1, timeout=40)
     [second] = pods_of(kubectl, "slow")
     assert second["metadata"]["uid"] != first["metadata"]["uid"]
-    kubectl("delete", "job", "slow", "--wait=false")
+    kubectl("delete", "job", "slow", "--cascade=foreground", "--timeout=50s")
+    assert pods_of(kubectl, "slow") == []
 
 
 def test_an_index_may_fail_alone(kubectl: Kubectl) -> None:

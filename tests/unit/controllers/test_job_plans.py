@@ -17,10 +17,11 @@ from timonel.api.kinds.job.status import validate_job_status
 from timonel.api.objects import Object, copy_object, uid_of
 from timonel.controllers.job.backoff import Backoff, seconds_left_of_index
 from timonel.controllers.job.indexes import IndexSet
-from timonel.controllers.job.planner import NewPod, Verdict, View, completed, judge, plan_job
+from timonel.controllers.job.planner import NewPod, Verdict, completed, judge, plan_job
 from timonel.controllers.job.pods import TRACKING, completion_index, finished_at, pod_for_job
 from timonel.controllers.job.policies import judge_failure
 from timonel.controllers.job.tracking import Outcome, plan_settlement, plan_tally
+from timonel.controllers.job.view import View
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 

@@ -35,7 +35,7 @@ from timonel.client.workqueue import WorkQueue
 from timonel.controllers.conditions import has_cause
 from timonel.controllers.job.backoff import Backoff
 from timonel.controllers.job.orphans import ForsakenPods
-from timonel.controllers.job.planner import JobPlan, NewPod, View, completed, plan_job
+from timonel.controllers.job.planner import JobPlan, NewPod, completed, plan_job
 from timonel.controllers.job.pods import (
     TRACKING,
     finished_condition,
@@ -53,6 +53,7 @@ from timonel.controllers.job.tracking import (
     plan_settlement,
     plan_tally,
 )
+from timonel.controllers.job.view import View
 from timonel.controllers.own_writes import OwnWrites
 from timonel.controllers.ownership import (
     CONTROLLER_INDEX,

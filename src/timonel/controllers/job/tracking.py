@@ -16,9 +16,10 @@ from datetime import datetime
 from timonel.api.clock import format_time
 from timonel.api.objects import Object, copy_object, is_deleting, uid_of
 from timonel.controllers.job.indexes import IndexSet
-from timonel.controllers.job.planner import Verdict, View
+from timonel.controllers.job.planner import Verdict
 from timonel.controllers.job.pods import is_failed, is_indexed, is_suspended, valid_index
 from timonel.controllers.job.policies import judge_failure
+from timonel.controllers.job.view import View
 from timonel.controllers.pods import condition_of, phase_of
 
 MAX_UNCOUNTED = 500

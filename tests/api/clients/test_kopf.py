@@ -20,6 +20,8 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(60),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:kopf"),
+    # It ends its event loop before all of its connections are closed.
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
 
 FINALIZER = "kopf.zalando.org/KopfFinalizerMarker"

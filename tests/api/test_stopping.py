@@ -6,6 +6,7 @@ import asyncio
 import ssl
 
 from tests.api.objects import config_map
+from timonel.api.refs import SERVICES
 from timonel.apiserver.subresources import HANDLERS
 from timonel.testing.clock import settle
 from timonel.testing.server import start_api_server
@@ -105,4 +106,57 @@ async def test_streams_that_would_not_end_do_not_keep_the_server_from_stopping(t
         server.task.cancel()
         await asyncio.gather(server.task, following, return_exceptions=True)
     assert b"/pods/p/log" in audit_log.read_bytes()
+    await server.stop()
+
+
+async def test_writes_in_flight_are_finished_and_heard_of(tmp_path, monkeypatch):
+    """Each of these waits for the one before, and has to hear of its commit: node ports are one guarded object."""
+    server = await start_api_server(tmp_path, shutdown_grace_seconds=600.0)
+    may_commit, create = asyncio.Event(), server.store.create
+
+    async def held_up(*args, **options):
+        await may_commit.wait()
+        return await create(*args, **options)
+
+    monkeypatch.setattr(server.store, "create", held_up)
+    path = "/api/v1/namespaces/default/services"
+    specs = [{"type": "NodePort", "ports": [{"port": 80}]}] * 3
+    bodies = [{"metadata": {"name": f"late-{number}"}, "spec": spec} for number, spec in enumerate(specs)]
+    writes = [asyncio.create_task(server.request("POST", path, body)) for body in bodies]
+    while server.api.changing < len(writes):
+        await asyncio.sleep(0)
+    await settle()
+    server.task.cancel()
+    while not server.api.is_stopping:
+        await asyncio.sleep(0)
+    await settle()
+    may_commit.set()
+    async with asyncio.timeout(30):
+        assert [status for status, _ in await asyncio.gather(*writes)] == [201, 201, 201]
+        await asyncio.gather(server.task, return_exceptions=True)
+    services = server.api.registry.reader(SERVICES).list("default")
+    assert {service["metadata"]["name"] for service in services} >= {body["metadata"]["name"] for body in bodies}
+    await server.stop()
+
+
+async def test_a_connection_is_not_used_again_once_the_server_stops(tmp_path, monkeypatch):
+    server = await start_api_server(tmp_path, shutdown_grace_seconds=600.0)
+    may_commit, create = asyncio.Event(), server.store.create
+
+    async def held_up(*args, **options):
+        await may_commit.wait()
+        return await create(*args, **options)
+
+    monkeypatch.setattr(server.store, "create", held_up)
+    headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
+    url = f"{server.url}/api/v1/namespaces/default/configmaps"
+    write = asyncio.create_task(server.http.post(url, json=config_map("late"), headers=headers))
+    while not server.api.changing:
+        await asyncio.sleep(0)
+    server.task.cancel()
+    while not server.api.is_stopping:
+        await asyncio.sleep(0)
+    may_commit.set()
+    async with asyncio.timeout(30), await write as response:
+        assert (response.status, response.headers["Connection"]) == (201, "close")
     await server.stop()

@@ -71,6 +71,8 @@ class Reply(web.StreamResponse):
         self._extra = extra
         self.head_lines = b""
         """More lines of the head, as they are sent: priority and fairness says by them how it took the request."""
+        self.is_last = False
+        """Of its connection: a server that stops takes no more requests on it."""
         self._alive = True
         self._sent_to: web.BaseRequest | None = None
 
@@ -95,7 +97,7 @@ class Reply(web.StreamResponse):
         if transport is None:
             raise ConnectionResetError("the client has gone")
         self._sent_to = request
-        self._alive = alive = request.keep_alive
+        self._alive = alive = request.keep_alive and not self.is_last
         body = self._body_bytes
         key = (self._status, self._content_type_text, self._cache_control)
         head = _HEADS.get(key)

@@ -186,8 +186,7 @@ class ApiServer:
                 await system.leave()
         for server in servers:
             server.close()
-        self.registry.close()  # ends every watch after what is queued
-        self.allocation.close()
+        self.registry.end_watches()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.config.shutdown_grace_seconds):
                 await self._wait_done(but_streams=True)
@@ -196,6 +195,9 @@ class ApiServer:
             # Those just cut off have yet to be written into the audit log.
             async with asyncio.timeout(_STREAM_SECONDS):
                 await self._wait_done()
+        # Only now: writes in flight lean on what caches and node ports hear of them and of each other.
+        self.allocation.close()
+        self.registry.close()
         self._deadlines.close()
         await self.security.audit.flush()
         remove_socket(self.config)
@@ -261,6 +263,8 @@ class ApiServer:
             self.security.audit.finish(trail, 200 if response is None else response.status)
         if trail.head_lines and isinstance(response, Reply):
             response.head_lines = trail.head_lines
+        if self.is_stopping and isinstance(response, Reply):
+            response.is_last = True
         self.metrics.observe(route, response, time.perf_counter() - started, trail)
         return response
 

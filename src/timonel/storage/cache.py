@@ -66,6 +66,7 @@ class WatchCache:
         self._synced = asyncio.Event()
         self._channels: dict[Hashable, set[Watcher]] = {}
         self._unsubscribe: Callable[[], None] | None = None
+        self._is_ending = False
         self.on_call: Callable[[str, float, bool], None] | None = None
         """Told of each call of the store: "create", "list" …, the seconds it took, whether it failed."""
         self._listeners: list[Callable[[CachedObject | None, CachedObject | None], None]] = []
@@ -87,11 +88,16 @@ class WatchCache:
     def is_synced(self) -> bool:
         return self._synced.is_set()
 
+    def end_watches(self) -> None:
+        """For good: those that come later end at once. What is written meanwhile is still followed."""
+        self._is_ending = True
+        self._end_watches()
+
     def close(self) -> None:
         """Stops following the store and ends every watch."""
         if self._unsubscribe is not None:
             self._unsubscribe()
-        self._end_watches()
+        self.end_watches()
 
     async def _bridge_gap(self) -> None:
         """Nobody can tell what happened meanwhile: every watch ends, and none resumes from before."""
@@ -254,6 +260,8 @@ class WatchCache:
             on_close=self._forget,
         )
         self._channels.setdefault(channel, set()).add(watcher)
+        if self._is_ending:
+            watcher.close()
         return watcher
 
     @property

@@ -201,6 +201,16 @@ async def test_closing_ends_a_waiting_watch(store: Store) -> None:
     assert cache.watchers == 0
 
 
+async def test_watches_can_end_before_the_cache_does(store: Store) -> None:
+    """A server that stops finishes its writes, which read what they have written."""
+    cache = await started(store)
+    cache.end_watches()
+    assert await drain_all(cache.watch(after_revision=cache.revision)) == []
+    await put(cache, pod("a"))
+    assert [cached.name for cached in cache.list()] == ["a"]
+    assert cache.watchers == 0
+
+
 async def drain_all(watcher: Watcher) -> list[CacheEvent]:
     return [event async for batch in watcher for event in batch]
 

@@ -84,7 +84,13 @@ class Registry:
         """Reads every resource into memory. Raises StoreError."""
         await asyncio.gather(*(cache.start() for cache in self._caches.values()))
 
+    def end_watches(self) -> None:
+        """After what is queued. Writes go on, and are followed."""
+        for cache in self._caches.values():
+            cache.end_watches()
+
     def close(self) -> None:
+        """No write may be under way: it would not be heard of."""
         for cache in self._caches.values():
             cache.close()
 

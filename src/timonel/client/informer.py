@@ -262,6 +262,15 @@ class Informers:
                 self._start(informer)
         return informer
 
+    async def read(self, ref: ResourceRef, name: str, namespace: str = "") -> Object | None:
+        """The object as the server has it at this moment, where a copy will not do; None when there is none.
+
+        It is listed, with the rights that informers need anyhow. Raises ApiError.
+        """
+        page = await self._client.list(ref, namespace, field_selector=f"metadata.name={name}")
+        items = page.get("items") or ()
+        return items[0] if items else None
+
     async def run(self) -> None:
         """Runs every informer, also those asked for later, until cancelled."""
         async with asyncio.TaskGroup() as group:

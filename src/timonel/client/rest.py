@@ -11,7 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import aiohttp
 import orjson
@@ -21,7 +21,7 @@ from timonel.api.errors import ApiError, InternalError, error_from_status
 from timonel.api.objects import Object, name_of, namespace_of
 from timonel.api.refs import ResourceRef
 from timonel.client.config import ClientConfig
-from timonel.client.transport import ConnectionFailed, RequestTimedOut, connector_for, transport_errors
+from timonel.client.transport import ConnectionFailed, Connections, RequestTimedOut, transport_errors
 from timonel.client.watching import WatchDecoder, WatchEvent
 
 __all__ = ["Client", "ClientConfig", "ConnectionFailed", "PatchType", "RequestTimedOut", "WatchEvent"]
@@ -41,14 +41,32 @@ _WATCH_SLACK_SECONDS = 30.0
 _TOKEN_CHECK_SECONDS = 10.0
 
 
+class Tokens(Protocol):
+    """Where a client gets its bearer token, request by request."""
+
+    async def token(self) -> str: ...
+    def refused(self, token: str) -> None: ...
+
+
 class Client:
     """Methods take a `ResourceRef`; objects are plain JSON and belong to the caller. Use from one event loop."""
 
-    def __init__(self, config: ClientConfig, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        clock: Clock | None = None,
+        connections: Connections | None = None,
+        tokens: Tokens | None = None,
+    ) -> None:
+        """`connections` are shared with other clients, and left open; `tokens` win over those of the config."""
         self.config = config
         self._clock: Clock = clock or SystemClock()
         self._session: aiohttp.ClientSession | None = None
+        self._connections = connections or Connections(config)
+        self._owns_connections = connections is None
         self._tls: ssl.SSLContext | None = None
+        self._tokens = tokens
         self._token = config.token
         self._token_stamp: tuple[int, int] | None = None
         self._token_checked = float("-inf")
@@ -65,6 +83,8 @@ class Client:
         if self._session is not None:
             await self._session.close()
             self._session = None
+            if self._owns_connections:
+                await self._connections.close()
 
     async def get(self, ref: ResourceRef, name: str, namespace: str = "", *, subresource: str = "") -> Object:
         return await self._json("GET", ref.path(namespace, name, subresource))
@@ -236,8 +256,8 @@ class Client:
                     content = await response.read()
             if response.status < 400:
                 return _decode(content)
-            if response.status == 401 and self.config.token_file and not refreshed:
-                self._token_checked, refreshed = float("-inf"), True
+            if response.status == 401 and (self._tokens or self.config.token_file) and not refreshed:
+                refreshed = True  # with another token, if there is one; see _open
                 continue
             delay = _retry_after(response)
             if delay is None or attempt == _RETRIES:
@@ -259,7 +279,7 @@ class Client:
         sent = dict(headers or {})
         if body is not None:
             sent.setdefault("Content-Type", "application/json")
-        token = self._current_token()
+        token = await self._tokens.token() if self._tokens else self._current_token()
         if token:
             sent["Authorization"] = f"Bearer {token}"
         async with session.request(
@@ -273,13 +293,17 @@ class Client:
             ssl=self._tls or True,
             server_hostname=self.config.tls_server_name or None,
         ) as response:
+            if response.status == 401:
+                self._token_checked = float("-inf")
+                if self._tokens:
+                    self._tokens.refused(token)
             yield response
 
     def _start_session(self) -> aiohttp.ClientSession:
-        if self._tls is None:
-            self._tls = self.config.ssl_context()
+        connector, self._tls = self._connections.open()
         self._session = aiohttp.ClientSession(
-            connector=connector_for(self.config),
+            connector=connector,
+            connector_owner=False,
             auto_decompress=True,
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),

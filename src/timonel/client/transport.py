@@ -37,6 +37,28 @@ def connector_for(config: ClientConfig) -> aiohttp.BaseConnector:
     return aiohttp.TCPConnector(limit=limit, keepalive_timeout=_KEEPALIVE_SECONDS, socket_factory=_keepalive_socket)
 
 
+class Connections:
+    """A pool that several clients of one server share; each of them may come as somebody else."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self._config = config
+        self._connector: aiohttp.BaseConnector | None = None
+        self._tls: ssl.SSLContext | None = None
+
+    def open(self) -> tuple[aiohttp.BaseConnector, ssl.SSLContext | None]:
+        """The pool, made when first asked for, and the TLS settings. Raises OSError and ssl.SSLError for bad files."""
+        if self._connector is None:
+            # Connections are kept by their settings, so one object of these for all.
+            self._tls = self._tls or self._config.ssl_context()
+            self._connector = connector_for(self._config)
+        return self._connector, self._tls
+
+    async def close(self) -> None:
+        if self._connector is not None:
+            await self._connector.close()
+            self._connector = None
+
+
 class _TlsUnixConnector(aiohttp.UnixConnector):
     """aiohttp's connector for Unix sockets speaks plain HTTP only; this one adds TLS when the scheme asks for it."""
 

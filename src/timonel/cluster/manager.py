@@ -1,11 +1,13 @@
 """The manager process: controllers and, on the same informers, the scheduler. One manager of a cluster works at a time.
 
-The scheduler writes under its own identity; what it reads comes through the controllers' informers.
+Each controller and the scheduler write under identities of their own; what they read comes through the manager's
+informers.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from pathlib import Path
 
 from timonel.api.clock import SystemClock
@@ -13,9 +15,11 @@ from timonel.client.config import ClientConfig
 from timonel.client.events import EventRecorder
 from timonel.client.leader import LeadershipLost
 from timonel.client.rest import Client
+from timonel.client.service_accounts import ServiceAccountClients
 from timonel.cluster.errors import UserError
 from timonel.cluster.process import notify_when
 from timonel.cluster.settings import ManagerSettings
+from timonel.controllers.certificates import SigningConfig
 from timonel.controllers.manager import ControllerManager, ManagerConfig, Surroundings
 from timonel.controllers.nodes import NodeIpamConfig, NodeLifecycleConfig
 from timonel.scheduler.loop import Scheduler
@@ -29,16 +33,25 @@ async def run_manager(settings: ManagerSettings) -> None:
         identity=settings.identity,
         node_lifecycle=NodeLifecycleConfig(grace_seconds=settings.node_monitor_grace_seconds),
         node_ipam=NodeIpamConfig(cluster_cidrs=(settings.pod_cidr,)),
+        signing=SigningConfig(
+            cluster_signing_cert_file=settings.ca_file,
+            cluster_signing_key_file=settings.ca_key_file,
+            cluster_signing_duration=settings.cluster_signing_seconds,
+        ),
     )
     own = ClientConfig.from_kubeconfig(settings.kubeconfig, user_agent="timonel-manager")
     schedulers = ClientConfig.from_kubeconfig(settings.scheduler_kubeconfig, user_agent="timonel-scheduler")
-    async with Client(own) as client, Client(schedulers) as scheduler_client:
+    async with (
+        Client(own) as client,
+        Client(schedulers) as scheduler_client,
+        aclosing(ServiceAccountClients(client, clock=clock)) as accounts,
+    ):
         recorder = EventRecorder(scheduler_client, component="default-scheduler", clock=clock)
 
         def scheduler(around: Surroundings) -> Scheduler:
             return Scheduler(client=scheduler_client, informers=around.informers, recorder=recorder, clock=clock)
 
-        manager = ControllerManager(client, clock, config, hosted=[scheduler])
+        manager = ControllerManager(client, clock, config, hosted=[scheduler], identities=accounts.client)
         lost: BaseExceptionGroup[LeadershipLost] | None = None
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -113,6 +113,7 @@ def plan_manager(layout: Layout, config: ClusterConfig) -> ManagerSettings:
         kubeconfig=str(layout.data / "manager.kubeconfig"),
         scheduler_kubeconfig=str(layout.data / "scheduler.kubeconfig"),
         ca_file=str(layout.pki / "ca.crt"),
+        ca_key_file=str(layout.pki / "ca.key"),
         pod_cidr=config.network.pods,
         identity=layout.node_name(1),
         node_monitor_grace_seconds=config.node.monitor_grace_seconds,

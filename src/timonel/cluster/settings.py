@@ -51,6 +51,9 @@ class ManagerSettings:
     identity: str
     """Holder of the leader lease."""
     node_monitor_grace_seconds: float
+    ca_key_file: str = ""
+    """Signs CertificateSigningRequests; "": none are signed."""
+    cluster_signing_seconds: float = 365 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

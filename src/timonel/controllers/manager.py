@@ -18,6 +18,7 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.leader import LeaderConfig, LeaderElector
 from timonel.client.protocol import ApiClient
+from timonel.controllers.certificates import RequestSigner, SigningConfig
 from timonel.controllers.clusterrole_aggregation import ClusterRoleAggregationController
 from timonel.controllers.cronjob import CronJobController
 from timonel.controllers.daemonset import DaemonSetController
@@ -63,6 +64,7 @@ class ManagerConfig:
     node_lifecycle: NodeLifecycleConfig = field(default_factory=NodeLifecycleConfig)
     node_ipam: NodeIpamConfig = field(default_factory=NodeIpamConfig)
     pod_gc: PodGcConfig = field(default_factory=PodGcConfig)
+    signing: SigningConfig = field(default_factory=SigningConfig)
     without: frozenset[str] = frozenset()
     """Names of controllers not to run."""
 
@@ -72,7 +74,8 @@ class Component(Protocol):
 
 
 class Surroundings:
-    """What a controller is made from. Recorders are made when first asked for and run with the rest."""
+    """What a controller is made from. Its `client` acts as the controller's own identity, its informers as the
+    manager. Recorders are made when first asked for and run with the rest."""
 
     def __init__(self, client: ApiClient, informers: Informers, clock: Clock, config: ManagerConfig) -> None:
         self.client = client
@@ -86,6 +89,9 @@ class Surroundings:
             self.recorders[component] = EventRecorder(self.client, component=component, clock=self.clock)
         return self.recorders[component]
 
+
+Identities = Callable[[str], ApiClient]
+"""From the name of a service account in kube-system to the client that acts as it."""
 
 Factory = Callable[[Surroundings], Component]
 
@@ -130,48 +136,81 @@ def _root_ca(around: Surroundings) -> Component:
     )
 
 
+def _signer(around: Surroundings) -> Component:
+    return RequestSigner(
+        client=around.client, informers=around.informers, clock=around.clock, config=around.config.signing
+    )
+
+
 def _garbage(around: Surroundings) -> Component:
     return GarbageCollector(client=around.client, informers=around.informers, clock=around.clock)
 
 
-CONTROLLERS: tuple[tuple[str, Factory], ...] = (
-    # (name, how to make it). The garbage collector is last: it reuses the full informers of those before it.
-    ("deployment", _row(DeploymentController, "deployment-controller")),
-    ("replicaset", _row(ReplicaSetController, "replicaset-controller")),
-    ("statefulset", _row(StatefulSetController, "statefulset-controller")),
-    ("daemonset", _row(DaemonSetController, "daemonset-controller")),
-    ("replicationcontroller", _row(ReplicationControllerController, "replication-controller")),
-    (JobController.name, _row(JobController, "job-controller")),
-    (CronJobController.name, _row(CronJobController, "cronjob-controller")),
-    (TtlAfterFinishedController.name, _row(TtlAfterFinishedController)),
-    ("endpointslice", _row(EndpointSliceController, "endpoint-slice-controller")),
-    ("endpoint", _row(EndpointsController, "endpoint-controller")),
-    ("node-ipam", _ipam),
-    ("node-lifecycle", _lifecycle),
-    ("taint-eviction-controller", _row(TaintEvictionController, "taint-eviction-controller")),
-    ("namespace", _row(NamespaceController)),
-    ("serviceaccount", _row(ServiceAccountController)),
-    ("serviceaccount-token", _row(TokenCleaner)),
-    ("root-ca-cert-publisher", _root_ca),
-    ("pod-garbage-collector", _pod_gc),
-    (ServiceCidrController.name, _row(ServiceCidrController, "service-cidr-controller")),
-    ("resourcequota", _row(ResourceQuotaController)),
-    (DisruptionController.name, _row(DisruptionController, "controllermanager")),
-    (ClusterRoleAggregationController.name, _row(ClusterRoleAggregationController)),
-    (ClaimProtection.name, _row(ClaimProtection)),
-    (VolumeProtection.name, _row(VolumeProtection)),
-    (AttributesClassProtection.name, _row(AttributesClassProtection)),
-    ("garbage-collector", _garbage),
+NODE_CONTROLLER = "node-controller"
+
+CONTROLLERS: tuple[tuple[str, str, Factory], ...] = (
+    # (name, service account it acts as, how to make it). The account holds the role system:controller:<account> and
+    # nothing else; "" is the manager's own identity, which reads everything and writes next to nothing.
+    # The garbage collector is last: it reuses the full informers of those before it.
+    ("deployment", "deployment-controller", _row(DeploymentController, "deployment-controller")),
+    ("replicaset", "replicaset-controller", _row(ReplicaSetController, "replicaset-controller")),
+    ("statefulset", "statefulset-controller", _row(StatefulSetController, "statefulset-controller")),
+    ("daemonset", "daemon-set-controller", _row(DaemonSetController, "daemonset-controller")),
+    (
+        "replicationcontroller",
+        "replication-controller",
+        _row(ReplicationControllerController, "replication-controller"),
+    ),
+    (JobController.name, "job-controller", _row(JobController, "job-controller")),
+    (CronJobController.name, "cronjob-controller", _row(CronJobController, "cronjob-controller")),
+    (TtlAfterFinishedController.name, "ttl-after-finished-controller", _row(TtlAfterFinishedController)),
+    ("endpointslice", "endpointslice-controller", _row(EndpointSliceController, "endpoint-slice-controller")),
+    ("endpoint", "endpoint-controller", _row(EndpointsController, "endpoint-controller")),
+    ("node-ipam", NODE_CONTROLLER, _ipam),
+    ("node-lifecycle", NODE_CONTROLLER, _lifecycle),
+    ("taint-eviction-controller", NODE_CONTROLLER, _row(TaintEvictionController, "taint-eviction-controller")),
+    ("namespace", "namespace-controller", _row(NamespaceController)),
+    ("serviceaccount", "service-account-controller", _row(ServiceAccountController)),
+    ("serviceaccount-token", "", _row(TokenCleaner)),
+    ("root-ca-cert-publisher", "root-ca-cert-publisher", _root_ca),
+    ("pod-garbage-collector", "pod-garbage-collector", _pod_gc),
+    (
+        ServiceCidrController.name,
+        "service-cidrs-controller",
+        _row(ServiceCidrController, "service-cidr-controller"),
+    ),
+    ("resourcequota", "resourcequota-controller", _row(ResourceQuotaController)),
+    (DisruptionController.name, "disruption-controller", _row(DisruptionController, "controllermanager")),
+    (
+        ClusterRoleAggregationController.name,
+        "clusterrole-aggregation-controller",
+        _row(ClusterRoleAggregationController),
+    ),
+    (ClaimProtection.name, "pvc-protection-controller", _row(ClaimProtection)),
+    (VolumeProtection.name, "pv-protection-controller", _row(VolumeProtection)),
+    (AttributesClassProtection.name, "volumeattributesclass-protection-controller", _row(AttributesClassProtection)),
+    ("garbage-collector", "generic-garbage-collector", _garbage),
 )
 
 
 class ControllerManager:
-    """`hosted` are factories of further components that share the informers and run while this process leads."""
+    """`hosted` are factories of further components that share the informers and run while this process leads.
+
+    `client` is the manager's own: it elects the leader and feeds the informers. Without `identities`, controllers use
+    it as well.
+    """
 
     def __init__(
-        self, client: ApiClient, clock: Clock, config: ManagerConfig | None = None, *, hosted: Sequence[Factory] = ()
+        self,
+        client: ApiClient,
+        clock: Clock,
+        config: ManagerConfig | None = None,
+        *,
+        hosted: Sequence[Factory] = (),
+        identities: Identities | None = None,
     ) -> None:
         self._client = client
+        self._identities = identities
         self._clock = clock
         self._config = config or ManagerConfig()
         self._hosted = tuple(hosted)
@@ -193,23 +232,32 @@ class ControllerManager:
 
     async def _work(self) -> None:
         self.informers.of(PODS, transform=slim_pod)  # first, so that everybody shares the slim pods
-        around = Surroundings(self._client, self.informers, self._clock, self._config)
+        surroundings: dict[str, Surroundings] = {}
         components = [
-            (name, make(around))
-            for name, make in CONTROLLERS
+            (name, make(self._surroundings(account, surroundings)))
+            for name, account, make in CONTROLLERS
             if name not in self._config.without and (name != "root-ca-cert-publisher" or self._config.root_ca)
         ]
-        components += [(f"hosted {number}", make(around)) for number, make in enumerate(self._hosted)]
+        own = self._surroundings("", surroundings)
+        components += [(f"hosted {number}", make(own)) for number, make in enumerate(self._hosted)]
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.informers.run(), name="informers")
                 for name, component in components:
                     group.create_task(component.run(), name=name)
-                for name, recorder in around.recorders.items():
-                    group.create_task(recorder.run(), name=f"events of {name}")
+                for around in surroundings.values():
+                    for name, recorder in around.recorders.items():
+                        group.create_task(recorder.run(), name=f"events of {name}")
                 group.create_task(self._announce(), name="readiness")
         finally:
             self._ready.clear()
+
+    def _surroundings(self, account: str, known: dict[str, Surroundings]) -> Surroundings:
+        """Of everybody who acts as this account."""
+        if account not in known:
+            client = self._identities(account) if account and self._identities else self._client
+            known[account] = Surroundings(client, self.informers, self._clock, self._config)
+        return known[account]
 
     async def _announce(self) -> None:
         await self.informers.wait_synced()

@@ -84,7 +84,7 @@ async def test_server_that_goes_away_for_a_while_loses_nothing():
 
 
 def test_names_in_the_table_are_unique():
-    names = [name for name, _ in CONTROLLERS]
+    names = [name for name, _, _ in CONTROLLERS]
     assert len(names) == len(set(names))
 
 

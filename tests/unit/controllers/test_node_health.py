@@ -102,7 +102,7 @@ def ready_of(cluster, name):
 async def test_silence_does_not_count_while_the_server_is_away():
     async with Cluster(node("node-1"), node("node-2"), config=quick()) as cluster:
         cluster.dead.add("node-1")
-        cluster.client.fail(ServiceUnavailable("away"), verb="get", ref=LEASES, name="node-1", times=2)
+        cluster.client.fail(ServiceUnavailable("away"), verb="list", ref=LEASES, times=2)
         await cluster.run(40)
         assert ready_of(cluster, "node-1") == "True"
         await cluster.run(20)
@@ -114,11 +114,11 @@ class FrozenServer(FakeClient):
 
     frozen = True
 
-    async def get(self, ref, name, namespace="", **options):
-        if ref == LEASES and self.frozen:
+    async def list(self, ref, namespace="", **options):
+        if ref == LEASES and options.get("field_selector") and self.frozen:
             self.frozen = False
             await self.clock.sleep(30)
-        return await super().get(ref, name, namespace, **options)
+        return await super().list(ref, namespace, **options)
 
 
 async def test_silence_does_not_count_while_the_server_is_frozen():

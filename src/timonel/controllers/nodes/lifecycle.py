@@ -135,11 +135,8 @@ class NodeLifecycleController(Controller):
         name = name_of(node)
         health = self._health[name]
         asked = self.clock.monotonic()
-        lease = None
         try:
-            lease = await self.client.get(LEASES, name, LEASE_NAMESPACE)
-        except NotFound:
-            pass
+            lease = await self.informers.read(LEASES, name, LEASE_NAMESPACE)
         except ApiError as exc:
             log.debug("lease of a silent node unreadable node=%s error=%s", name, exc)
             health.server_was_away = True

@@ -147,6 +147,33 @@ async def test_a_failing_liveness_probe_restarts_the_container(node: Node) -> No
     assert ("Killing", "Container c failed liveness probe, will be restarted") in node.events("web")
 
 
+async def test_a_new_image_replaces_the_container_without_a_word_in_between(node: Node) -> None:
+    node.runtime.images |= {"busybox:2": node.runtime.images["busybox:latest"]}
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+        await node.until(lambda: node.is_ready("web"))
+        changed = copy_object(node.get("web") or {})
+        changed["spec"]["containers"][0]["image"] = "busybox:2"
+        node.client.writes.clear()
+        await node.client.update(PODS, changed)
+        await node.until(lambda: node.container("web")["restartCount"] == 1)
+    said = [write.object["status"] for write in node.client.writes if write.ref == PODS and write.subresource == "status"]
+    assert {find_by(status["conditions"], "type", "Ready")["status"] for status in said} == {"True"}  # type: ignore[index]
+
+
+async def test_a_replacement_that_takes_its_time_is_told(node: Node) -> None:
+    node.runtime.pullable = {"busybox:2"}
+    node.runtime.delays["pull_image"] = 5
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+        await node.until(lambda: node.is_ready("web"))
+        changed = copy_object(node.get("web") or {})
+        changed["spec"]["containers"][0]["image"] = "busybox:2"
+        await node.client.update(PODS, changed)
+        await node.until(lambda: not node.is_ready("web"), seconds=2)
+        await node.until(lambda: node.is_ready("web"), seconds=10)
+
+
 async def test_readiness_comes_and_goes(node: Node) -> None:
     node.runtime.on_exec = lambda name, command: cri.ExecSyncResponse(exit_code=1)
     probe = {"exec": {"command": ["check"]}, "periodSeconds": 2, "failureThreshold": 1}

@@ -52,8 +52,9 @@ T = TypeVar("T")
 _EXIT_HINT_SECONDS = (0.02, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0)
 """When to look again for an end that the event stream told of and CRI does not show yet."""
 
-
 _LOOK_AGAIN_SECONDS = 0.05
+_REPLACED_SECONDS = 1.0
+"""How long a container that is being replaced may still be called ready."""
 
 
 class Stage(Enum):
@@ -102,6 +103,8 @@ class PodWorker:
         self._hold_seconds = 0.0
         self._prepared = False
         """Volumes and cgroup are there."""
+        self._killed: frozenset[str] = frozenset()
+        """Names of the containers that the last round killed."""
         self._ending_of = PodEnding(self, services, self._terminator)
         status = pod.get("status") or {}
         if orphan or is_deleting(pod) or is_terminal(status.get("phase") or ""):
@@ -250,11 +253,15 @@ class PodWorker:
             self.pod, view, services.probes.results(self.uid), now=self._now(), back_off_until=self._back_off_until
         )
         self._explain_held(plan, view)
-        self.publish(view)
-        if plan.done or is_terminal(self._status().get("phase") or ""):
-            self._ending.set()
-            return 0
-        acted = await self._carry_out(plan, view)
+        killed, self._killed = self._killed, frozenset()
+        if killed & {start.name for start in plan.starts}:
+            acted = await self._replace(plan, view)
+        else:
+            self.publish(view)
+            if plan.done or is_terminal(self._status().get("phase") or ""):
+                self._ending.set()
+                return 0
+            acted = await self._carry_out(plan, view)
         if acted:
             return 0
         await self._remove_superseded(view)
@@ -348,6 +355,7 @@ class PodWorker:
         """Does what the plan says; False when there was nothing to do."""
         if plan.kills:
             await self._unless_ending(self._kill(plan.kills, view))
+            self._killed = frozenset(kill.name for kill in plan.kills)
             return True
         if plan.create_sandbox:
             return await self._make_sandbox(plan, view)
@@ -362,6 +370,25 @@ class PodWorker:
             if self._ending.is_set():
                 break
         return True
+
+    async def _replace(self, plan: PodPlan, view: PodView) -> bool:
+        """As `_carry_out`, after containers were killed to be started anew at once.
+
+        That one of them does not run is said only when the new one takes its time: as upstream, which kills and starts
+        in one go, a changed image shows as ready, then as ready again.
+        """
+        late = asyncio.create_task(self._publish_late(view), name=f"late status of {full_name(self.pod)}")
+        try:
+            acted = await self._carry_out(plan, view)
+        finally:
+            late.cancel()
+        if not acted:
+            self.publish(view)
+        return acted
+
+    async def _publish_late(self, view: PodView) -> None:
+        await self._services.clock.sleep(_REPLACED_SECONDS)
+        self.publish(view)
 
     async def _prepare(self) -> bool:
         """Volumes and cgroup; False, with a time to try again, when something is missing."""

@@ -16,6 +16,7 @@ from yaml.scanner import ScannerError
 from timonel.api.errors import BadRequest, UnsupportedMediaType
 from timonel.api.field_errors import quote
 from timonel.api.json_errors import explain_json_error
+from timonel.api.repeated_fields import Repeated
 from timonel.api.yaml_loader import YamlError, load_yaml
 
 JSON_TYPES = frozenset(
@@ -37,9 +38,6 @@ MAX_DEPTH = 200
 """Levels of lists and objects in a body. orjson writes at most 254, and lists and managed fields add some."""
 _ENVELOPE_DEPTH = 254 - MAX_DEPTH
 
-_MAX_DUPLICATES = 100
-DUPLICATE = "duplicate field "
-
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -57,7 +55,8 @@ class Decoded:
         """Findings about fields as a reader of the text meets them; as they are, where that is not known."""
         if not self.places:
             return list(found)
-        return sorted(found, key=lambda text: self.places.get(text) or self.places.get(text.split('"')[1], 0))
+        places, last = self.places, len(self.places)
+        return sorted(found, key=lambda text: places.get(text) or places.get(text.split('"')[1], last))
 
 
 def decode(body: bytes, content_type: str = "application/json", kind: str = "") -> Decoded:
@@ -103,7 +102,8 @@ def _decode_json(body: bytes) -> Decoded:
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and is_too_deep(obj):
         raise _Unreadable(f"{JSON_PROBLEM}exceeded max depth")
     if _may_have_duplicates(body, obj):
-        return _load_with_duplicates(body)
+        repeated = Repeated()
+        return Decoded(repeated.read(body), list(repeated.found), repeated.places)
     return Decoded(obj, [])
 
 
@@ -126,46 +126,6 @@ def _may_have_duplicates(body: bytes, obj: Any) -> bool:
     4 µs for 2 KB, where looking at every key with the standard library costs 45.
     """
     return b"\\u0022" in body or body.count(b'"') != orjson.dumps(obj).count(b'"')
-
-
-def _load_with_duplicates(body: bytes) -> Decoded:
-    import json
-
-    places: dict[str, int] = {}
-    found: dict[str, None] = {}
-    obj = _merge_repeated(json.loads(body, object_pairs_hook=_Pairs), "", found, places)
-    return Decoded(obj, list(found)[:_MAX_DUPLICATES], places)
-
-
-class _Pairs(list[Any]):
-    """The fields of a JSON object as they stand in the text, repeated ones too."""
-
-
-def _merge_repeated(value: Any, path: str, found: dict[str, None], places: dict[str, int]) -> Any:
-    """The plain value; into `found` what is repeated, in the order of the text, and into `places` where all stands."""
-    if isinstance(value, _Pairs):
-        made: dict[str, Any] = {}
-        for name, item in value:
-            below = f"{path}.{name}" if path else name
-            if name not in made:
-                places.setdefault(below, len(places))
-                made[name] = _merge_repeated(item, below, found, places)
-                continue
-            message = f"{DUPLICATE}{quote(below)}"
-            found[message] = None
-            places.setdefault(message, len(places))
-            again = _merge_repeated(item, below, found, places)
-            made[name] = _joined(made[name], again)
-        return made
-    if isinstance(value, list):
-        return [_merge_repeated(item, f"{path}[{index}]", found, places) for index, item in enumerate(value)]
-    return value
-
-
-def _joined(first: Any, second: Any) -> Any:
-    if not isinstance(first, dict) or not isinstance(second, dict):
-        return second
-    return {**first, **{name: _joined(first.get(name), item) for name, item in second.items()}}
 
 
 def _decode_yaml(body: bytes) -> Decoded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from timonel.api.errors import FieldError, MethodNotAllowed, NotFound, invalid
@@ -68,19 +69,29 @@ async def _check_may_create(context: RequestContext) -> None:
 
 async def read_object(context: RequestContext, registry: ResourceRegistry, call: Call) -> Object:
     """The object in the body, checked, in the stored shape."""
-    ref = registry.ref
-    obj = await context.decode_body(
+    obj = await read_kind(context, call, registry.ref, registry.resource.definition)
+    return obj if registry.conversion is None else registry.conversion.to_stored(obj)
+
+
+async def read_kind(
+    context: RequestContext, call: Call, ref: ResourceRef, definition: str, *, alike: Collection[str] = ()
+) -> Object:
+    """The object of the kind that `ref` names in the body, checked. Raises BadRequest, UnsupportedMediaType.
+
+    `alike`: see `decode_object`.
+    """
+    return await context.decode_body(
         lambda body: decode_object(
             body,
             context.body_type(),
-            definition=registry.resource.definition,
+            definition=definition,
             kind=ref.kind,
             api_version=ref.api_version,
             validation=call.field_validation,
             warnings=call.warnings,
+            alike=alike,
         )
     )
-    return obj if registry.conversion is None else registry.conversion.to_stored(obj)
 
 
 async def read_patch(context: RequestContext) -> tuple[PatchRequest, Call]:
@@ -97,9 +108,13 @@ async def read_delete_options(context: RequestContext) -> Object:
     route = context.route
     options: Object = {}
     if context.request.can_read_body:
-        body = await context.read_body()
-        if body.strip():
-            options = decode_options(body, context.body_type(), kind="DeleteOptions", definition=_DELETE_OPTIONS)
+        options = await context.decode_body(
+            lambda body: (
+                decode_options(body, context.body_type(), kind="DeleteOptions", definition=_DELETE_OPTIONS)
+                if body.strip()
+                else {}
+            )
+        )
     if not options and route.query:
         grace = route.integer("gracePeriodSeconds")
         if grace is not None:

@@ -15,8 +15,7 @@ from timonel.api.objects import Object, copy_object, find_by
 from timonel.api.refs import BINDINGS, PODS, ResourceRef
 from timonel.apiserver.admission.chain import AdmissionRequest
 from timonel.apiserver.answers import answer_content
-from timonel.apiserver.options import call_of
-from timonel.apiserver.registry.bodies import decode_object
+from timonel.apiserver.options import call_of, read_kind
 from timonel.apiserver.registry.calls import Call
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.subresources import HANDLERS
@@ -28,15 +27,7 @@ _POD_BINDINGS = ResourceRef("", "v1", "pods/binding", "Binding")
 async def bind_pod(context: RequestContext) -> web.StreamResponse:
     """POST pods/NAME/binding, and POST bindings, where the name is the Binding's own."""
     call = call_of(context, "CreateOptions")
-    binding = decode_object(
-        await context.read_body(),
-        context.body_type(),
-        definition="io.k8s.api.core.v1.Binding",
-        kind="Binding",
-        api_version="v1",
-        validation=call.field_validation,
-        warnings=call.warnings,
-    )
+    binding = await read_kind(context, call, BINDINGS, "io.k8s.api.core.v1.Binding")
     name = context.name or binding["metadata"].get("name") or ""
     if not name:
         raise invalid(BINDINGS, "", [required(Path("metadata") / "name", "name or generateName is required")])

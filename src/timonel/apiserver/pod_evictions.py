@@ -21,9 +21,8 @@ from timonel.api.labels import InvalidSelector, selector_from_object
 from timonel.api.objects import Object, copy_object, find_by, get_path, labels_of
 from timonel.api.refs import POD_DISRUPTION_BUDGETS, PODS, ResourceRef
 from timonel.apiserver.answers import answer_content
-from timonel.apiserver.options import call_of
+from timonel.apiserver.options import call_of, read_kind
 from timonel.apiserver.pod_actions import admit_body
-from timonel.apiserver.registry.bodies import decode_object
 from timonel.apiserver.registry.calls import Call, own_call
 from timonel.apiserver.registry.deleting import delete_object
 from timonel.apiserver.registry.deletion import check_options
@@ -156,16 +155,8 @@ def _not_processed(name: str) -> TooManyRequests:
 
 async def evict_pod(context: RequestContext) -> web.StreamResponse:
     call = call_of(context, "CreateOptions")
-    eviction = decode_object(
-        await context.read_body(),
-        context.body_type(),
-        definition="io.k8s.api.policy.v1.Eviction",
-        kind="Eviction",
-        api_version="policy/v1",
-        validation=call.field_validation,
-        warnings=call.warnings,
-        alike=("policy/v1beta1",),  # what kubectl sends before 1.22
-    )
+    # policy/v1beta1 is what kubectl sends before 1.22.
+    eviction = await read_kind(context, call, _EVICTIONS, "io.k8s.api.policy.v1.Eviction", alike=("policy/v1beta1",))
     options = _options_of(eviction, context.name)
     call.dry_run = call.dry_run or bool(options.get("dryRun"))
     await admit_body(context, call, eviction)

@@ -21,8 +21,7 @@ from timonel.api.objects import Object, copy_object, get_path
 from timonel.api.refs import ResourceRef
 from timonel.api.resource import Column, Resource
 from timonel.apiserver.answers import answer_content
-from timonel.apiserver.options import call_of, read_patch, registry_of
-from timonel.apiserver.registry.bodies import decode_object
+from timonel.apiserver.options import call_of, read_kind, read_patch, registry_of
 from timonel.apiserver.registry.calls import Call
 from timonel.apiserver.registry.patching import (
     APPLY_PATCH,
@@ -97,25 +96,16 @@ _Change = Callable[[Object], Object]
 
 async def _update(context: RequestContext) -> tuple[Call, bool, _Change]:
     call = call_of(context, "UpdateOptions")
-    wanted = await context.decode_body(
-        lambda body: decode_object(
-            body,
-            context.body_type(),
-            definition=_DEFINITION,
-            kind="Scale",
-            api_version=API_VERSION,
-            validation=call.field_validation,
-            warnings=call.warnings,
-        )
-    )
+    wanted = await read_kind(context, call, _AS_ROW.ref, _DEFINITION)
     return call, False, lambda scale: copy_object(wanted)
 
 
 async def _patch(context: RequestContext) -> tuple[Call, bool, _Change]:
     patch, call = await read_patch(context)
     if patch.kind == APPLY_PATCH:
-        return call, True, _apply_change(context, patch, call)
-    return call, False, patch_change(patch, "Scale", API_VERSION, _DEFINITION, call.warnings)
+        return call, True, await context.decode_body(lambda _: _apply_change(context, patch, call))
+    change = await context.decode_body(lambda _: patch_change(patch, "Scale", API_VERSION, _DEFINITION, call.warnings))
+    return call, False, change
 
 
 def _apply_change(context: RequestContext, patch: PatchRequest, call: Call) -> _Change:

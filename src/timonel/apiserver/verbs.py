@@ -140,7 +140,7 @@ async def patch_object(context: RequestContext) -> web.StreamResponse:
             patching=True,
         )
     else:
-        transform = patch_transform(registry, name, patch, call.warnings)
+        transform = await context.decode_body(lambda _: patch_transform(registry, name, patch, call.warnings))
         written = await registry.update(namespace, name, transform, call, subresource=route.subresource, patching=True)
     return answer_written(context, registry, written)
 

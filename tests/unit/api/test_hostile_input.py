@@ -127,3 +127,23 @@ def test_decoding(body: bytes) -> None:
             orjson.dumps(decode(body, media_type, "Pod").obj)
         except BadRequest:
             pass
+
+
+def test_many_objects_under_one_name_are_joined_in_one_go() -> None:
+    """Copying what there is for each that comes took half a minute here."""
+    count = 90_000
+    body = b"{" + b",".join(b'"a":{"n":%d,"k%d":1}' % (n, n) for n in range(count)) + b"}"
+    decoded = decode(body)
+    assert len(decoded.obj["a"]) == count + 1
+    assert decoded.obj["a"]["n"] == count - 1
+    assert decoded.duplicates == ['duplicate field "a"']
+
+
+def test_long_names_are_not_kept_for_each_field_below_them() -> None:
+    """A thousand fields below a name of a megabyte would have been a gigabyte."""
+    name = b"x" * 1_000_000
+    body = b'{"' + name + b'":{' + b",".join(b'"k%d":1,"k%d":2' % (n, n) for n in range(50_000)) + b"}}"
+    decoded = decode(body)
+    assert len(decoded.obj[name.decode()]) == 50_000
+    assert len(decoded.duplicates) == 100
+    assert sum(map(len, decoded.places)) < 50_000_000

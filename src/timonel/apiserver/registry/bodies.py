@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from timonel.api.decode import DUPLICATE, Decoded, cannot_be_handled, decode, strict_decoding_error, with_summary
+from timonel.api.decode import Decoded, cannot_be_handled, decode, strict_decoding_error, with_summary
 from timonel.api.errors import BadRequest, FieldError, Invalid, invalid
 from timonel.api.field_errors import Path, not_supported, quote
 from timonel.api.kinds import BUILTIN
 from timonel.api.objects import Object
 from timonel.api.protobuf import PROTOBUF, decode_protobuf
 from timonel.api.refs import ResourceRef
+from timonel.api.repeated_fields import DUPLICATE
 from timonel.api.resource import split_api_version
 from timonel.api.schema import schemas
 

@@ -6,30 +6,22 @@ from aiohttp import web
 
 from timonel.api.managed_fields import update_managed
 from timonel.api.objects import Object
+from timonel.api.refs import ResourceRef
 from timonel.apiserver.answers import answer_content
-from timonel.apiserver.options import call_of
-from timonel.apiserver.registry.bodies import decode_object
+from timonel.apiserver.options import call_of, read_kind
 from timonel.apiserver.requests import RequestContext
 
 
 async def read_review(
-    context: RequestContext, *, definition: str = "", kind: str = "", api_version: str = "", **defaults: object
+    context: RequestContext, *, ref: ResourceRef | None = None, definition: str = "", **defaults: object
 ) -> Object:
     """The checked body, with metadata and spec present and without status. By default of the resource's own kind.
 
     `defaults` are fields of its spec that have a value when nobody gave one.
     """
-    ref = context.resource.ref
+    ref, definition = ref or context.resource.ref, definition or context.resource.definition
     call = call_of(context, "CreateOptions")
-    review = decode_object(
-        await context.read_body(),
-        context.body_type(),
-        definition=definition or context.resource.definition,
-        kind=kind or ref.kind,
-        api_version=api_version or ref.api_version,
-        validation=call.field_validation,
-        warnings=context.warnings,
-    )
+    review = await read_kind(context, call, ref, definition)
     spec = review.setdefault("spec", {})
     for field, value in defaults.items():
         if spec.get(field) is None:
@@ -39,10 +31,10 @@ async def read_review(
     update_managed(
         None,
         review,
-        definition or context.resource.definition,
+        definition,
         call.field_manager,
         context.server.clock.now(),
-        api_version or ref.api_version,
+        ref.api_version,
         subresource=context.route.subresource,
     )
     return review

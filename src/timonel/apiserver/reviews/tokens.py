@@ -45,9 +45,8 @@ async def request_token(context: RequestContext) -> web.StreamResponse:
     security, name, namespace = context.server.security, context.name, context.namespace
     request = await read_review(
         context,
+        ref=_TOKEN_REQUEST,
         definition="io.k8s.api.authentication.v1.TokenRequest",
-        kind=_TOKEN_REQUEST.kind,
-        api_version=_TOKEN_REQUEST.api_version,
         expirationSeconds=DEFAULT_SECONDS,
     )
     metadata, spec = request["metadata"], request["spec"]

@@ -157,16 +157,10 @@ view -> edit <-
 """
 
 OWN_ROLES = r"""
-system:timonel:manager
-  get,patch,update | core | pods pods/status services endpoints configmaps serviceaccounts namespaces/status
-  get,patch,update | apps | deployments deployments/status replicasets replicasets/status
-  get,patch,update | discovery.k8s.io | endpointslices
-  get,create,patch,update,delete | coordination.k8s.io | leases
 system:timonel:network
   read | core | namespaces nodes pods services endpoints
   read | discovery.k8s.io | endpointslices
   read | networking.k8s.io | networkpolicies
   events
 """
-"""Beside upstream's roles: controllers here patch where upstream's update, and one identity per node runs the proxy,
-the pod network and the cluster DNS."""
+"""Beside upstream's roles: one identity per node runs the proxy, the pod network and the cluster DNS."""

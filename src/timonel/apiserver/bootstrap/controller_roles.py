@@ -4,6 +4,23 @@ Source: kubernetes.io/docs/reference/access-authn-authz/rbac/#controller-roles
 """
 
 CONTROLLER_ROLES = r"""
+system:controller:attachdetach-controller
+  list,watch | core | persistentvolumeclaims persistentvolumes
+  read | core | nodes
+  patch,update | core | nodes/status
+  list,watch | core | pods
+  events
+  read,create,delete | storage.k8s.io | volumeattachments
+  read | storage.k8s.io | csidrivers
+  read | storage.k8s.io | csinodes
+system:controller:certificate-controller
+  read,delete | certificates.k8s.io | certificatesigningrequests
+  update | certificates.k8s.io | certificatesigningrequests/approval certificatesigningrequests/status
+  approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client-kubelet
+  sign | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client \
+      kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving kubernetes.io/legacy-unknown
+  create | authorization.k8s.io | subjectaccessreviews
+  events
 system:controller:clusterrole-aggregation-controller
   read,escalate,patch,update | rbac.authorization.k8s.io | clusterroles
 system:controller:cronjob-controller
@@ -29,104 +46,6 @@ system:controller:deployment-controller
   read,create,delete,patch,update | apps extensions | replicasets
   read,update | core | pods
   events
-system:controller:endpoint-controller
-  read | core | pods services
-  read,create,delete,update | core | endpoints
-  create | core | endpoints/restricted
-  events
-system:controller:endpointslice-controller
-  read | core | nodes pods services
-  update | core | services/finalizers
-  read,create,delete,update | discovery.k8s.io | endpointslices
-  create | discovery.k8s.io | endpointslices/restricted
-  events
-system:controller:generic-garbage-collector
-  read,delete,patch,update | * | *
-  events
-system:controller:job-controller
-  read,patch,update | batch | jobs
-  update | batch | jobs/status
-  update | batch | jobs/finalizers
-  create,delete,list,patch,watch | core | pods
-  events
-system:controller:namespace-controller
-  read,delete | core | namespaces
-  update | core | namespaces/finalize namespaces/status
-  read,delete,deletecollection | * | *
-system:controller:node-controller
-  read,delete,patch,update | core | nodes
-  patch,update | core | nodes/status
-  patch,update | core | pods/status
-  read,delete | core | pods
-  events
-system:controller:pod-garbage-collector
-  delete,list,watch | core | pods
-  read | core | nodes
-  patch | core | pods/status
-system:controller:pv-protection-controller
-  read,update | core | persistentvolumes
-  events
-system:controller:pvc-protection-controller
-  read,update | core | persistentvolumeclaims
-  update | core | persistentvolumeclaims/status
-  read | core | pods
-  events
-system:controller:replicaset-controller
-  read,update | apps extensions | replicasets
-  update | apps extensions | replicasets/status
-  update | apps extensions | replicasets/finalizers
-  create,delete,list,patch,watch | core | pods
-  events
-system:controller:resourcequota-controller
-  list,watch | * | *
-  update | core | resourcequotas/status
-  events
-system:controller:root-ca-cert-publisher
-  create,update | core | configmaps
-  events
-system:controller:service-account-controller
-  create | core | serviceaccounts
-  events
-system:controller:ttl-after-finished-controller
-  read,delete | batch | jobs
-  events
-system:controller:statefulset-controller
-  list,watch | core | pods
-  read | apps | statefulsets
-  update | apps | statefulsets/status
-  update | apps | statefulsets/finalizers
-  create,delete,get,patch,update | core | pods
-  read,create,delete,patch,update | apps | controllerrevisions
-  read,create | core | persistentvolumeclaims
-  delete,update | core | persistentvolumeclaims
-  update | core | pods/finalizers
-  events
-system:controller:volumeattributesclass-protection-controller
-  read | core | persistentvolumeclaims
-  read | core | persistentvolumes
-  read,update | storage.k8s.io | volumeattributesclasses
-  events
-"""
-"""Of the controllers that exist here: the manager holds them as well."""
-
-OTHER_CONTROLLER_ROLES = r"""
-system:controller:attachdetach-controller
-  list,watch | core | persistentvolumeclaims persistentvolumes
-  read | core | nodes
-  patch,update | core | nodes/status
-  list,watch | core | pods
-  events
-  read,create,delete | storage.k8s.io | volumeattachments
-  read | storage.k8s.io | csidrivers
-  read | storage.k8s.io | csinodes
-system:controller:certificate-controller
-  read,delete | certificates.k8s.io | certificatesigningrequests
-  update | certificates.k8s.io | certificatesigningrequests/approval certificatesigningrequests/status
-  approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client-kubelet
-  sign | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client \
-      kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving kubernetes.io/legacy-unknown
-  create | authorization.k8s.io | subjectaccessreviews
-  events
 system:controller:device-taint-eviction-controller
   read,delete | core | pods
   patch,update | core | pods/status
@@ -143,6 +62,17 @@ system:controller:disruption-controller
   update | policy | poddisruptionbudgets/status
   patch,update | core | pods/status
   get | * | */scale
+  events
+system:controller:endpoint-controller
+  read | core | pods services
+  read,create,delete,update | core | endpoints
+  create | core | endpoints/restricted
+  events
+system:controller:endpointslice-controller
+  read | core | nodes pods services
+  update | core | services/finalizers
+  read,create,delete,update | discovery.k8s.io | endpointslices
+  create | discovery.k8s.io | endpointslices/restricted
   events
 system:controller:endpointslicemirroring-controller
   read | core | endpoints services
@@ -161,6 +91,9 @@ system:controller:expand-controller
   patch,update | core | persistentvolumeclaims/status
   read | core | persistentvolumeclaims
   events
+system:controller:generic-garbage-collector
+  read,delete,patch,update | * | *
+  events
 system:controller:horizontal-pod-autoscaler
   read | autoscaling | horizontalpodautoscalers
   update | autoscaling | horizontalpodautoscalers/status
@@ -170,9 +103,25 @@ system:controller:horizontal-pod-autoscaler
   read | custom.metrics.k8s.io | *
   read | external.metrics.k8s.io | *
   events
+system:controller:job-controller
+  read,patch,update | batch | jobs
+  update | batch | jobs/status
+  update | batch | jobs/finalizers
+  create,delete,list,patch,watch | core | pods
+  events
 system:controller:legacy-service-account-token-cleaner
   get | core | configmaps | kube-apiserver-legacy-service-account-token-tracking
   delete,patch | core | secrets
+system:controller:namespace-controller
+  read,delete | core | namespaces
+  update | core | namespaces/finalize namespaces/status
+  read,delete,deletecollection | * | *
+system:controller:node-controller
+  read,delete,patch,update | core | nodes
+  patch,update | core | nodes/status
+  patch,update | core | pods/status
+  read,delete | core | pods
+  events
 system:controller:persistent-volume-binder
   read,create,delete,update | core | persistentvolumes
   update | core | persistentvolumes/status
@@ -183,6 +132,24 @@ system:controller:persistent-volume-binder
   list,watch | core | nodes
   events
   watch | core | events
+system:controller:pod-garbage-collector
+  delete,list,watch | core | pods
+  read | core | nodes
+  patch | core | pods/status
+system:controller:pv-protection-controller
+  read,update | core | persistentvolumes
+  events
+system:controller:pvc-protection-controller
+  read,update | core | persistentvolumeclaims
+  update | core | persistentvolumeclaims/status
+  read | core | pods
+  events
+system:controller:replicaset-controller
+  read,update | apps extensions | replicasets
+  update | apps extensions | replicasets/status
+  update | apps extensions | replicasets/finalizers
+  create,delete,list,patch,watch | core | pods
+  events
 system:controller:replication-controller
   read,update | core | replicationcontrollers
   update | core | replicationcontrollers/status
@@ -197,6 +164,13 @@ system:controller:resource-claim-controller
   patch,update | core | pods/status
   events
   patch,update | resource.k8s.io | resourceclaims/binding
+system:controller:resourcequota-controller
+  list,watch | * | *
+  update | core | resourcequotas/status
+  events
+system:controller:root-ca-cert-publisher
+  create,update | core | configmaps
+  events
 system:controller:route-controller
   list,watch | core | nodes
   patch | core | nodes/status
@@ -207,6 +181,9 @@ system:controller:selinux-warning-controller
   read | core | persistentvolumeclaims
   read | core | pods
   read | storage.k8s.io | csidrivers
+system:controller:service-account-controller
+  create | core | serviceaccounts
+  events
 system:controller:service-cidrs-controller
   read,patch,update | networking.k8s.io | servicecidrs
   patch,update | networking.k8s.io | servicecidrs/finalizers
@@ -218,6 +195,20 @@ system:controller:service-controller
   patch,update | core | services/status
   list,watch | core | nodes
   events
+system:controller:statefulset-controller
+  list,watch | core | pods
+  read | apps | statefulsets
+  update | apps | statefulsets/status
+  update | apps | statefulsets/finalizers
+  create,delete,get,patch,update | core | pods
+  read,create,delete,patch,update | apps | controllerrevisions
+  read,create | core | persistentvolumeclaims
+  delete,update | core | persistentvolumeclaims
+  update | core | pods/finalizers
+  events
+system:controller:ttl-after-finished-controller
+  read,delete | batch | jobs
+  events
 system:controller:ttl-controller
   list,patch,update,watch | core | nodes
   events
@@ -225,8 +216,13 @@ system:controller:validatingadmissionpolicy-status-controller
   read | admissionregistration.k8s.io | validatingadmissionpolicies
   get,patch,update | admissionregistration.k8s.io | validatingadmissionpolicies/status
   events
+system:controller:volumeattributesclass-protection-controller
+  read | core | persistentvolumeclaims
+  read | core | persistentvolumes
+  read,update | storage.k8s.io | volumeattributesclasses
+  events
 """
-"""Of those that do not exist here: their service accounts alone hold them, and nobody runs as those."""
+"""Each is held by the service account in kube-system whose name is what follows the last colon."""
 
 NAMESPACED_ROLES = r"""
 kube-public/system:controller:bootstrap-signer

@@ -35,7 +35,6 @@ def default_cluster_roles() -> list[Object]:
     texts = (
         cluster_roles.CLUSTER_ROLES,
         controller_roles.CONTROLLER_ROLES,
-        controller_roles.OTHER_CONTROLLER_ROLES,
         cluster_roles.OWN_ROLES,
     )
     roles = [role for text in texts for role in parse_cluster_roles(text)]
@@ -61,19 +60,13 @@ def default_cluster_role_bindings() -> list[Object]:
             ("system:kube-scheduler", "", [f"User {_SCHEDULER}"]),
             ("system:volume-scheduler", "", [f"User {_SCHEDULER}"]),
             ("system:kubelet-api-admin", "", ["User kube-apiserver-kubelet-client"]),
-            ("system:timonel:manager", "", [f"User {_MANAGER}"]),
             ("system:timonel:network", "", [f"User {_PROXY}"]),
             ("system:node", "", []),
         )
     ]
-    # The manager runs every control loop under one identity, which therefore holds all their roles.
-    for text, holders in (
-        (controller_roles.CONTROLLER_ROLES, [f"User {_MANAGER}"]),
-        (controller_roles.OTHER_CONTROLLER_ROLES, []),
-    ):
-        for role in parse_cluster_roles(text):
-            name = name_of(role)
-            bindings.append(_binding(CLUSTER_ROLE_BINDINGS, name, name, [_account(name), *holders]))
+    for role in parse_cluster_roles(controller_roles.CONTROLLER_ROLES):
+        name = name_of(role)
+        bindings.append(_binding(CLUSTER_ROLE_BINDINGS, name, name, [_account(name)]))
     return bindings
 
 

@@ -29,6 +29,7 @@ from timonel.testing.readers import FakeReaders
 TODAY = date(2026, 11, 23)
 SERVED = [("", "v1"), ("apps", "v1"), ("autoscaling", "v1"), ("autoscaling", "v2"), ("apiregistration.k8s.io", "v1")]
 AUTHENTICATED = ("system:authenticated",)
+ACCOUNT = "system:serviceaccount:kube-system"
 
 
 class FakeObjects(FakeReaders):
@@ -107,17 +108,27 @@ async def test_aggregated_roles_contain_each_other(objects: FakeObjects) -> None
 @pytest.mark.parametrize(
     ("user", "verb", "resource", "fields", "allowed"),
     [
-        ("system:kube-controller-manager", "create", "replicasets", {"group": "apps", "namespace": "x"}, True),
-        ("system:kube-controller-manager", "create", "pods", {"namespace": "x"}, True),
-        ("system:kube-controller-manager", "delete", "configmaps", {"namespace": "x", "name": "y"}, True),
-        ("system:kube-controller-manager", "create", "endpointslices",
+        (f"{ACCOUNT}:deployment-controller", "create", "replicasets", {"group": "apps", "namespace": "x"}, True),
+        (f"{ACCOUNT}:deployment-controller", "create", "pods", {"namespace": "x"}, False),
+        (f"{ACCOUNT}:replicaset-controller", "create", "pods", {"namespace": "x"}, True),
+        (f"{ACCOUNT}:namespace-controller", "delete", "configmaps", {"namespace": "x", "name": "y"}, True),
+        (f"{ACCOUNT}:namespace-controller", "update", "namespaces", {"subresource": "finalize", "name": "n"}, True),
+        (f"{ACCOUNT}:endpointslice-controller", "create", "endpointslices",
          {"group": "discovery.k8s.io", "namespace": "x"}, True),
-        ("system:kube-controller-manager", "patch", "nodes", {"name": "n"}, True),
-        ("system:kube-controller-manager", "update", "namespaces", {"subresource": "finalize", "name": "n"}, True),
+        (f"{ACCOUNT}:node-controller", "patch", "nodes", {"name": "n"}, True),
+        (f"{ACCOUNT}:root-ca-cert-publisher", "create", "configmaps", {"namespace": "x"}, True),
+        ("system:kube-controller-manager", "create", "pods", {"namespace": "x"}, False),
+        ("system:kube-controller-manager", "list", "widgets", {"group": "example.org"}, True),
+        ("system:kube-controller-manager", "create", "serviceaccounts",
+         {"subresource": "token", "namespace": "kube-system", "name": "job-controller"}, True),
         ("system:kube-controller-manager", "create", "serviceaccounts", {"namespace": "x"}, True),
-        ("system:kube-controller-manager", "create", "configmaps", {"namespace": "x"}, True),
+        ("system:kube-controller-manager", "create", "configmaps", {"namespace": "x"}, False),
         ("system:kube-controller-manager", "create", "leases",
          {"group": "coordination.k8s.io", "namespace": "kube-system"}, True),
+        ("system:kube-controller-manager", "update", "leases",
+         {"group": "coordination.k8s.io", "namespace": "kube-system", "name": "timonel-manager"}, True),
+        ("system:kube-controller-manager", "update", "leases",
+         {"group": "coordination.k8s.io", "namespace": "kube-node-lease", "name": "n"}, False),
         ("system:kube-controller-manager", "create", "clusterrolebindings",
          {"group": "rbac.authorization.k8s.io"}, False),
         ("system:kube-scheduler", "create", "pods", {"subresource": "binding", "namespace": "x", "name": "p"}, True),

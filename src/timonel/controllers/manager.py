@@ -18,7 +18,7 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.leader import LeaderConfig, LeaderElector
 from timonel.client.protocol import ApiClient
-from timonel.controllers.certificates import RequestSigner, SigningConfig
+from timonel.controllers.certificates import RequestApprover, RequestCleaner, RequestSigner, SigningConfig
 from timonel.controllers.clusterrole_aggregation import ClusterRoleAggregationController
 from timonel.controllers.cronjob import CronJobController
 from timonel.controllers.daemonset import DaemonSetController
@@ -189,6 +189,9 @@ CONTROLLERS: tuple[tuple[str, str, Factory], ...] = (
     (ClaimProtection.name, "pvc-protection-controller", _row(ClaimProtection)),
     (VolumeProtection.name, "pv-protection-controller", _row(VolumeProtection)),
     (AttributesClassProtection.name, "volumeattributesclass-protection-controller", _row(AttributesClassProtection)),
+    (RequestSigner.name, "certificate-controller", _signer),
+    (RequestApprover.name, "certificate-controller", _row(RequestApprover)),
+    (RequestCleaner.name, "certificate-controller", _row(RequestCleaner)),
     ("garbage-collector", "generic-garbage-collector", _garbage),
 )
 

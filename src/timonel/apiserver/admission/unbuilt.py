@@ -23,7 +23,6 @@ UNBUILT: dict[ResourceRef, str] = {
     refs.MUTATING_ADMISSION_POLICY_BINDINGS: "MutatingAdmissionPolicies are not applied",
     refs.CUSTOM_RESOURCE_DEFINITIONS: "custom resources are not served",
     refs.API_SERVICES: "requests are not handed on to extension API servers",
-    refs.CERTIFICATE_SIGNING_REQUESTS: "no signer of kubernetes.io signs certificates",
 }
 
 _PREFIX = "not built in this release of Timonel: "
@@ -42,13 +41,10 @@ class Unbuilt(Plugin):
                 request.warnings.append(f"{_PREFIX}containers that run are not resized")
             elif request.operation == "CREATE" and get_path(obj, "spec", "runtimeClassName"):
                 raise request.forbidden(f"{_PREFIX}nodes do not know RuntimeClasses")
-        elif request.operation == "CREATE" and not request.subresource and not _is_served_elsewhere(obj):
+        elif request.operation == "CREATE" and not request.subresource and not _is_our_own(obj):
             request.warnings.append(_PREFIX + UNBUILT[ref])
 
 
-def _is_served_elsewhere(obj: Object) -> bool:
-    """A group of our own, or a request to a signer that is not ours."""
-    if obj.get("kind") == "APIService":
-        return get_path(obj, "spec", "service") is None
-    signer: str = get_path(obj, "spec", "signerName", default="kubernetes.io/")
-    return not signer.startswith("kubernetes.io/")
+def _is_our_own(obj: Object) -> bool:
+    """An APIService of a group that is served here."""
+    return obj.get("kind") == "APIService" and get_path(obj, "spec", "service") is None

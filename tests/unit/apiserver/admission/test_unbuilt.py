@@ -30,8 +30,6 @@ async def test_what_others_act_on_is_not_warned_of():
     assert await warnings_of(refs.API_SERVICES, local) == []
     away = {"kind": "APIService", "spec": {"group": "x.io", "service": {"name": "x"}}}
     assert len(await warnings_of(refs.API_SERVICES, away)) == 1
-    signer = {"kind": "CertificateSigningRequest", "spec": {"signerName": "example.com/mine"}}
-    assert await warnings_of(refs.CERTIFICATE_SIGNING_REQUESTS, signer) == []
 
 
 async def test_pods_do_not_run_otherwise_than_they_ask_for():

@@ -32,16 +32,27 @@ class Event:
     """Revision of `previous`; 0 for a creation."""
 
 
+@dataclass(slots=True, eq=False)
+class Link:
+    """Between a change and the next one of the same key, which is submitted before the first is committed."""
+
+    revision: int = 0
+    """Of the first one's commit; 0 before it, and when it was refused or failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A guarded change that goes along with another write: both are committed, or neither is.
 
-    `value` None deletes. `expected` is the key's present revision; 0 creates.
+    `value` None deletes. `expected` is the key's present revision; 0 creates. Where the store is not shared, a change
+    may instead come `after` the link of one that was submitted before: it is refused unless it follows right on it.
     """
 
     key: str
     value: bytes | None
     expected: int
+    after: Link | None = None
+    link: Link | None = None
 
 
 @dataclass(frozen=True, slots=True)

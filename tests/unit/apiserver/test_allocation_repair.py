@@ -249,7 +249,7 @@ async def test_somebody_elses_address_stays_and_is_not_given(server: Server, rep
 
 async def test_restored_services_get_their_ports_back(server: Server, repair: AllocationRepair) -> None:
     await server.make("web", type="NodePort", ports=[{"port": 80, "nodePort": 30009}])
-    async with server.allocation.ports.lock:
+    async with server.allocation.ports.alone():
         await server.allocation.ports.write(set(), {30009})
     await repair.repair_ports()
     assert 30009 in server.allocation.ports.taken

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from timonel.apiserver.allocators.addresses import AddressRange
 from timonel.apiserver.allocators.pool import NumberRange, RangeFull, static_band
-from timonel.apiserver.allocators.ports import PortSet, decode_ports, encode_ports
+from timonel.apiserver.allocators.port_set import PortSet, decode_ports, encode_ports
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,13 +18,16 @@ from timonel.api.objects import Object, copy_object
 from timonel.api.refs import IP_ADDRESSES, SERVICE_CIDRS, SERVICES
 from timonel.apiserver.admission.chain import Admission
 from timonel.apiserver.allocators.held import service_addresses, service_ports
-from timonel.apiserver.allocators.ports import KEY, decode_ports
+from timonel.apiserver.allocators.port_set import decode_ports
+from timonel.apiserver.allocators.ports import KEY
+from timonel.apiserver.allocators.repair import AllocationRepair
 from timonel.apiserver.allocators.services import ServiceAllocation
 from timonel.apiserver.registry.registry import Registry
 from timonel.storage.codec import Codec
 from timonel.storage.protocol import Store
 from timonel.storage.sqlite import open_sqlite
-from timonel.testing.clock import VirtualClock
+from timonel.storage.sqlite.store import SqliteStore
+from timonel.testing.clock import VirtualClock, settle
 
 
 class Server:
@@ -75,6 +80,19 @@ async def pair(store: Store) -> AsyncIterator[tuple[Server, Server]]:
     two.close()
 
 
+@contextmanager
+def held_up(store: Store) -> Iterator[None]:
+    """What is written meanwhile is committed after it, together."""
+    assert isinstance(store, SqliteStore)
+    gate = threading.Event()
+    waiting = store._call(gate.wait)
+    try:
+        yield
+    finally:
+        gate.set()
+        assert not waiting.done()
+
+
 async def check_consistent(server: Server, store: Store) -> None:
     """One IPAddress for each address of a Service, one bit for each node port, and no others."""
     services = server.registry.reader(SERVICES).list()
@@ -115,6 +133,62 @@ async def test_two_servers_that_pick_the_same_at_once_give_different_ones(
     )
     await check_consistent(pair[0], store)
     await check_consistent(pair[1], store)
+
+
+async def test_writes_that_arrive_together_are_committed_together(pair: tuple[Server, Server], store: Store) -> None:
+    """Each changes the one object of the node ports; waiting for each other's disk would cost them half their rate."""
+    heard: list[int] = []
+    store.subscribe(KEY, lambda events: heard.append(len(events)))
+    with held_up(store):
+        makes = [asyncio.create_task(pair[0].make(f"s{n}", type="NodePort")) for n in range(20)]
+        await settle()
+    await asyncio.gather(*makes)
+    assert heard == [20]
+    await check_consistent(pair[0], store)
+
+
+async def test_one_that_fails_does_not_take_those_behind_it_along(pair: tuple[Server, Server], store: Store) -> None:
+    with held_up(store):
+        theirs = asyncio.create_task(pair[1].make("s3", type="ClusterIP"))
+        await settle()
+        ours = [asyncio.create_task(pair[0].make(f"s{n}", type="NodePort")) for n in range(8)]
+        await settle()
+    results = await asyncio.gather(theirs, *ours, return_exceptions=True)
+    assert [n for n, result in enumerate(results[1:]) if isinstance(result, AlreadyExists)] == [3]
+    assert sum(isinstance(result, dict) for result in results) == 8
+    await check_consistent(pair[0], store)
+
+
+async def test_the_port_of_a_write_whose_client_went_is_not_given_twice(
+    pair: tuple[Server, Server], store: Store
+) -> None:
+    ports = [{"port": 80, "nodePort": 30008}]
+    with held_up(store):
+        gone = asyncio.create_task(pair[0].make("gone", type="NodePort", ports=[dict(ports[0])]))
+        await settle()
+        gone.cancel()
+        await settle()
+        late = asyncio.create_task(pair[0].make("late", type="NodePort", ports=[dict(ports[0])]))
+        await settle()
+    with pytest.raises(Invalid, match="30008: provided port is already allocated"):
+        await late
+    assert [service["metadata"]["name"] for service in pair[0].registry.reader(SERVICES).list()] == ["gone"]
+    await check_consistent(pair[0], store)
+
+
+async def test_repairs_wait_for_what_is_being_written(pair: tuple[Server, Server], store: Store) -> None:
+    one = pair[0]
+    repair = AllocationRepair(one.registry, one.allocation, clock=one.clock)
+    with held_up(store):
+        makes = [asyncio.create_task(one.make(f"s{n}", type="NodePort")) for n in range(3)]
+        await settle()
+        looking = asyncio.create_task(repair.repair_ports())
+        await settle()
+        makes.append(asyncio.create_task(one.make("late", type="NodePort")))
+        await settle()
+        assert not looking.done()
+    await asyncio.gather(*makes, looking)
+    await check_consistent(one, store)
 
 
 async def test_one_that_is_asked_for_is_given_once(pair: tuple[Server, Server], store: Store) -> None:

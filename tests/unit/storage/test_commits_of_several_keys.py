@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timonel.storage.protocol import Change, Event, KeyExists, RevisionMismatch, Store
+from timonel.storage.protocol import Change, Event, KeyExists, Link, RevisionMismatch, Store
 from timonel.storage.sqlite.commit import Live, Write, plan_batch
+from timonel.storage.sqlite.store import SqliteStore
 
 
 async def test_all_of_a_commit_is_there_when_it_returns(store: Store) -> None:
@@ -81,6 +83,25 @@ async def test_what_goes_along_stays_when_the_main_key_expires(store: Store) -> 
     await store.create("/main", b"m", ttl_seconds=3600, along=[Change("/along", b"1", 0)])
     along = await store.get("/along")
     assert along is not None
+
+
+async def test_changes_of_one_key_can_follow_each_other_without_waiting(sqlite: SqliteStore) -> None:
+    start = await sqlite.create("/shared", b"0")
+    links = [Link() for _ in range(4)]
+    befores = [None, *links]
+
+    def write(number: int, key: str) -> Coroutine[Any, Any, int]:
+        change = Change("/shared", b"%d" % number, start, after=befores[number], link=links[number])
+        return sqlite.create(key, b"m", along=[change])
+
+    results = await asyncio.gather(
+        write(0, "/a"), write(1, "/b"), write(2, "/a"), write(3, "/c"), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [int, int, KeyExists, RevisionMismatch]
+    assert (links[2].revision, links[3].revision) == (0, 0)
+    shared = await sqlite.get("/shared")
+    assert shared is not None
+    assert (shared.value, shared.mod_revision) == (b"1", links[1].revision)
 
 
 KEYS = ("/a", "/b", "/c")

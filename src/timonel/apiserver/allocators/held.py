@@ -7,7 +7,7 @@ address or a port, one that we picked is picked anew; one that was asked for is 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -71,21 +71,27 @@ class Held:
 
         Raises what `write` raises about the Service itself, Invalid for what was asked for and is taken.
         """
-        async with AsyncExitStack() as stack:
-            if service_ports(self._old) != service_ports(self._new):
-                await stack.enter_async_context(self._ports.lock)
+        writes_ports = service_ports(self._old) != service_ports(self._new)
+        async with self._ports.writing() if writes_ports else nullcontext():
             for _ in range(_TRIES):
                 self._look_at_ports()
                 along = self._changes()
+                committed = False
                 try:
-                    return await write(along)
+                    result = await write(along)
+                    committed = True
+                    return result
                 except (KeyExists, RevisionMismatch) as exc:
                     if all(change.key != exc.key for change in along):
                         raise
                     self._look_at_addresses(exc.key)
+                finally:
+                    if writes_ports:
+                        self._ports.ended(along[-1], committed=committed)
         raise StoreError(f"{along[0].key} and others changed {_TRIES} times while they were written")
 
     def _changes(self) -> list[Change]:
+        """That of the ports is the last one."""
         had, has = service_addresses(self._old), service_addresses(self._new)
         changes = []
         for address in has:

@@ -1,26 +1,22 @@
 """Node ports that are taken: one guarded object in the store, upstream's own, that every change of node ports rewrites.
 
-It is changed in the same commit as the Service, so that neither is ever without the other. One writer of this process
-at a time holds the lock, for two could only refuse each other. Source: v1 RangeAllocation (k8s.io/api/core/v1).
+It is changed in the same commit as the Service, so that neither is ever without the other. In a store of our own,
+changes are submitted one after the other without waiting, each building on the one before, and share a commit; when one
+fails, those after it are refused and try again. In a shared store one writer of this process at a time has its turn,
+for two could only refuse each other. Source: v1 RangeAllocation (k8s.io/api/core/v1).
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import logging
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-
-import orjson
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 
 from timonel.apiserver.allocators.pool import NumberRange, RangeFull, static_band
+from timonel.apiserver.allocators.port_set import PortSet, decode_ports, encode_ports
 from timonel.apiserver.allocators.tries import Tries
-from timonel.storage.protocol import Change, Entry, Event, KeyExists, RevisionMismatch, Store, StoreError
-
-log = logging.getLogger(__name__)
+from timonel.storage.protocol import Change, Entry, Event, KeyExists, Link, RevisionMismatch, Store, StoreError
 
 KEY = "/registry/ranges/servicenodeports"
 TAKEN = "provided port is already allocated"
@@ -34,8 +30,15 @@ class NodePorts:
         self, store: Store, *, low: int, high: int, in_services: Callable[[], Collection[int]], rng: random.Random
     ) -> None:
         self.numbers = NumberRange(low, high, static_band(high - low + 1, low=16, high=128, step=32))
-        self.lock = asyncio.Lock()
-        """Held from looking which ports are taken until the commit."""
+        self._lock = asyncio.Lock()
+        """Held while nobody else may change anything."""
+        self._writers = 0
+        self._none_writes = asyncio.Event()
+        self._none_writes.set()
+        self._links: set[Link] = set()
+        """Of changes under way that build on each other; `_tip` is what the last of them makes of the ports."""
+        self._tip: PortSet | None = None
+        self._last = Link()
         self._store = store
         self._in_services = in_services
         self._random = rng
@@ -53,8 +56,7 @@ class NodePorts:
         self._unsubscribe = self._store.subscribe(KEY, self._hear, self._read)
         await self._read()
         if self._taken is None:
-            async with self.lock:
-                await self.write(set(), set())
+            await self.write(set(), set())
 
     def close(self) -> None:
         if self._unsubscribe is not None:
@@ -83,6 +85,9 @@ class NodePorts:
 
     @property
     def taken(self) -> PortSet:
+        """With what is being written."""
+        if self._tip is not None:
+            return self._tip
         if self._taken is None:
             return PortSet.of(self._in_services(), self.numbers)
         return self._taken
@@ -120,15 +125,58 @@ class NodePorts:
     def _is_free(self, number: int) -> bool:
         return number not in self._reserved and number not in self.taken
 
-    # Writing, with the lock held
+    # Writing
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """The turn of one writer, who may call `change` in it: from looking which ports are taken to the commit."""
+        if self._store.is_shared:
+            async with self._lock:
+                yield
+            return
+        async with self._lock:
+            self._writers += 1
+            self._none_writes.clear()
+        try:
+            yield
+        finally:
+            self._writers -= 1
+            if not self._writers:
+                self._none_writes.set()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Nothing is being written: what is taken is what the store has."""
+        async with self._lock:
+            await self._none_writes.wait()
+            yield
 
     def change(self, add: Collection[int], remove: Collection[int]) -> Change:
-        wanted = self.taken.bits | PortSet.of(add, self.numbers).bits
-        wanted &= ~PortSet.of(remove, self.numbers).bits
-        return Change(KEY, encode_ports(PortSet(wanted, self.numbers)), self._revision)
+        """To be submitted before anybody calls this again, and its end told by `ended`."""
+        wanted = PortSet(
+            (self.taken.bits | PortSet.of(add, self.numbers).bits) & ~PortSet.of(remove, self.numbers).bits,
+            self.numbers,
+        )
+        value = encode_ports(wanted)
+        if self._store.is_shared:
+            return Change(KEY, value, self._revision)
+        change = Change(KEY, value, self._revision, after=self._last if self._links else None, link=Link())
+        assert change.link is not None
+        self._last, self._tip = change.link, wanted
+        self._links.add(change.link)
+        return change
+
+    def ended(self, change: Change, *, committed: bool) -> None:
+        """What builds on a change that failed will be refused: what comes now begins with what the store has."""
+        if change.link in self._links:
+            self._links.remove(change.link)
+            if not committed:
+                self._links.clear()
+            if not self._links:
+                self._tip = None
 
     async def write(self, add: Collection[int], remove: Collection[int]) -> None:
-        """A write of its own, for repairs. Raises StoreError."""
+        """A write of its own, for repairs, by whoever is alone. Raises StoreError."""
         for _ in range(_TRIES):
             change = self.change(add, remove)
             assert change.value is not None
@@ -140,54 +188,6 @@ class NodePorts:
                 return
             except (KeyExists, RevisionMismatch):
                 continue  # another server was faster, and we have heard of it
+            finally:
+                self.ended(change, committed=False)
         raise StoreError(f"{KEY} changed {_TRIES} times while it was written")
-
-
-@dataclass(frozen=True, slots=True)
-class PortSet(Collection[int]):
-    """Ports of a range, as the bits of one number: what a change of it costs does not depend on how many there are."""
-
-    bits: int
-    numbers: NumberRange
-
-    @classmethod
-    def of(cls, ports: Iterable[int], numbers: NumberRange) -> PortSet:
-        """Those of `ports` that are in the range."""
-        bits = 0
-        for port in ports:
-            if numbers.covers(port):
-                bits |= 1 << (port - numbers.low)
-        return cls(bits, numbers)
-
-    def __contains__(self, port: object) -> bool:
-        return isinstance(port, int) and self.numbers.covers(port) and bool(self.bits >> (port - self.numbers.low) & 1)
-
-    def __iter__(self) -> Iterator[int]:
-        return (self.numbers.low + place for place in range(self.bits.bit_length()) if self.bits >> place & 1)
-
-    def __len__(self) -> int:
-        return self.bits.bit_count()
-
-
-def encode_ports(ports: PortSet) -> bytes:
-    """A RangeAllocation: bit n of the big-endian data stands for the n-th port of the range."""
-    bits, numbers = ports.bits, ports.numbers
-    data = base64.b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "big")).decode()
-    return orjson.dumps({
-        "kind": "RangeAllocation", "apiVersion": "v1", "metadata": {},
-        "range": f"{numbers.low}-{numbers.high}", "data": data,
-    })  # fmt: skip
-
-
-def decode_ports(value: bytes, numbers: NumberRange) -> PortSet | None:
-    """None when it is none, or of another range."""
-    try:
-        stored = orjson.loads(value)
-        if stored["range"] != f"{numbers.low}-{numbers.high}":
-            log.warning("node ports in the store are of another range, counting anew range=%s", stored["range"])
-            return None
-        bits = int.from_bytes(base64.b64decode(stored["data"], validate=True), "big")
-    except (ValueError, KeyError, TypeError, binascii.Error) as exc:
-        log.warning("node ports in the store could not be read, counting anew error=%s", exc)
-        return None
-    return PortSet(bits & ((1 << (numbers.high - numbers.low + 1)) - 1), numbers)

@@ -170,7 +170,7 @@ class AllocationRepair:
 
     async def repair_ports(self) -> None:
         """One look. Raises StoreError."""
-        async with self._ports.lock:  # what is being written is in both, or in neither
+        async with self._ports.alone():  # what is being written is in both, or in neither
             services = self._services.list()
             found = check_ports(services, self._ports.taken, self._ports.numbers, self._leaks)
             self._leaks = dict(found.leaks)

@@ -195,6 +195,8 @@ class EtcdStore:
         lease = await self._leases.lease_for(ttl_seconds) if ttl_seconds > 0 else 0
         request = pb.TxnRequest()
         for change in changes:
+            if change.after is not None:
+                raise ValueError(f"etcd does not commit {change.key} in the order of submission")
             name = self._keys.to_etcd(change.key)
             request.compare.append(pb.Compare(target=pb.Compare.MOD, key=name, mod_revision=change.expected))
             if change.value is None:

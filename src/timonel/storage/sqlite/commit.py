@@ -96,7 +96,11 @@ def plan_batch(writes: Iterable[Write], index: dict[str, Live], revision: int) -
 def _refuses(write: Write, changed: dict[str, Live | None], index: dict[str, Live]) -> bool:
     for change in write.along:
         live = changed[change.key] if change.key in changed else index.get(change.key)
-        if change.expected != (live.mod_revision if live else 0):
+        if change.after is not None:
+            holds = live is not None and change.after.revision == live.mod_revision
+        else:
+            holds = change.expected == (live.mod_revision if live else 0)
+        if not holds:
             write.refused, write.conflict = change, live
             return True
     return False
@@ -107,6 +111,16 @@ def _do(batch: Batch, change: Change, live: Live | None, revision: int) -> None:
     previous = live.mod_revision if live else 0
     batch.rows.append(Row(revision, change.key, change.value, create_revision, previous, None))
     batch.changed[change.key] = None if change.value is None else Live(revision, create_revision)
+    if change.link is not None:
+        change.link.revision = revision
+
+
+def forget_links(writes: Iterable[Write]) -> None:
+    """The batch failed: its revisions go to others."""
+    for write in writes:
+        for change in write.along:
+            if change.link is not None:
+                change.link.revision = 0
 
 
 def chunks(count: int, largest: int = 256) -> Iterable[int]:

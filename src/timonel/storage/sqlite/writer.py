@@ -17,7 +17,7 @@ from typing import Any
 import apsw
 
 from timonel.storage.protocol import Change, Entry, KeyExists, RevisionMismatch, StoreError
-from timonel.storage.sqlite.commit import Batch, Live, Row, Write, chunks, plan_batch
+from timonel.storage.sqlite.commit import Batch, Live, Row, Write, chunks, forget_links, plan_batch
 from timonel.storage.sqlite.schema import store_error
 from timonel.storage.sqlite.sweep import Sweep, checkpoint
 
@@ -127,6 +127,7 @@ class Writer(threading.Thread):
             refusals = [self._refusal(write, write.refused) if write.refused else None for write in writes]
         except Exception as exc:  # noqa: BLE001 - see below
             # Of whatever kind, it belongs to the callers: without this thread every later write would wait for ever.
+            forget_links(writes)
             log.error("Could not commit path=%s writes=%d error=%r", self.path, len(writes), exc)
             return Batch(writes), [(write.future, None, store_error(exc, self.path)) for write in writes]
         for key, live in batch.changed.items():
@@ -174,7 +175,7 @@ class Writer(threading.Thread):
             revision, create_revision = write.conflict
             found = self.connection.execute("SELECT value FROM log WHERE revision = ?", (revision,)).fetchone()
             current = Entry(refused.key, found[0] if found else b"", create_revision, revision)
-        if refused.expected == 0 and current is not None:
+        if refused.expected == 0 and refused.after is None and current is not None:
             return KeyExists(current)
         return RevisionMismatch(refused.key, current)
 

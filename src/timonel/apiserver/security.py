@@ -15,6 +15,7 @@ from timonel.apiserver.admission.plugins import Tools, build_plugins
 from timonel.apiserver.admission.selection import AdmissionConfig
 from timonel.apiserver.audit import AuditLog
 from timonel.apiserver.authn.authenticator import RequestAuthenticator
+from timonel.apiserver.authn.bootstrap_tokens import BootstrapTokens
 from timonel.apiserver.authn.certificates import CertificateAuthenticator
 from timonel.apiserver.authn.keys import KeySet
 from timonel.apiserver.authn.service_accounts import DEFAULT_ISSUER, ServiceAccountTokens
@@ -41,6 +42,8 @@ class SecurityConfig:
     """Tokens the server mounts into pods live a year, as upstream, and warn after the hour they say."""
     token_file: Path | None = None
     """Fixed bearer tokens, CSV."""
+    bootstrap_tokens: bool = True
+    """Accept the tokens of bootstrap-token-… Secrets, as with --enable-bootstrap-token-auth."""
     anonymous: bool = True
     """Requests without credentials are system:anonymous, which RBAC lets see health and version and nothing else."""
 
@@ -121,6 +124,7 @@ def build_security(
             certificates=CertificateAuthenticator(clock=clock),
             tokens=tokens,
             static_tokens=static_tokens,
+            bootstrap_tokens=BootstrapTokens(readers=readers, clock=clock) if config.bootstrap_tokens else None,
             authorizer=authorizer,
             anonymous=config.anonymous,
         ),

@@ -15,6 +15,7 @@ from timonel.apiserver.config import ApiServerConfig
 from timonel.apiserver.security import SecurityConfig
 from timonel.apiserver.server import ApiServer
 from timonel.cluster.admission import load_admission
+from timonel.cluster.cluster_info import publish_cluster_info
 from timonel.cluster.errors import UserError
 from timonel.cluster.pki import Pki, locate_pki
 from timonel.cluster.process import notify_when
@@ -49,6 +50,7 @@ async def run_server(settings: ServerSettings) -> None:
         max_requests_inflight=settings.max_requests_inflight,
         max_mutating_requests_inflight=settings.max_mutating_requests_inflight,
     )
+    authority = _read(pki.ca.cert)
     try:
         store = await open_store(settings, clock, config.history_seconds)
     except StoreError as error:
@@ -67,6 +69,7 @@ async def run_server(settings: ServerSettings) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.run(), name="apiserver")
             tasks.create_task(_create_dns_service(server, settings.dns_address), name="dns-service")
+            tasks.create_task(_describe_cluster(server, settings, authority), name="cluster-info")
             tasks.create_task(notify_when(server.wait_ready), name="notify")
     finally:
         await store.close()
@@ -128,6 +131,21 @@ async def _create_dns_service(server: ApiServer, address: str) -> None:
         logger.warning("cluster DNS service not created address=%s error=%s", address, error)
         return
     logger.info("cluster DNS service created address=%s", address)
+
+
+def _read(file: Path) -> bytes:
+    """Raises UserError."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UserError(str(error)) from error
+
+
+async def _describe_cluster(server: ApiServer, settings: ServerSettings, authority: bytes) -> None:
+    await server.wait_ready()
+    address = settings.advertise_address
+    host = f"[{address}]" if ":" in address else address
+    await publish_cluster_info(server.registry, server=f"https://{host}:{settings.port}", authority=authority)
 
 
 def dns_service(address: str) -> Object:

@@ -18,6 +18,7 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.leader import LeaderConfig, LeaderElector
 from timonel.client.protocol import ApiClient
+from timonel.controllers.bootstrap_tokens import BootstrapSigner, BootstrapTokenCleaner
 from timonel.controllers.certificates import RequestApprover, RequestCleaner, RequestSigner, SigningConfig
 from timonel.controllers.clusterrole_aggregation import ClusterRoleAggregationController
 from timonel.controllers.cronjob import CronJobController
@@ -192,6 +193,8 @@ CONTROLLERS: tuple[tuple[str, str, Factory], ...] = (
     (RequestSigner.name, "certificate-controller", _signer),
     (RequestApprover.name, "certificate-controller", _row(RequestApprover)),
     (RequestCleaner.name, "certificate-controller", _row(RequestCleaner)),
+    (BootstrapSigner.name, "bootstrap-signer", _row(BootstrapSigner)),
+    (BootstrapTokenCleaner.name, "token-cleaner", _row(BootstrapTokenCleaner)),
     ("garbage-collector", "generic-garbage-collector", _garbage),
 )
 

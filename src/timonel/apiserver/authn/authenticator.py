@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from timonel.api.errors import Unauthorized
+from timonel.apiserver.authn.bootstrap_tokens import BootstrapTokens
 from timonel.apiserver.authn.certificates import CertificateAuthenticator
 from timonel.apiserver.authn.impersonation import impersonate, wants_impersonation
 from timonel.apiserver.authn.service_accounts import InvalidToken, ServiceAccountTokens
@@ -41,12 +42,14 @@ class RequestAuthenticator:
         certificates: CertificateAuthenticator,
         tokens: ServiceAccountTokens | None,
         static_tokens: StaticTokens | None = None,
+        bootstrap_tokens: BootstrapTokens | None = None,
         authorizer: Authorizer,
         anonymous: bool = True,
     ) -> None:
         self._certificates = certificates
         self._tokens = tokens
         self._static_tokens = static_tokens
+        self._bootstrap_tokens = bootstrap_tokens
         self._authorizer = authorizer
         self._anonymous = anonymous
         self._with_group: dict[int, tuple[UserInfo, UserInfo]] = {}
@@ -87,10 +90,10 @@ class RequestAuthenticator:
         return self._authenticated(user), common
 
     def _find(self, token: str, audiences: tuple[str, ...] | None) -> tuple[UserInfo, tuple[str, ...]]:
-        if self._static_tokens is not None:
-            user = self._static_tokens.authenticate(token)
+        for source in (self._static_tokens, self._bootstrap_tokens):
+            user = source.authenticate(token) if source is not None else None
             if user is not None:
-                # A fixed token names no audience: it is for this server.
+                # Such tokens name no audience: they are for this server.
                 own = self._tokens.audiences if self._tokens is not None else ()
                 common = own if audiences is None else tuple(item for item in own if item in audiences)
                 if audiences is None or common:

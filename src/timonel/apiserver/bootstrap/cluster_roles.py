@@ -157,10 +157,13 @@ view -> edit <-
 """
 
 OWN_ROLES = r"""
+kubeadm:get-nodes
+  get | core | nodes
 system:timonel:network
   read | core | namespaces nodes pods services endpoints
   read | discovery.k8s.io | endpointslices
   read | networking.k8s.io | networkpolicies
   events
 """
-"""Beside upstream's roles: one identity per node runs the proxy, the pod network and the cluster DNS."""
+"""Beside kube-apiserver's roles: what kubeadm lets joining nodes do; and one identity per node runs the proxy, the pod
+network and the cluster DNS."""

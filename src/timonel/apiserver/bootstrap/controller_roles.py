@@ -225,6 +225,8 @@ system:controller:volumeattributesclass-protection-controller
 """Each is held by the service account in kube-system whose name is what follows the last colon."""
 
 NAMESPACED_ROLES = r"""
+kube-public/kubeadm:bootstrap-signer-clusterinfo
+  get | core | configmaps | cluster-info
 kube-public/system:controller:bootstrap-signer
   read | core | configmaps
   update | core | configmaps | cluster-info

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from timonel.api.bootstrap_tokens import NODE_GROUP
 from timonel.api.objects import Object, name_of, namespace_of
 from timonel.api.refs import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, ResourceRef
 from timonel.apiserver.authz.node import NODE_RULES
@@ -23,6 +24,8 @@ _GROUP = CLUSTER_ROLES.group
 _AGGREGATE = f"{_GROUP}/aggregate-to-"
 _CONTROLLER = "system:controller:"
 _MANAGER, _SCHEDULER, _PROXY = "system:kube-controller-manager", "system:kube-scheduler", "system:kube-proxy"
+_CLUSTER_INFO_READER = "kubeadm:bootstrap-signer-clusterinfo"
+_REQUESTS = "system:certificates.k8s.io:certificatesigningrequests"
 _SHORT = {"read": ("get", "list", "watch"), "write": ("create", "update", "patch", "delete", "deletecollection")}
 _EVENTS: Object = {
     "verbs": ["create", "patch", "update"],
@@ -44,6 +47,7 @@ def default_cluster_roles() -> list[Object]:
 
 def default_cluster_role_bindings() -> list[Object]:
     authenticated, unauthenticated = "Group system:authenticated", "Group system:unauthenticated"
+    joining = f"Group {NODE_GROUP}"
     bindings = [
         _binding(CLUSTER_ROLE_BINDINGS, name, role or name, subjects)
         for name, role, subjects in (
@@ -61,6 +65,10 @@ def default_cluster_role_bindings() -> list[Object]:
             ("system:volume-scheduler", "", [f"User {_SCHEDULER}"]),
             ("system:kubelet-api-admin", "", ["User kube-apiserver-kubelet-client"]),
             ("system:timonel:network", "", [f"User {_PROXY}"]),
+            ("kubeadm:kubelet-bootstrap", "system:node-bootstrapper", [joining]),
+            ("kubeadm:get-nodes", "", [joining]),
+            ("kubeadm:node-autoapprove-bootstrap", f"{_REQUESTS}:nodeclient", [joining]),
+            ("kubeadm:node-autoapprove-certificate-rotation", f"{_REQUESTS}:selfnodeclient", ["Group system:nodes"]),
             ("system:node", "", []),
         )
     ]
@@ -94,6 +102,8 @@ def default_role_bindings() -> list[Object]:
             binding(f"{leader}{who}", f"{leader}{who}", [user, f"ServiceAccount kube-system/{who}"])
             for who, user in (("kube-controller-manager", manager), ("kube-scheduler", scheduler))
         ),
+        # A new node reads where the cluster is before it is anybody.
+        binding(_CLUSTER_INFO_READER, _CLUSTER_INFO_READER, ["User system:anonymous"], "kube-public"),
         *(
             binding(name_of(role), name_of(role), [_account(name_of(role))], namespace_of(role))
             for role in default_roles()

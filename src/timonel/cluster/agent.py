@@ -17,6 +17,7 @@ from timonel.kubelet.config import KubeletConfig
 from timonel.kubelet.cri.events import SocketEvents
 from timonel.kubelet.cri.grpc_runtime import GrpcRuntime
 from timonel.kubelet.kubelet import Kubelet
+from timonel.kubelet.metrics import KubeletMetrics
 from timonel.kubelet.streaming.server import KubeletServer, KubeletServerConfig
 from timonel.kubelet.streaming_backend import KubeletBackend
 from timonel.network.dns.server import DnsConfig, DnsServer
@@ -34,7 +35,8 @@ async def run_agent(settings: AgentSettings) -> None:
         informers = Informers(client, clock=clock)
         network_informers = Informers(network_client, clock=clock)
         recorder = EventRecorder(client, component="kubelet", host=settings.node_name, clock=clock)
-        runtime = GrpcRuntime(endpoint=endpoint)
+        metrics = KubeletMetrics(node_name=settings.node_name)
+        runtime = GrpcRuntime(endpoint=endpoint, observe=metrics.operation)
         kubelet = Kubelet(
             config=_kubelet_config(settings),
             client=client,
@@ -43,6 +45,7 @@ async def run_agent(settings: AgentSettings) -> None:
             events=SocketEvents(endpoint=endpoint),
             recorder=recorder,
             clock=clock,
+            metrics=metrics,
         )
         server = KubeletServer(
             config=KubeletServerConfig(
@@ -51,6 +54,7 @@ async def run_agent(settings: AgentSettings) -> None:
             backend=KubeletBackend(kubelet=kubelet, runtime=runtime, node_name=settings.node_name),
             client=client,
             clock=clock,
+            registry=metrics.registry,
         )
         pod_network = PodNetwork(config=_pod_network_config(settings), informers=network_informers)
         proxy = Proxy(

@@ -21,6 +21,7 @@ from timonel.kubelet.cri.lost_shims import LostShims
 from timonel.kubelet.cri.runtime import Runtime, RuntimeEvents
 from timonel.kubelet.images.puller import ImagePuller
 from timonel.kubelet.log_rotation import LogRotation
+from timonel.kubelet.metrics import KubeletMetrics, ProbeMetrics
 from timonel.kubelet.node.machine import allocatable, read_machine
 from timonel.kubelet.node.reporter import NodeReporter
 from timonel.kubelet.objects import ReferencedObjects
@@ -35,6 +36,7 @@ from timonel.kubelet.pods.worker import Stage
 from timonel.kubelet.pods.workers import PodWorkers
 from timonel.kubelet.probes.actions import Actions
 from timonel.kubelet.probes.manager import Probes
+from timonel.kubelet.stats.node_stats import NodeStats
 from timonel.kubelet.volumes.manager import Volumes
 from timonel.kubelet.volumes.tokens import TokenSource
 from timonel.kubelet.volumes.usage import EmptyDirLimits
@@ -59,6 +61,7 @@ class Kubelet:
         recorder: EventRecorder,
         clock: Clock,
         cgroups: Cgroups | None = None,
+        metrics: KubeletMetrics | None = None,
     ) -> None:
         os.makedirs(config.root_dir, mode=0o750, exist_ok=True)
         os.makedirs(config.pod_logs_dir, mode=0o755, exist_ok=True)
@@ -76,7 +79,9 @@ class Kubelet:
         self._own_node = informers.of(NODES, field_selector=f"metadata.name={config.node_name}")
         self._objects = ReferencedObjects(client=client, clock=clock)
         self._reader = ViewReader(runtime=runtime)
-        self._statuses = Statuses(client=client, clock=clock)
+        self.metrics = metrics or KubeletMetrics(node_name=config.node_name)
+        self.probe_metrics = ProbeMetrics()
+        self._statuses = Statuses(client=client, clock=clock, on_running=self.metrics.started)
         self.node = NodeReporter(
             config=config, client=client, runtime=runtime, recorder=recorder, machine=machine, clock=clock
         )
@@ -88,6 +93,7 @@ class Kubelet:
                 pod, event, reason, message, field_path=field_path(kind, container["name"])
             ),
             on_change=lambda uid: self._workers.notify(uid),
+            observer=self.probe_metrics,
         )
         self._volumes = Volumes(
             root_dir=config.root_dir,
@@ -118,6 +124,21 @@ class Kubelet:
             memory_capacity=machine.memory_bytes,
         )
         self._workers = PodWorkers(services=services, events=events, on_connected=self.node.poke)
+        self.metrics.follow(lambda: [(worker.pod, self._reader.known(worker.uid)) for worker in self._workers])
+        self.stats = NodeStats(
+            node_name=config.node_name,
+            workers=self._workers,
+            reader=self._reader,
+            volumes=self._volumes,
+            cgroups=self._cgroups,
+            cgroup_mount=config.cgroup_mount,
+            cgroup_root=config.cgroup_root,
+            root_dir=config.root_dir,
+            pod_logs_dir=config.pod_logs_dir,
+            runtime=runtime,
+            machine=machine,
+            clock=clock,
+        )
         self._rotation = LogRotation(
             runtime=runtime,
             clock=clock,

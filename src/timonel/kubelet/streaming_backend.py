@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from prometheus_client.exposition import generate_latest
+
 from timonel.api.errors import InternalError, NotFound
 from timonel.api.objects import Object, uid_of
 from timonel.kubelet.containers.labels import CONTAINER_NAME, POD_NAME, POD_NAMESPACE, POD_UID
@@ -153,7 +155,17 @@ class KubeletBackend:
             raise InternalError(str(exc)) from exc
         return ExecResult(result.stdout, result.stderr, result.exit_code)
 
-    async def stats_summary(self, *, only_cpu_and_memory: bool = False) -> Object | None:
+    async def stats_summary(self, *, only_cpu_and_memory: bool = False) -> Object:
+        return await self._kubelet.stats.summary(only_cpu_and_memory=only_cpu_and_memory)
+
+    async def metrics_page(self, name: str) -> bytes | None:
+        match name:
+            case "resource":
+                return (await self._kubelet.stats.resource_metrics()).encode()
+            case "cadvisor":
+                return (await self._kubelet.stats.cadvisor_metrics()).encode()
+            case "probes":
+                return generate_latest(self._kubelet.probe_metrics.registry)
         return None
 
     def health(self) -> str:

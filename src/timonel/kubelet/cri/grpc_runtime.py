@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -71,9 +72,11 @@ def failure_from(error: grpc.aio.AioRpcError) -> RuntimeFailure:
 class GrpcRuntime:
     """Implements `Runtime`. Calls fail at once while the socket is away: callers retry, nothing piles up here."""
 
-    def __init__(self, *, endpoint: str) -> None:
+    def __init__(self, *, endpoint: str, observe: Callable[[str, float, bool], None] | None = None) -> None:
+        """`observe` is told of each call: method, seconds, and whether it failed."""
         self._channel = open_channel(endpoint)
         self._methods: dict[str, Any] = {}
+        self._observe = observe
 
     async def close(self) -> None:
         await self._channel.close()
@@ -84,10 +87,16 @@ class GrpcRuntime:
             call = self._methods[method] = self._channel.unary_unary(
                 method, request_serializer=type(request).SerializeToString, response_deserializer=answer.FromString
             )
+        began, failed = time.monotonic(), True
         try:
-            return await call(request, timeout=seconds)
+            result = await call(request, timeout=seconds)
+            failed = False
+            return result
         except grpc.aio.AioRpcError as exc:
             raise failure_from(exc) from exc
+        finally:
+            if self._observe is not None:
+                self._observe(method, time.monotonic() - began, failed)
 
     async def _whole(self, method: str, request: Any, answer: Any, seconds: float = CALL_SECONDS) -> Any:
         """A call that is not cut off when its caller is cancelled: containerd 1.6 leaves half-made things behind then.

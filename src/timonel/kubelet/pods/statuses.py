@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,13 +35,19 @@ class _Entry:
     """What the API has, as far as known."""
     version: int = 0
     """resourceVersion of `base`."""
+    since: float = 0.0
+    """When the pod was first seen."""
     task: asyncio.Task[None] | None = None
 
 
 class Statuses:
     """`set` what a pod's status shall be; it is written as soon as can be. `run` fails when a write is lost."""
 
-    def __init__(self, *, client: ApiClient, clock: Clock) -> None:
+    def __init__(
+        self, *, client: ApiClient, clock: Clock, on_running: Callable[[float], None] = lambda seconds: None
+    ) -> None:
+        """`on_running` is told when a pod runs for the first time, and how many seconds after it was first seen."""
+        self._on_running = on_running
         self._client = client
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
@@ -60,7 +67,10 @@ class Statuses:
         uid = uid_of(pod)
         entry = self._entries.get(uid)
         if entry is None:
-            entry = self._entries[uid] = _Entry(pod, status, pod.get("status") or {}, _version(pod))
+            base = pod.get("status") or {}
+            entry = self._entries[uid] = _Entry(pod, base, base, _version(pod), since=self._clock.monotonic())
+        if status.get("phase") == "Running" and entry.status.get("phase") != "Running":
+            self._on_running(self._clock.monotonic() - entry.since)
         entry.pod = pod
         entry.status = status
         self._start(uid, entry)

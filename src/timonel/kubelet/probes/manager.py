@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from timonel.api.clock import Clock
 from timonel.api.objects import Object, uid_of
@@ -32,6 +33,14 @@ _EARLY_LIMIT_SECONDS = 2.0
 
 Tell = Callable[[Object, Kind, Object, str, str, str], None]
 """(pod, kind, container, event type, reason, message)."""
+
+
+class ProbeObserver(Protocol):
+    """Told of every regular probe and of pods that are gone, for /metrics/probes."""
+
+    def observe(self, pod: Object, container: str, probe: str, passed: bool | None, seconds: float) -> None: ...
+
+    def forget(self, uid: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -61,12 +70,14 @@ class Probes:
         tell: Tell,
         on_change: Callable[[str], None],
         rng: random.Random | None = None,
+        observer: ProbeObserver | None = None,
     ) -> None:
         self._actions = actions
         self._clock = clock
         self._tell = tell
         self._on_change = on_change
         self._rng = rng or random.Random()
+        self._observer = observer
         self._probed: dict[str, dict[str, _Probed]] = {}
         """Pod uid -> container id -> what is probed."""
         self._tasks = Tasks()
@@ -127,6 +138,8 @@ class Probes:
     def forget(self, uid: str) -> None:
         for probed in self._probed.pop(uid, {}).values():
             _cancel(probed)
+        if self._observer is not None:
+            self._observer.forget(uid)
 
     def _begin(
         self,
@@ -172,8 +185,13 @@ class Probes:
         run = 0
         last: bool | None = None
         while True:
+            began = self._clock.monotonic()
             outcome = first or await self._try_once(probed, spec, container_id)
             first = None
+            if self._observer is not None:
+                passed = None if outcome is None or outcome.error else outcome.passed
+                seconds = self._clock.monotonic() - began
+                self._observer.observe(probed.pod, probed.container["name"], name, passed, seconds)
             if outcome is None:
                 await self._clock.sleep(period)
                 continue

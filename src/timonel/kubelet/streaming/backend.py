@@ -109,8 +109,12 @@ class StreamingBackend(Protocol):
         """CRI ExecSync, for /run. 0: no timeout."""
         ...
 
-    async def stats_summary(self, *, only_cpu_and_memory: bool = False) -> Object | None:
-        """stats/v1alpha1 Summary, or None when the kubelet has no stats: the server then refuses by name."""
+    async def stats_summary(self, *, only_cpu_and_memory: bool = False) -> Object:
+        """stats/v1alpha1 Summary."""
+        ...
+
+    async def metrics_page(self, name: str) -> bytes | None:
+        """What Prometheus scrapes at /metrics/<name>: "resource", "cadvisor", "probes"; None for another name."""
         ...
 
     def health(self) -> str:

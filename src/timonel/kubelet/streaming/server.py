@@ -248,20 +248,18 @@ class KubeletServer:
         return web.Response(text="ok")
 
     async def _prometheus(self, request: web.BaseRequest, segments: list[str]) -> web.StreamResponse:
-        if segments:
-            raise _not_built(request.path)
-        response = web.Response(body=generate_latest(self._registry))
+        body = await self._backend.metrics_page(segments[0]) if segments else generate_latest(self._registry)
+        if body is None:
+            raise NotFound("404 page not found\n")
+        response = web.Response(body=body)
         response.headers["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8"
         return response
 
     async def _stats(self, request: web.BaseRequest, segments: list[str]) -> web.StreamResponse:
-        if segments not in ([], ["summary"]):
+        if segments != ["summary"]:
             raise NotFound("404 page not found\n")
-        only = request.rel_url.query.get("only_cpu_and_memory", "") == "true"
-        summary = await self._backend.stats_summary(only_cpu_and_memory=only)
-        if summary is None:
-            raise _not_built("/stats/summary")
-        return _json(summary)
+        only = request.rel_url.query.get("only_cpu_and_memory", "").lower() in ("true", "1", "t")
+        return _json(await self._backend.stats_summary(only_cpu_and_memory=only))
 
 
 async def _until_lost(request: web.BaseRequest, work: Awaitable[None]) -> None:

@@ -179,7 +179,7 @@ class FakeBackend:
     gone: set[str] = field(default_factory=set)
     """Containers whose process has ended, though the runtime may still attach to them."""
     result: ExecResult = field(default_factory=lambda: ExecResult(b"", b"", 0))
-    summary: Object | None = None
+    pages: dict[str, bytes] = field(default_factory=dict)
     unhealthy: str = ""
     followers_gone: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -228,8 +228,11 @@ class FakeBackend:
         self.asked.append(("exec_sync", container_id, list(command)))
         return self.result
 
-    async def stats_summary(self, *, only_cpu_and_memory: bool = False) -> Object | None:
-        return self.summary
+    async def stats_summary(self, *, only_cpu_and_memory: bool = False) -> Object:
+        return {"node": {"nodeName": "n1"}, "pods": [], "only": only_cpu_and_memory}
+
+    async def metrics_page(self, name: str) -> bytes | None:
+        return self.pages.get(name)
 
     def health(self) -> str:
         return self.unhealthy

@@ -41,12 +41,17 @@ async def test_metrics_count_requests(node: Node) -> None:
     assert f"kubelet_http_requests_total{labels} 1.0" in text
 
 
-async def test_stats_are_refused_until_there_are_some(node: Node) -> None:
-    async with node.client.get("/stats/summary") as answer:
-        assert (answer.status, await answer.text()) == (501, "/stats/summary is not built in this kubelet")
-    node.backend.summary = {"node": {}, "pods": []}
-    async with node.client.get("/stats/summary") as answer:
-        assert await answer.json() == {"node": {}, "pods": []}
+async def test_other_pages_of_figures_are_the_backends(node: Node) -> None:
+    node.backend.pages["resource"] = b"node_cpu_usage_seconds_total 1\n"
+    async with node.client.get("/metrics/resource") as answer:
+        assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert await answer.text() == "node_cpu_usage_seconds_total 1\n"
+
+
+@pytest.mark.parametrize(("query", "only"), [("", False), ("?only_cpu_and_memory=true", True)])
+async def test_the_summary_is_json(node: Node, query: str, only: bool) -> None:
+    async with node.client.get(f"/stats/summary{query}") as answer:
+        assert await answer.json() == {"node": {"nodeName": "n1"}, "pods": [], "only": only}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +64,8 @@ async def test_stats_are_refused_until_there_are_some(node: Node) -> None:
         ("GET", "/logs/", 405, "logs endpoint is disabled."),
         ("GET", "/debug/pprof/", 405, "profiling endpoint is disabled."),
         ("POST", "/checkpoint/default/web/app", 501, "/checkpoint/default/web/app is not built in this kubelet"),
-        ("GET", "/metrics/cadvisor", 501, "/metrics/cadvisor is not built in this kubelet"),
+        ("GET", "/metrics/nothing", 404, "404 page not found\n"),
+        ("GET", "/stats/container", 404, "404 page not found\n"),
         ("GET", "/exec/default/web/app?command=ls&output=1", 400, "Upgrade request required"),
         ("GET", "/exec/default/web/app?command=ls", 400, "you must specify at least 1 of stdin, stdout, stderr"),
         ("GET", "/exec/default/gone/app?command=ls&output=1", 404, "pod does not exist"),

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.unit.controllers.rights import MANAGER, Guarded, identities
 from timonel.api.clock import format_micro_time, format_time
 from timonel.api.errors import NotFound
 from timonel.api.objects import is_deleting, name_of, namespace_of, uid_of
@@ -78,7 +79,14 @@ class Cluster:
         """Names of nodes whose kubelet is silent."""
 
     async def __aenter__(self):
-        self.manager = ControllerManager(self.client, self.clock, self.config)
+        self.refused = []
+        """What somebody's role did not allow; every suite ends with none."""
+        self.manager = ControllerManager(
+            Guarded(self.client, MANAGER, self.refused),
+            self.clock,
+            self.config,
+            identities=identities(self.client, self.refused),
+        )
         self._task = asyncio.create_task(self.manager.run())
         await settle(200)
         return self
@@ -89,6 +97,7 @@ class Cluster:
             await self._task
         except asyncio.CancelledError:
             pass
+        assert self.refused == []
 
     async def run(self, seconds, step=0.5):
         """Time passes: pods start, become ready and end."""

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from tests.unit.controllers.cluster import Cluster, deployment, namespace, node
-from timonel.api.errors import ServiceUnavailable
+from tests.unit.controllers.rights import identities, without_rights
+from timonel.api.errors import Forbidden, ServiceUnavailable
 from timonel.api.refs import LEASES, PODS, SERVICE_ACCOUNTS
 from timonel.client.discovery import discover
 from timonel.controllers.manager import CONTROLLERS, ControllerManager, ManagerConfig
@@ -86,6 +87,21 @@ async def test_server_that_goes_away_for_a_while_loses_nothing():
 def test_names_in_the_table_are_unique():
     names = [name for name, _, _ in CONTROLLERS]
     assert len(names) == len(set(names))
+
+
+def test_every_controller_has_a_role_but_those_that_work_as_the_manager():
+    accounts = {account for _, account, _ in CONTROLLERS}
+    assert without_rights(accounts - {""}) == set()
+    # Upstream's controller of token Secrets has no role either: it works as the manager.
+    assert [name for name, account, _ in CONTROLLERS if not account] == ["serviceaccount-token"]
+
+
+async def test_one_controllers_role_does_not_do_for_another():
+    refused = []
+    client = identities(FakeClient(), refused)("deployment-controller")
+    with pytest.raises(Forbidden):
+        await client.create(PODS, {"metadata": {"name": "x", "namespace": "default"}})
+    assert len(refused) == 1
 
 
 async def test_discovery_is_whole_or_fails():

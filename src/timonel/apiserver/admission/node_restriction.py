@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from timonel.api.errors import not_found
 from timonel.api.objects import Object, annotations_of, labels_of, owner_references, uid_of
+from timonel.api.pod_references import first_api_reference
 from timonel.api.refs import (
     CERTIFICATE_SIGNING_REQUESTS,
     CSI_NODES,
@@ -29,7 +30,6 @@ from timonel.apiserver.admission.node_writes import (
 from timonel.apiserver.admission.service_account import MIRROR_ANNOTATION
 from timonel.apiserver.authn.user import node_name_of
 from timonel.apiserver.authz.node import NODE_LEASE_NAMESPACE
-from timonel.apiserver.pod_references import first_api_reference
 from timonel.apiserver.readers import Readers
 
 _KUBELET_LABELS = frozenset({

@@ -10,9 +10,9 @@ import random
 from timonel.api.clock import Clock
 from timonel.api.errors import Forbidden
 from timonel.api.objects import Object, annotations_of, name_of
+from timonel.api.pod_references import secret_names
 from timonel.api.refs import SERVICE_ACCOUNTS
 from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
-from timonel.apiserver.pod_references import secret_names
 from timonel.apiserver.readers import Readers
 
 DEFAULT_ACCOUNT = "default"

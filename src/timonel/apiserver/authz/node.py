@@ -11,11 +11,11 @@ from collections import Counter, defaultdict
 
 from timonel.api.fields import InvalidFieldSelector, parse_field_selector
 from timonel.api.objects import Object, uid_of
+from timonel.api.pod_references import references
 from timonel.api.refs import PODS
 from timonel.apiserver.authn.user import node_name_of
 from timonel.apiserver.authz.attributes import Attributes, Decision
 from timonel.apiserver.authz.rules import matches
-from timonel.apiserver.pod_references import references
 from timonel.apiserver.readers import Readers
 
 NODE_LEASE_NAMESPACE = "kube-node-lease"

@@ -14,8 +14,8 @@ from timonel.api.errors import BadRequest, FieldError, invalid
 from timonel.api.field_errors import Path, forbidden, not_supported
 from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.objects import Object, get_path, name_of, namespace_of
+from timonel.api.pod_references import all_containers
 from timonel.api.refs import ResourceRef
-from timonel.apiserver.pod_references import all_containers
 
 Query = Mapping[str, Sequence[str]]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from timonel.api.objects import Object
+from timonel.api.pod_references import all_containers
 from timonel.apiserver.admission.pod_security.findings import (
     Check,
     Finding,
@@ -19,7 +20,6 @@ from timonel.apiserver.admission.pod_security.findings import (
     security_context,
     setters,
 )
-from timonel.apiserver.pod_references import all_containers
 
 _CAPABILITIES = frozenset({
     "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP",

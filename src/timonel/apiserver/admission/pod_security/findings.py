@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from timonel.api.objects import Object
-from timonel.apiserver.pod_references import all_containers
+from timonel.api.pod_references import all_containers
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from timonel.api.errors import invalid
 from timonel.api.objects import Object, controller_of, get_path, labels_of, name_of
+from timonel.api.pod_references import CONTAINER_LISTS
 from timonel.api.refs import NAMESPACES, PODS
 from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
 from timonel.apiserver.admission.pod_security.policy import LABEL, Policy, Standard, parse_policy, violations
-from timonel.apiserver.pod_references import CONTAINER_LISTS
 from timonel.apiserver.readers import Readers
 
 MAX_PODS_CHECKED = 3000

@@ -6,6 +6,7 @@ Source: kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 from __future__ import annotations
 
 from timonel.api.objects import Object
+from timonel.api.pod_references import all_containers
 from timonel.apiserver.admission.pod_security.baseline import bad_seccomp, sets_bad_seccomp
 from timonel.apiserver.admission.pod_security.findings import (
     Check,
@@ -19,7 +20,6 @@ from timonel.apiserver.admission.pod_security.findings import (
     security_context,
     setters,
 )
-from timonel.apiserver.pod_references import all_containers
 
 _VOLUMES = frozenset({
     "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret",

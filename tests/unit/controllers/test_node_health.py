@@ -1,5 +1,7 @@
 """Nodes that fall silent: conditions, taints, pods that leave the endpoints at once and their node in time."""
 
+import ipaddress
+
 import pytest
 
 from tests.unit.controllers.cluster import Cluster, deployment, namespace, node
@@ -10,9 +12,9 @@ from timonel.api.placement import tolerates
 from timonel.api.refs import LEASES, NODES, PODS
 from timonel.controllers.manager import ManagerConfig
 from timonel.controllers.nodes import NodeIpamConfig, NodeLifecycleConfig
+from timonel.controllers.nodes.cidrs import CidrPool
 from timonel.controllers.nodes.eviction import eviction_delay
 from timonel.controllers.nodes.health import NOT_READY, UNREACHABLE, plan_taints
-from timonel.controllers.nodes.ipam import first_free
 from timonel.controllers.pods import condition_of, is_ready
 from timonel.testing.clock import VirtualClock
 from timonel.testing.fake_client import FakeClient
@@ -99,6 +101,21 @@ def ready_of(cluster, name):
     return condition_of(found, "Ready")["status"]
 
 
+async def test_a_lease_that_is_good_for_longer_is_believed():
+    lease = {
+        "kind": "Lease",
+        "apiVersion": "coordination.k8s.io/v1",
+        "metadata": {"name": "node-1", "namespace": "kube-node-lease"},
+        "spec": {"holderIdentity": "node-1", "leaseDurationSeconds": 80, "renewTime": "2026-01-01T00:00:00.000000Z"},
+    }
+    async with Cluster(node("node-1"), node("node-2"), lease, config=quick()) as cluster:
+        cluster.dead.add("node-1")
+        await cluster.run(70)
+        assert ready_of(cluster, "node-1") == "True"
+        await cluster.run(20)
+        assert ready_of(cluster, "node-1") == "Unknown"
+
+
 async def test_silence_does_not_count_while_the_server_is_away():
     async with Cluster(node("node-1"), node("node-2"), config=quick()) as cluster:
         cluster.dead.add("node-1")
@@ -180,14 +197,33 @@ def test_equal_needs_key_and_value():
     assert not tolerates({"value": "1"}, taint)
 
 
-def test_lowest_free_network():
-    import ipaddress
+@pytest.mark.parametrize(
+    ("held", "free"),
+    [
+        ([], ["10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24", None]),
+        (["10.244.0.0/24", "10.244.2.0/24"], ["10.244.1.0/24", "10.244.3.0/24", None]),
+        (["10.244.0.0/23", "192.168.0.0/16", "fd00::/64"], ["10.244.2.0/24", "10.244.3.0/24", None]),
+        (["10.0.0.0/8"], [None]),
+    ],
+)
+def test_lowest_free_network(held, free):
+    pool = CidrPool(ipaddress.ip_network("10.244.0.0/22"), 24)
+    for cidr in held:
+        pool.hold(cidr)
+    assert [pool.take() for _ in free] == free
 
-    cluster = ipaddress.ip_network("10.244.0.0/22")
-    assert first_free(cluster, 24, []) == "10.244.0.0/24"
-    assert first_free(cluster, 24, ["10.244.0.0/24", "10.244.2.0/24"]) == "10.244.1.0/24"
-    assert first_free(cluster, 24, ["10.244.0.0/23", "192.168.0.0/16"]) == "10.244.2.0/24"
-    assert first_free(cluster, 24, [f"10.244.{n}.0/24" for n in range(4)]) is None
+
+def test_a_network_is_free_again_once_all_its_holders_let_go():
+    pool = CidrPool(ipaddress.ip_network("10.244.0.0/22"), 24)
+    assert pool.take() == "10.244.0.0/24"
+    pool.hold("10.244.0.0/24")  # the cache tells of what was taken
+    pool.hold("10.244.0.0/23")
+    pool.release("10.244.0.0/24")
+    pool.release("10.244.0.0/24")
+    assert pool.take() == "10.244.2.0/24"
+    pool.release("10.244.0.0/23")
+    assert pool.take() == "10.244.0.0/24"
+    assert pool.take() == "10.244.1.0/24"
 
 
 async def test_every_node_gets_its_own_pod_network():

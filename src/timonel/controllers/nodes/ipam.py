@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from timonel.api.clock import Clock
 from timonel.api.errors import NotFound
-from timonel.api.objects import Object, ObjectKey, is_deleting, resource_version_of
+from timonel.api.objects import Object, ObjectKey, is_deleting, uid_of
 from timonel.api.refs import NODES
 from timonel.client.controller import Controller, Result, Watch
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
+from timonel.controllers.nodes.cidrs import CidrPool
 from timonel.controllers.own_writes import OwnWrites
 
 log = logging.getLogger(__name__)
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _RETRY_SECONDS = 30.0
 
 
@@ -36,10 +35,10 @@ class NodeIpamConfig:
 
 
 class NodeIpamController(Controller):
-    """Keys are nodes. One worker, since two would hand out the same network."""
+    """Keys are nodes. What is chosen is held before it is written, so many nodes are served side by side."""
 
     name = "node-ipam"
-    workers = 1
+    workers = 16
     watches = (Watch(NODES, changed=lambda old, new: pod_cidrs_of(old) != pod_cidrs_of(new)),)
 
     def __init__(
@@ -53,49 +52,71 @@ class NodeIpamController(Controller):
     ) -> None:
         super().__init__(client=client, informers=informers, clock=clock, recorder=recorder)
         self._config = config or NodeIpamConfig()
-        self._clusters: list[Network] = [ipaddress.ip_network(text) for text in self._config.cluster_cidrs]
+        self._pools = [
+            CidrPool(cluster, self._config.node_prefix_ipv4 if cluster.version == 4 else self._config.node_prefix_ipv6)
+            for cluster in map(ipaddress.ip_network, self._config.cluster_cidrs)
+        ]
         self._own = OwnWrites(clock)
         self._given: dict[str, list[str]] = {}
         """By node, what was given out and may not be in the cache yet."""
 
+    def register(self) -> None:
+        self.informer(NODES).add_handler(
+            on_add=lambda node: self._hold(pod_cidrs_of(node)),
+            on_update=self._note_update,
+            on_delete=lambda node: self._release(pod_cidrs_of(node)),
+        )
+        super().register()
+
+    def _note_update(self, old: Object, new: Object) -> None:
+        before, after = pod_cidrs_of(old), pod_cidrs_of(new)
+        if before != after:
+            self._hold(after)
+            self._release(before)
+
+    def _hold(self, cidrs: list[str]) -> None:
+        for cidr in cidrs:
+            for pool in self._pools:
+                pool.hold(cidr)
+
+    def _release(self, cidrs: list[str]) -> None:
+        for cidr in cidrs:
+            for pool in self._pools:
+                pool.release(cidr)
+
     async def sync(self, key: ObjectKey) -> Result:
         node = self.lister(NODES).get(*key)
         if node is None:
-            self._given.pop(key.name, None)
             self._own.forget(key)
-            return Result()
-        if pod_cidrs_of(node):
-            self._given.pop(key.name, None)
+        if node is None or pod_cidrs_of(node):
+            self._release(self._given.pop(key.name, []))
             return Result()
         if is_deleting(node) or not self._own.are_seen(key):
             return Result()
-        chosen = self._choose(key.name)
+        chosen = self._given.get(key.name) or self._choose()
         if chosen is None:
             message = f"Node {key.name} status is now: CIDRNotAvailable"
             self.event(node, "Normal", "CIDRNotAvailable", message)
             log.warning("pod network exhausted node=%s", key.name)
             return Result(requeue_after=_RETRY_SECONDS)
         self._given[key.name] = chosen
-        patch = {
-            "metadata": {"resourceVersion": resource_version_of(node)},
-            "spec": {"podCIDR": chosen[0], "podCIDRs": chosen},
-        }
+        # The uid is guard enough: once set, pod networks cannot be changed, so nobody's are overwritten.
+        patch = {"metadata": {"uid": uid_of(node)}, "spec": {"podCIDR": chosen[0], "podCIDRs": chosen}}
         try:
             written = await self.client.patch(NODES, key.name, patch, type="merge")
         except NotFound:
-            self._given.pop(key.name, None)
+            self._release(self._given.pop(key.name, []))
             return Result()
         self._own.wrote(key, self.informer(NODES), written)
         return Result()
 
-    def _choose(self, name: str) -> list[str] | None:
-        taken = [cidr for node in self.lister(NODES).list() for cidr in pod_cidrs_of(node)]
-        taken += [cidr for other, cidrs in self._given.items() if other != name for cidr in cidrs]
-        chosen = []
-        for cluster in self._clusters:
-            prefix = self._config.node_prefix_ipv4 if cluster.version == 4 else self._config.node_prefix_ipv6
-            free = first_free(cluster, prefix, taken)
+    def _choose(self) -> list[str] | None:
+        """One of each pool, or none at all."""
+        chosen: list[str] = []
+        for pool in self._pools:
+            free = pool.take()
             if free is None:
+                self._release(chosen)
                 return None
             chosen.append(free)
         return chosen
@@ -105,26 +126,3 @@ def pod_cidrs_of(node: Object) -> list[str]:
     spec = node.get("spec") or {}
     cidrs: list[str] = spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else [])
     return cidrs
-
-
-def first_free(cluster: Network, prefix: int, taken: Iterable[str]) -> str | None:
-    """The lowest network of that length inside `cluster` that overlaps none of `taken`."""
-    size = 1 << (cluster.max_prefixlen - prefix)
-    base = int(cluster.network_address)
-    used: set[int] = set()
-    for network in _networks(taken, cluster.version):
-        first = (int(network.network_address) - base) // size
-        last = (int(network.broadcast_address) - base) // size
-        # A network as large as the whole cluster's would fill the set; beyond its end nothing matters.
-        used.update(range(max(first, 0), min(last, (cluster.num_addresses // size) - 1) + 1))
-    index = next((index for index in range(len(used) + 1) if index not in used), len(used))
-    if index >= cluster.num_addresses // size:
-        return None
-    return f"{ipaddress.ip_address(base + index * size)}/{prefix}"
-
-
-def _networks(texts: Iterable[str], version: int) -> Iterator[Network]:
-    for text in texts:
-        network = ipaddress.ip_network(text, strict=False)
-        if network.version == version:
-            yield network

@@ -62,6 +62,7 @@ class NodeLifecycleController(Controller):
     """Keys are nodes."""
 
     name = "node-lifecycle"
+    workers = 16
 
     def __init__(
         self,
@@ -78,8 +79,23 @@ class NodeLifecycleController(Controller):
         self.informer(PODS).add_index(NODE_INDEX, node_index)
         self._own = OwnWrites(clock)
         self._health: dict[str, _Health] = {}
+        self._ready_nodes: set[str] = set()
         self._none_ready = False
         self._next_eviction = float("-inf")
+
+    def register(self) -> None:
+        self.informer(NODES).add_handler(
+            on_add=self._note_ready,
+            on_update=lambda old, new: self._note_ready(new),
+            on_delete=lambda node: self._ready_nodes.discard(name_of(node)),
+        )
+        super().register()
+
+    def _note_ready(self, node: Object) -> None:
+        if ready_status(node) == "True":
+            self._ready_nodes.add(name_of(node))
+        else:
+            self._ready_nodes.discard(name_of(node))
 
     def _node_of_pod(self, pod: Object) -> Keys:
         """A pod that calls itself ready on a node that is silent."""
@@ -104,7 +120,8 @@ class NodeLifecycleController(Controller):
             remaining = await self._ask_before_giving_up(node)
         if remaining <= 0:
             node = await self._declare_unknown(key, node)
-        self._judge_all(node)
+            self._note_ready(node)  # newer than the cache
+        self._judge_all()
         if ready_status(node) == "Unknown":
             await self._unready_pods(node)  # before the taints: requests still go there
         wait = await self._taint(key, node)
@@ -128,7 +145,9 @@ class NodeLifecycleController(Controller):
             health.seen, health.heartbeat = now, heartbeat
         health.node = node
         grace = self._config.grace_seconds if ready else self._config.startup_grace_seconds
-        return health.seen + grace - now
+        # A lease that is made good for longer says that its holder may be silent for longer, as hollow nodes are.
+        promised = get_path(lease, "spec", "leaseDurationSeconds", default=0) if lease else 0
+        return health.seen + max(grace, float(promised)) - now
 
     async def _ask_before_giving_up(self, node: Object) -> float:
         """The seconds that a silent node has left: a whole period anew when it was the server that did not answer."""
@@ -161,20 +180,14 @@ class NodeLifecycleController(Controller):
             self.event(node, "Normal", "NodeNotReady", f"Node {key.name} status is now: NodeNotReady")
         return written
 
-    def _judge_all(self, written: Object | None = None) -> None:
-        """When no node at all is ready, more likely this side is cut off: nobody is sent away then.
-
-        `written` is newer than the cache.
-        """
-        nodes = [node for node in self.lister(NODES).list() if written is None or name_of(node) != name_of(written)]
-        if written is not None:
-            nodes.append(written)
-        none_ready = bool(nodes) and not any(ready_status(node) == "True" for node in nodes)
+    def _judge_all(self) -> None:
+        """When no node at all is ready, more likely this side is cut off: nobody is sent away then."""
+        none_ready = not self._ready_nodes and len(self.lister(NODES)) > 0
         if none_ready != self._none_ready:
             self._none_ready = none_ready
             log.info("no node is ready, eviction stopped" if none_ready else "eviction possible")
-            for node in nodes:
-                self.queue.add(ObjectKey("", name_of(node)))
+            for key in self.lister(NODES).keys():  # noqa: SIM118  # not a dict
+                self.queue.add(key)
 
     async def _taint(self, key: ObjectKey, node: Object) -> float | None:
         """Sets the taints; gives the seconds to wait before pods may be sent away, if that is what is missing."""

@@ -84,8 +84,14 @@ async def pair(store: Store) -> AsyncIterator[tuple[Server, Server]]:
 def held_up(store: Store) -> Iterator[None]:
     """What is written meanwhile is committed after it, together."""
     assert isinstance(store, SqliteStore)
-    gate = threading.Event()
-    waiting = store._call(gate.wait)
+    began, gate = threading.Event(), threading.Event()
+
+    def hold_up() -> None:
+        began.set()
+        gate.wait()
+
+    waiting = store._call(hold_up)
+    assert began.wait(10)
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from timonel.api.clock import Clock
 from timonel.api.refs import PODS
+from timonel.api.volumes import LOCAL_PROVISIONER
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.leader import LeaderConfig, LeaderElector
@@ -26,6 +27,8 @@ from timonel.controllers.daemonset import DaemonSetController
 from timonel.controllers.deployment import DeploymentController
 from timonel.controllers.disruption import DisruptionController
 from timonel.controllers.endpoints import EndpointsController, EndpointSliceController
+from timonel.controllers.ephemeralvolumes import EphemeralVolumeController
+from timonel.controllers.expansion import ExpansionController
 from timonel.controllers.garbage import GarbageCollector
 from timonel.controllers.job import JobController
 from timonel.controllers.namespaces import (
@@ -41,6 +44,7 @@ from timonel.controllers.nodes import (
     NodeLifecycleController,
     TaintEvictionController,
 )
+from timonel.controllers.persistentvolume import LocalVolumeProvisioner, VolumeBinder
 from timonel.controllers.pod_gc import PodGcConfig, PodGcController
 from timonel.controllers.replicaset import ReplicaSetController, ReplicationControllerController
 from timonel.controllers.resourcequota import ResourceQuotaController
@@ -190,6 +194,14 @@ CONTROLLERS: tuple[tuple[str, str, Factory], ...] = (
     (ClaimProtection.name, "pvc-protection-controller", _row(ClaimProtection)),
     (VolumeProtection.name, "pv-protection-controller", _row(VolumeProtection)),
     (AttributesClassProtection.name, "volumeattributesclass-protection-controller", _row(AttributesClassProtection)),
+    (VolumeBinder.name, "persistent-volume-binder", _row(VolumeBinder, "persistentvolume-controller")),
+    (LocalVolumeProvisioner.name, "local-volume-provisioner", _row(LocalVolumeProvisioner, LOCAL_PROVISIONER)),
+    (ExpansionController.name, "expand-controller", _row(ExpansionController, "volume_expand")),
+    (
+        EphemeralVolumeController.name,
+        "ephemeral-volume-controller",
+        _row(EphemeralVolumeController, "ephemeral_volume"),
+    ),
     (RequestSigner.name, "certificate-controller", _signer),
     (RequestApprover.name, "certificate-controller", _row(RequestApprover)),
     (RequestCleaner.name, "certificate-controller", _row(RequestCleaner)),

@@ -112,6 +112,13 @@ system:controller:job-controller
 system:controller:legacy-service-account-token-cleaner
   get | core | configmaps | kube-apiserver-legacy-service-account-token-tracking
   delete,patch | core | secrets
+system:controller:local-volume-provisioner
+  read | core | nodes
+  read,create,delete,update | core | persistentvolumes
+  read,update | core | persistentvolumeclaims
+  update | core | persistentvolumeclaims/status
+  read,create | storage.k8s.io | storageclasses
+  events
 system:controller:namespace-controller
   read,delete | core | namespaces
   update | core | namespaces/finalize namespaces/status

@@ -15,6 +15,7 @@ from timonel.api.refs import (
     SERVICES,
     ResourceRef,
 )
+from timonel.controllers.resourcequota.kinds import QuotableKinds
 from timonel.testing.clock import VirtualClock, settle
 from timonel.testing.fake_client import SERVED, FakeClient
 
@@ -145,6 +146,29 @@ async def test_what_nobody_serves_waits_until_somebody_does():
         client.add({**definition, "metadata": {"name": "things.example.com"}})
         await cluster.run(2)
         assert status_of(cluster)["used"] == {"configmaps": "0", "count/things.example.com": "1"}
+
+
+async def test_kinds_that_nobody_serves_are_doubted_now_and_then_and_not_remembered():
+    clock = VirtualClock()
+    doubts = []
+
+    class Kinds(QuotableKinds):
+        def doubt(self):
+            doubts.append(clock.monotonic())
+
+    nothing = dict.fromkeys(("client", "informers", "is_concerned", "on_release", "on_known", "on_change"))
+    kinds = Kinds(clock=clock, **nothing)
+    for number in range(100):
+        kinds.check_counts({"count/things.example.com": "1", f"count/things{number}.example.com": "1", "pods": "1"})
+        kinds.check_counts({"count/things.example.com": "1"})
+        await clock.advance(2)
+    assert len(doubts) == 100  # each new name is one
+    assert len(kinds._missed) <= 4
+    doubts.clear()
+    for _ in range(10):
+        kinds.check_counts({"count/things.example.com": "1"})
+        await clock.advance(1)
+    assert len(doubts) == 2
 
 
 async def test_the_safety_net_corrects_what_somebody_wrote():

@@ -59,7 +59,7 @@ class QuotableKinds:
         self._group: asyncio.TaskGroup | None = None
         self._doubt = asyncio.Event()
         self._missed: dict[str, float] = {}
-        """Names of quotas that nothing is counted under, and when that was last doubted."""
+        """Names of quotas that nothing is counted under, and when that was doubted: none is kept for long."""
 
     async def run(self) -> None:
         """Discovers, and discovers again when there is reason to doubt what is known, until cancelled."""
@@ -108,13 +108,14 @@ class QuotableKinds:
 
     def check_counts(self, names: Collection[str]) -> None:
         """A quota that counts a kind nobody serves is reason to look whether somebody does by now."""
+        missing = [name for name in names if name.startswith(COUNT) and name.removeprefix(COUNT) not in self._served]
+        if not missing:
+            return
         now = self._clock.monotonic()
-        for name in names:
-            if not name.startswith(COUNT) or name.removeprefix(COUNT) in self._served:
-                continue
-            if now - self._missed.get(name, -_LOOK_AGAIN_SECONDS) >= _LOOK_AGAIN_SECONDS:
-                self._missed[name] = now
-                self.doubt()
+        self._missed = {name: at for name, at in self._missed.items() if now - at < _LOOK_AGAIN_SECONDS}
+        if new := [name for name in missing if name not in self._missed]:
+            self._missed.update(dict.fromkeys(new, now))
+            self.doubt()
 
     def objects(self, evaluator: Evaluator, namespace: str) -> Sequence[Object] | None:
         """None until they have been read, of which `on_known` will tell."""

@@ -14,8 +14,8 @@ from itertools import accumulate
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from timonel.api.buckets import Buckets
 from timonel.apiserver.audit import AuditTrail
-from timonel.apiserver.flowcontrol.flow_stats import Buckets
 from timonel.apiserver.routing import Route
 
 SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0,

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from aiohttp import HttpVersion11, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
+from timonel.api.buckets import Buckets
 from timonel.api.errors import BadRequest
-from timonel.apiserver.flowcontrol.flow_stats import Buckets
 from timonel.storage.watcher import Watcher
 
 _DRAIN_SECONDS = 30.0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from timonel.apiserver.flowcontrol.flow_stats import Buckets
+from timonel.api.buckets import Buckets
 from timonel.apiserver.request_counts import LABEL_NAMES, SECONDS, Labels, histogram, scope_of
 from timonel.apiserver.routing import Route
 

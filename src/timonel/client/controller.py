@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from timonel.api.clock import Clock
 from timonel.api.errors import ApiError, Conflict, NotFound
@@ -78,6 +78,12 @@ class Controller:
         self.clock = clock
         self.recorder = recorder
         self.queue: WorkQueue[ObjectKey] = WorkQueue(clock, name=self.name)
+
+    @property
+    def queues(self) -> tuple[WorkQueue[Any], ...]:
+        """Its own, and those of the controllers that it runs beside itself."""
+        parts = [part for part in vars(self).values() if isinstance(part, Controller)]
+        return (self.queue, *(queue for part in parts for queue in part.queues))
 
     def informer(self, ref: ResourceRef, *, field_selector: str = "") -> Informer:
         return self.informers.of(ref, field_selector=field_selector)

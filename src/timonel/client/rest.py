@@ -21,6 +21,7 @@ from timonel.api.errors import ApiError, InternalError, error_from_status
 from timonel.api.objects import Object, name_of, namespace_of
 from timonel.api.refs import ResourceRef
 from timonel.client.config import ClientConfig
+from timonel.client.request_figures import RequestFigures
 from timonel.client.transport import ConnectionFailed, Connections, RequestTimedOut, transport_errors
 from timonel.client.watching import WatchDecoder, WatchEvent
 
@@ -58,8 +59,12 @@ class Client:
         clock: Clock | None = None,
         connections: Connections | None = None,
         tokens: Tokens | None = None,
+        figures: RequestFigures | None = None,
     ) -> None:
-        """`connections` are shared with other clients, and left open; `tokens` win over those of the config."""
+        """`connections` are shared with other clients, and left open; `tokens` win over those of the config.
+
+        `figures` may count the requests of others as well.
+        """
         self.config = config
         self._clock: Clock = clock or SystemClock()
         self._session: aiohttp.ClientSession | None = None
@@ -67,6 +72,7 @@ class Client:
         self._owns_connections = connections is None
         self._tls: ssl.SSLContext | None = None
         self._tokens = tokens
+        self.figures = figures or RequestFigures()
         self._token = config.token
         self._token_stamp: tuple[int, int] | None = None
         self._token_checked = float("-inf")
@@ -282,7 +288,8 @@ class Client:
         token = await self._tokens.token() if self._tokens else self._current_token()
         if token:
             sent["Authorization"] = f"Bearer {token}"
-        async with session.request(
+        began = self._clock.monotonic()
+        requesting = session.request(
             method,
             self.config.server + path,
             params=params,
@@ -292,7 +299,15 @@ class Client:
             allow_redirects=False,
             ssl=self._tls or True,
             server_hostname=self.config.tls_server_name or None,
-        ) as response:
+        )
+        try:
+            response = await requesting
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            self.figures.answered(method, "<error>", self._clock.monotonic() - began)
+            raise
+        seconds = None if params and "watch" in params else self._clock.monotonic() - began
+        self.figures.answered(method, str(response.status), seconds)
+        async with response:
             if response.status == 401:
                 self._token_checked = float("-inf")
                 if self._tokens:

@@ -121,6 +121,7 @@ class ServiceAccountClients:
                 clock=self._clock,
                 connections=self._connections,
                 tokens=ServiceAccountToken(self._asker, self._namespace, account, clock=self._clock),
+                figures=self._asker.figures,
             )
         return self._clients[account]
 

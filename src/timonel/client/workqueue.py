@@ -10,20 +10,28 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Hashable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
+from timonel.api.buckets import Buckets, powers
 from timonel.api.clock import Clock
 
 Key = TypeVar("Key", bound=Hashable)
 
 
-class QueueMetrics(Protocol):
-    """Told of what happens, for /metrics; times in seconds."""
+_SECONDS = powers(1e-8, 10, 10)
 
-    def added(self, depth: int) -> None: ...
-    def started(self, waited: float) -> None: ...
-    def finished(self, worked: float) -> None: ...
-    def retried(self) -> None: ...
+
+class QueueFigures:
+    """What /metrics tells of a queue; times in seconds."""
+
+    __slots__ = ("adds", "retries", "waits", "works")
+
+    def __init__(self) -> None:
+        self.adds = 0
+        self.retries = 0
+        self.waits = Buckets(_SECONDS)
+        """From being added to being taken."""
+        self.works = Buckets(_SECONDS)
 
 
 class WorkQueue(Generic[Key]):
@@ -36,13 +44,12 @@ class WorkQueue(Generic[Key]):
         name: str = "",
         base_delay: float = 0.005,
         max_delay: float = 60.0,
-        metrics: QueueMetrics | None = None,
     ) -> None:
         self.name = name
         self._clock = clock
         self._base_delay = base_delay
         self._max_delay = max_delay
-        self._metrics = metrics
+        self.figures = QueueFigures()
         self._ready: deque[Key] = deque()
         self._waiting: dict[Key, float] = {}  # ready or to be added again when done -> since
         self._processing: dict[Key, float] = {}
@@ -62,10 +69,16 @@ class WorkQueue(Generic[Key]):
         """Nothing waits and nobody works; delayed keys do not count."""
         return not self._waiting and not self._processing
 
+    def under_way(self) -> list[float]:
+        """For how many seconds each key that is being worked on has been."""
+        now = self._clock.monotonic()
+        return [now - since for since in self._processing.values()]
+
     def add(self, key: Key) -> None:
         if key in self._waiting:
             return
         self._waiting[key] = self._clock.monotonic()
+        self.figures.adds += 1
         if key not in self._processing:
             self._push(key)
 
@@ -87,8 +100,7 @@ class WorkQueue(Generic[Key]):
         """Adds after a delay that doubles with every call until `forget`."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        if self._metrics:
-            self._metrics.retried()
+        self.figures.retries += 1
         self.add_after(key, min(self._base_delay * 2 ** min(failures, 40), self._max_delay))
 
     def failures(self, key: Key) -> int:
@@ -110,16 +122,12 @@ class WorkQueue(Generic[Key]):
                 raise
         key = self._ready.popleft()
         now = self._clock.monotonic()
-        waited = now - self._waiting.pop(key)
+        self.figures.waits.observe(now - self._waiting.pop(key))
         self._processing[key] = now
-        if self._metrics:
-            self._metrics.started(waited)
         return key
 
     def done(self, key: Key) -> None:
-        started = self._processing.pop(key)
-        if self._metrics:
-            self._metrics.finished(self._clock.monotonic() - started)
+        self.figures.works.observe(self._clock.monotonic() - self._processing.pop(key))
         if key in self._waiting:
             self._push(key)
 
@@ -130,8 +138,6 @@ class WorkQueue(Generic[Key]):
 
     def _push(self, key: Key) -> None:
         self._ready.append(key)
-        if self._metrics:
-            self._metrics.added(len(self._ready))
         self._wake()
 
     def _wake(self) -> None:

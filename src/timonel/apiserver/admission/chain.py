@@ -6,13 +6,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from timonel.api.buckets import Buckets
 from timonel.api.errors import ApiError, Forbidden, forbidden
 from timonel.api.objects import Object
 from timonel.api.resource import Resource
 from timonel.apiserver.admission.times import AdmissionTimes
 from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.authz.attributes import Attributes
-from timonel.apiserver.flowcontrol.flow_stats import Buckets
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timonel.apiserver.flowcontrol.flow_stats import Buckets
+from timonel.api.buckets import Buckets
 
 _SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
 Labels = tuple[str, ...]

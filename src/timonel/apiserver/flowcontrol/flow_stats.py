@@ -5,7 +5,7 @@ A request that gets a seat at once touches two of them, for it passes on every r
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from timonel.api.buckets import Buckets
 
 SECONDS = (0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0)
 QUICK_SECONDS = 0.005
@@ -13,21 +13,6 @@ LENGTHS = (0, 10, 25, 50, 100, 250, 500, 1000)
 WIDTHS = (1, 2, 4, 8, 16, 32, 64, 100)
 WATCHES = (0, 1, 10, 100, 1000, 10000)
 """Upper bounds of the buckets, upstream's."""
-
-
-class Buckets:
-    """Observations by upper bound, one more for what is above all."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
 
 
 class FlowStats:

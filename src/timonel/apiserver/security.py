@@ -18,6 +18,7 @@ from timonel.apiserver.authn.authenticator import RequestAuthenticator
 from timonel.apiserver.authn.bootstrap_tokens import BootstrapTokens
 from timonel.apiserver.authn.certificates import CertificateAuthenticator
 from timonel.apiserver.authn.keys import KeySet
+from timonel.apiserver.authn.legacy_tokens import LegacyTokens
 from timonel.apiserver.authn.service_accounts import DEFAULT_ISSUER, ServiceAccountTokens
 from timonel.apiserver.authn.static_tokens import StaticTokens
 from timonel.apiserver.authz.node import NodeAuthorizer
@@ -75,6 +76,8 @@ class Security:
     authorizer: UnionAuthorizer
     rbac: RbacAuthorizer
     tokens: ServiceAccountTokens
+    legacy_tokens: LegacyTokens
+    """`run` it beside the server; it notes when tokens in Secrets are used."""
     static_tokens: StaticTokens | None
     readers: Readers
     admission: Admission
@@ -102,6 +105,7 @@ def build_security(
         issuer=config.issuer,
         audiences=config.audiences,
     )
+    legacy_tokens = LegacyTokens(keys=tokens.keys, readers=readers, writer=writer, clock=clock)
     static_tokens = StaticTokens.from_file(config.token_file) if config.token_file else None
     admission.use(
         build_plugins(
@@ -124,6 +128,7 @@ def build_security(
             certificates=CertificateAuthenticator(clock=clock),
             tokens=tokens,
             static_tokens=static_tokens,
+            legacy_tokens=legacy_tokens,
             bootstrap_tokens=BootstrapTokens(readers=readers, clock=clock) if config.bootstrap_tokens else None,
             authorizer=authorizer,
             anonymous=config.anonymous,
@@ -131,6 +136,7 @@ def build_security(
         authorizer=authorizer,
         rbac=rbac,
         tokens=tokens,
+        legacy_tokens=legacy_tokens,
         static_tokens=static_tokens,
         readers=readers,
         admission=admission,

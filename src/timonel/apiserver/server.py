@@ -22,7 +22,7 @@ from timonel.api.durations import InvalidDuration, parse_duration
 from timonel.api.errors import ApiError, BadRequest, InternalError, Timeout, Unauthorized
 from timonel.api.kinds import BUILTIN
 from timonel.api.protobuf import can_encode
-from timonel.api.refs import SERVICES
+from timonel.api.refs import NODES, SERVICES
 from timonel.api.resource import Resource, ResourceTable
 from timonel.apiserver import handlers as _handlers  # noqa: F401 — fills HANDLERS and PATHS
 from timonel.apiserver.admission.chain import Admission
@@ -49,6 +49,8 @@ from timonel.apiserver.options import not_allowed, nothing_served
 from timonel.apiserver.paths import answer_path
 from timonel.apiserver.registry.registry import Registry
 from timonel.apiserver.requests import RequestContext
+from timonel.apiserver.resource_metrics.collector import ResourceMetricsCollector
+from timonel.apiserver.resource_metrics.fetching import KubeletPages
 from timonel.apiserver.responses import Reply, error_reply, text_reply, warning_headers
 from timonel.apiserver.routing import STREAMS, Route, parse_route
 from timonel.apiserver.security import build_security, published_authorities
@@ -114,6 +116,10 @@ class ApiServer:
         self.discovery = Discovery(table)
         self.openapi = OpenApi(table)
         self.metrics = Metrics(self)
+        pages = KubeletPages(self.security.kubelets)
+        self.resource_metrics = ResourceMetricsCollector(
+            nodes=lambda: self.registry.reader(NODES).list(), fetch=pages.fetch, close=pages.close, clock=clock
+        )
         self.store_health = StoreHealth(store)
         self.health = Health(server_checks(self))
         self.watches: set[WatchStream] = set()
@@ -163,9 +169,11 @@ class ApiServer:
                 self.is_serving = True
                 tasks.create_task(self._send_bookmarks(), name="apiserver-bookmarks")
                 tasks.create_task(self.security.audit.run(), name="apiserver-audit")
+                tasks.create_task(self.security.legacy_tokens.run(), name="apiserver-uses-of-legacy-tokens")
                 tasks.create_task(system.run(), name="apiserver-own-objects")
                 tasks.create_task(repair.run(), name="apiserver-allocation-repair")
                 tasks.create_task(self.flow.run(), name="apiserver-flow-control")
+                tasks.create_task(self.resource_metrics.run(), name="apiserver-resource-metrics")
                 self._ready.set()
         finally:
             await self._stop(listener, servers, system)

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from timonel.api.clock import SystemClock
+from timonel.api.token_keys import TokenSigner, parse_private_key
 from timonel.client.config import ClientConfig
 from timonel.client.events import EventRecorder
 from timonel.client.leader import LeadershipLost
@@ -33,6 +34,7 @@ async def run_manager(settings: ManagerSettings) -> None:
         identity=settings.identity,
         node_lifecycle=NodeLifecycleConfig(grace_seconds=settings.node_monitor_grace_seconds),
         node_ipam=NodeIpamConfig(cluster_cidrs=(settings.pod_cidr,)),
+        token_signer=_signer(settings.service_account_private_key_file),
         signing=SigningConfig(
             cluster_signing_cert_file=settings.ca_file,
             cluster_signing_key_file=settings.ca_key_file,
@@ -62,6 +64,16 @@ async def run_manager(settings: ManagerSettings) -> None:
             lost = group
         if lost is not None:
             raise UserError("leadership was lost, for the lease could not be renewed in time") from lost
+
+
+def _signer(file: str) -> TokenSigner | None:
+    """Raises UserError for a file that cannot be used."""
+    if not file:
+        return None
+    try:
+        return TokenSigner(parse_private_key(Path(file).read_bytes()))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: {error}") from error
 
 
 def _read(file: str) -> str:

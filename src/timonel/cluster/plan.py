@@ -114,6 +114,7 @@ def plan_manager(layout: Layout, config: ClusterConfig) -> ManagerSettings:
         scheduler_kubeconfig=str(layout.data / "scheduler.kubeconfig"),
         ca_file=str(layout.pki / "ca.crt"),
         ca_key_file=str(layout.pki / "ca.key"),
+        service_account_private_key_file=str(layout.pki / "sa.key"),
         pod_cidr=config.network.pods,
         identity=layout.node_name(1),
         node_monitor_grace_seconds=config.node.monitor_grace_seconds,

@@ -54,6 +54,8 @@ class ManagerSettings:
     ca_key_file: str = ""
     """Signs CertificateSigningRequests; "": none are signed."""
     cluster_signing_seconds: float = 365 * 24 * 3600.0
+    service_account_private_key_file: str = ""
+    """Signs tokens in Secrets; "": none are made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +85,35 @@ class AgentSettings:
     max_pods: int
 
 
-Settings = TypeVar("Settings", ServerSettings, ManagerSettings, AgentSettings)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HollowSettings:
+    kubeconfig: str
+    """system:timonel:hollow-nodes."""
+    address: str
+    port: int
+    """Where it answers for the kubelets of all hollow nodes."""
+    cert_file: str
+    key_file: str
+    client_ca_file: str
+    count: int
+    cpu: str
+    memory: str
+    max_pods: int
+    zones: int
+    leases_per_second: float
+    start_seconds: float
+    ready_seconds: float
+    stop_seconds: float
+    job_seconds: float
+    failure_rate: float
+    failures: tuple[str, ...]
+    seed: int
 
 
-def write_settings(path: Path, settings: ServerSettings | ManagerSettings | AgentSettings) -> None:
+Settings = TypeVar("Settings", ServerSettings, ManagerSettings, AgentSettings, HollowSettings)
+
+
+def write_settings(path: Path, settings: ServerSettings | ManagerSettings | AgentSettings | HollowSettings) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps(dataclasses.asdict(settings), indent=1))

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from timonel.api.clock import Clock
 from timonel.api.refs import PODS
+from timonel.api.token_keys import TokenSigner
 from timonel.api.volumes import LOCAL_PROVISIONER
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
@@ -31,11 +32,11 @@ from timonel.controllers.ephemeralvolumes import EphemeralVolumeController
 from timonel.controllers.expansion import ExpansionController
 from timonel.controllers.garbage import GarbageCollector
 from timonel.controllers.job import JobController
+from timonel.controllers.legacy_tokens import LegacyTokenCleaner, LegacyTokenConfig
 from timonel.controllers.namespaces import (
     NamespaceController,
     RootCaPublisher,
     ServiceAccountController,
-    TokenCleaner,
 )
 from timonel.controllers.nodes import (
     NodeIpamConfig,
@@ -52,6 +53,7 @@ from timonel.controllers.servicecidrs import ServiceCidrController
 from timonel.controllers.slim import slim_pod
 from timonel.controllers.statefulset import StatefulSetController
 from timonel.controllers.storage_protection import AttributesClassProtection, ClaimProtection, VolumeProtection
+from timonel.controllers.token_secrets import TokenSecretController
 from timonel.controllers.ttl_after_finished import TtlAfterFinishedController
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,9 @@ class ManagerConfig:
     node_ipam: NodeIpamConfig = field(default_factory=NodeIpamConfig)
     pod_gc: PodGcConfig = field(default_factory=PodGcConfig)
     signing: SigningConfig = field(default_factory=SigningConfig)
+    legacy_tokens: LegacyTokenConfig = field(default_factory=LegacyTokenConfig)
+    token_signer: TokenSigner | None = None
+    """Of --service-account-private-key-file: signs tokens in Secrets; None: none are made."""
     without: frozenset[str] = frozenset()
     """Names of controllers not to run."""
 
@@ -141,6 +146,22 @@ def _root_ca(around: Surroundings) -> Component:
     )
 
 
+def _token_secrets(around: Surroundings) -> Component:
+    return TokenSecretController(
+        client=around.client,
+        informers=around.informers,
+        clock=around.clock,
+        root_ca=around.config.root_ca,
+        signer=around.config.token_signer,
+    )
+
+
+def _legacy_tokens(around: Surroundings) -> Component:
+    return LegacyTokenCleaner(
+        client=around.client, informers=around.informers, clock=around.clock, config=around.config.legacy_tokens
+    )
+
+
 def _signer(around: Surroundings) -> Component:
     return RequestSigner(
         client=around.client, informers=around.informers, clock=around.clock, config=around.config.signing
@@ -176,7 +197,8 @@ CONTROLLERS: tuple[tuple[str, str, Factory], ...] = (
     ("taint-eviction-controller", NODE_CONTROLLER, _row(TaintEvictionController, "taint-eviction-controller")),
     ("namespace", "namespace-controller", _row(NamespaceController)),
     ("serviceaccount", "service-account-controller", _row(ServiceAccountController)),
-    ("serviceaccount-token", "", _row(TokenCleaner)),
+    (TokenSecretController.name, "", _token_secrets),
+    (LegacyTokenCleaner.name, "legacy-service-account-token-cleaner", _legacy_tokens),
     ("root-ca-cert-publisher", "root-ca-cert-publisher", _root_ca),
     ("pod-garbage-collector", "pod-garbage-collector", _pod_gc),
     (

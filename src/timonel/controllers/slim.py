@@ -6,10 +6,17 @@ uses the shared pod informer writes patches and subresources.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from timonel.api.objects import Object
 
 _CONTAINER_FIELDS = ("name", "image", "ports", "resources", "restartPolicy")
 _SPEC_DROPPED = ("ephemeralContainers", "securityContext", "dnsConfig", "dnsPolicy", "hostAliases", "readinessGates")
+_SECRET_FIELDS: dict[str, Callable[[Object], Any]] = {
+    "env": lambda item: (item.get("valueFrom") or {}).get("secretKeyRef"),
+    "envFrom": lambda item: item.get("secretRef"),
+}
 _STATUS_FIELDS = ("name", "restartCount", "ready", "started", "resources", "allocatedResources")
 
 
@@ -23,7 +30,7 @@ def slim_pod(pod: Object) -> Object:
         spec.pop(field, None)
     for field in ("containers", "initContainers"):
         if spec.get(field):
-            spec[field] = [_only(container, _CONTAINER_FIELDS) for container in spec[field]]
+            spec[field] = [_slim_container(container) for container in spec[field]]
     status = pod.get("status") or {}
     of_job = any(owner.get("kind") == "Job" for owner in metadata.get("ownerReferences") or ())
     fields = (*_STATUS_FIELDS, "state") if of_job else _STATUS_FIELDS  # Jobs ask how and when containers ended
@@ -31,6 +38,15 @@ def slim_pod(pod: Object) -> Object:
         if status.get(field):
             status[field] = [_only(container, fields) for container in status[field]]
     return pod
+
+
+def _slim_container(container: Object) -> Object:
+    """Of its environment, what names Secrets: whether a token is in use depends on it."""
+    made = _only(container, _CONTAINER_FIELDS)
+    for field, ref in _SECRET_FIELDS.items():
+        if naming := [item for item in container.get(field) or () if ref(item)]:
+            made[field] = naming
+    return made
 
 
 def _only(item: Object, fields: tuple[str, ...]) -> Object:

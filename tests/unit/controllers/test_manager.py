@@ -93,7 +93,7 @@ def test_every_controller_has_a_role_but_those_that_work_as_the_manager():
     accounts = {account for _, account, _ in CONTROLLERS}
     assert without_rights(accounts - {""}) == set()
     # Upstream's controller of token Secrets has no role either: it works as the manager.
-    assert [name for name, account, _ in CONTROLLERS if not account] == ["serviceaccount-token"]
+    assert [name for name, account, _ in CONTROLLERS if not account] == ["serviceaccount-token-controller"]
 
 
 async def test_one_controllers_role_does_not_do_for_another():

@@ -14,6 +14,7 @@ from timonel.api.errors import Unauthorized
 from timonel.apiserver.authn.bootstrap_tokens import BootstrapTokens
 from timonel.apiserver.authn.certificates import CertificateAuthenticator
 from timonel.apiserver.authn.impersonation import impersonate, wants_impersonation
+from timonel.apiserver.authn.legacy_tokens import LegacyTokens
 from timonel.apiserver.authn.service_accounts import InvalidToken, ServiceAccountTokens
 from timonel.apiserver.authn.static_tokens import StaticTokens
 from timonel.apiserver.authn.user import (
@@ -43,6 +44,7 @@ class RequestAuthenticator:
         tokens: ServiceAccountTokens | None,
         static_tokens: StaticTokens | None = None,
         bootstrap_tokens: BootstrapTokens | None = None,
+        legacy_tokens: LegacyTokens | None = None,
         authorizer: Authorizer,
         anonymous: bool = True,
     ) -> None:
@@ -50,6 +52,7 @@ class RequestAuthenticator:
         self._tokens = tokens
         self._static_tokens = static_tokens
         self._bootstrap_tokens = bootstrap_tokens
+        self._legacy_tokens = legacy_tokens
         self._authorizer = authorizer
         self._anonymous = anonymous
         self._with_group: dict[int, tuple[UserInfo, UserInfo]] = {}
@@ -92,15 +95,21 @@ class RequestAuthenticator:
     def _find(self, token: str, audiences: tuple[str, ...] | None) -> tuple[UserInfo, tuple[str, ...]]:
         for source in (self._static_tokens, self._bootstrap_tokens):
             user = source.authenticate(token) if source is not None else None
-            if user is not None:
-                # Such tokens name no audience: they are for this server.
-                own = self._tokens.audiences if self._tokens is not None else ()
-                common = own if audiences is None else tuple(item for item in own if item in audiences)
-                if audiences is None or common:
-                    return user, common
+            common = self._own_audiences(audiences)
+            if user is not None and (audiences is None or common):
+                return user, common
+        if self._legacy_tokens is not None and self._legacy_tokens.is_ours(token):
+            user, common = self._legacy_tokens.authenticate(token), self._own_audiences(audiences)
+            if audiences is None or common:
+                return user, common
         if self._tokens is not None and self._tokens.is_ours(token):
             return self._tokens.authenticate(token, audiences)
         raise Unauthorized
+
+    def _own_audiences(self, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+        """Of tokens that name none: they are for this server."""
+        own = self._tokens.audiences if self._tokens is not None else ()
+        return own if wanted is None else tuple(item for item in own if item in wanted)
 
     def _authenticated(self, user: UserInfo) -> UserInfo:
         """The user with system:authenticated, made once per UserInfo object: those are cached upstream of here."""

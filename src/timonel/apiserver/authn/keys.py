@@ -6,28 +6,16 @@ Source: kubernetes.io/docs/tasks/configure-pod-container/configure-service-accou
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
-)
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from timonel.api.objects import Object
-
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-
-_CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+from timonel.api.token_keys import PrivateKey, PublicKey, TokenSigner, algorithm_of, key_id_of, parse_private_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +35,28 @@ class KeySet:
     """Raises ValueError for a key that is neither RSA nor on a NIST curve."""
 
     def __init__(self, signing: PrivateKey, verifying: Sequence[PublicKey] = ()) -> None:
-        self._signing = signing
-        self._current = _describe(signing.public_key())
-        described = (self._current, *(_describe(key) for key in verifying))
+        self._signer = TokenSigner(signing)
+        described = (_describe(key) for key in (signing.public_key(), *verifying))
         self.by_id = {key.key_id: key for key in described}
 
     @classmethod
     def from_files(cls, signing: Path, verifying: Sequence[Path] = ()) -> KeySet:
         """PEM files; `verifying` may hold public or private keys. Raises OSError and ValueError."""
-        private = load_pem_private_key(signing.read_bytes(), password=None)
-        if not isinstance(private, PrivateKey):
-            raise ValueError(f"{signing}: neither an RSA nor an elliptic curve key")
+        try:
+            private = parse_private_key(signing.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{signing}: {error}") from error
         return cls(private, [_load_public(path) for path in verifying])
 
     def sign(self, claims: Object) -> str:
-        return jwt.encode(
-            claims, self._signing, algorithm=self._current.algorithm, headers={"kid": self._current.key_id}
-        )
+        return self._signer.sign(claims)
 
     def verify(self, token: str) -> Object:
         """The claims of a token whose signature is ours. Times, issuer and audience are the caller's business.
 
         Raises jwt.InvalidTokenError.
         """
-        key = self.by_id.get(jwt.get_unverified_header(token).get("kid") or self._current.key_id)
+        key = self.by_id.get(jwt.get_unverified_header(token).get("kid") or self._signer.key_id)
         if key is None:
             raise jwt.InvalidTokenError("invalid signature, no keys found")
         claims: Object = jwt.decode(token, key.public, algorithms=[key.algorithm], options=_SIGNATURE_ONLY)
@@ -96,14 +82,7 @@ _SIGNATURE_ONLY: Any = {
 
 
 def _describe(public: PublicKey) -> VerifyingKey:
-    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    key_id = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
-    if isinstance(public, rsa.RSAPublicKey):
-        return VerifyingKey(key_id, "RS256", public)
-    algorithm = _CURVES.get(public.curve.name)
-    if algorithm is None:
-        raise ValueError(f"curve {public.curve.name} cannot sign tokens; use P-256, P-384 or P-521")
-    return VerifyingKey(key_id, algorithm, public)
+    return VerifyingKey(key_id_of(public), algorithm_of(public), public)
 
 
 def _load_public(path: Path) -> PublicKey:

@@ -26,6 +26,7 @@ from timonel.api.refs import (
     ROLES,
     ResourceRef,
 )
+from timonel.api.token_secrets import TRACKING, TRACKING_NAMESPACE
 from timonel.apiserver.authz.rules import uncovered
 from timonel.apiserver.bootstrap import api_services, policy
 from timonel.apiserver.readers import Readers
@@ -201,8 +202,7 @@ def _token_tracking(today: date) -> Object:
 
     Source: kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#legacy-serviceaccount-token-tracking
     """
-    name = "kube-apiserver-legacy-service-account-token-tracking"
-    metadata = {"name": name, "namespace": "kube-system"}
+    metadata = {"name": TRACKING, "namespace": TRACKING_NAMESPACE}
     return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": {"since": today.isoformat()}}
 
 

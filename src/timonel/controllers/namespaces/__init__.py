@@ -2,6 +2,6 @@
 
 from timonel.controllers.namespaces.deletion import NamespaceController
 from timonel.controllers.namespaces.root_ca import RootCaPublisher
-from timonel.controllers.namespaces.service_accounts import ServiceAccountController, TokenCleaner
+from timonel.controllers.namespaces.service_accounts import ServiceAccountController
 
-__all__ = ["NamespaceController", "RootCaPublisher", "ServiceAccountController", "TokenCleaner"]
+__all__ = ["NamespaceController", "RootCaPublisher", "ServiceAccountController"]

@@ -1,0 +1,170 @@
+"""What a call costs when it is evaluated, in upstream's units: one is about 50 ns there.
+
+Either a number, or a function of operands and result; sizes are those of the values.
+Source: kubernetes.io/docs/reference/using-api/cel/#resource-constraints
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import ceil
+from typing import Any
+
+from timonel.api.cel.library.formats import Format
+from timonel.api.cel.values import Opaque, size_of
+
+CallCost = int | Callable[[Sequence[Any], Any], int]
+
+PER_CALL_LIMIT = 1_000_000
+"""Of one expression: about a tenth of a second of upstream's."""
+BUDGET = 10_000_000
+"""Of all expressions of a policy binding, or of a custom resource."""
+MATCH_CONDITIONS_BUDGET = 2_500_000
+
+LIST, MAP, STRUCT = 10, 30, 40
+_TRAVERSE = 0.1  # per character
+_PATTERN = 0.25  # per character of the pattern
+_CHECK = 350_000  # asks the authoriser
+
+NOMINAL = frozenset(
+    """
+    serviceAccount path group resource subresource namespace name allowed reason error errored masked prefixLength
+    family isUnspecified isLoopback isLinkLocalMulticast isLinkLocalUnicast isGlobalUnicast format.named sign asInteger
+    isInteger asApproximateFloat isGreaterThan isLessThan compareTo add sub major minor patch getScheme getHostname
+    getHost getPort getEscapedPath getQuery
+    """.split()  # noqa: SIM905
+)
+_TRAVERSED = frozenset({"isSorted", "sum", "max", "min", "indexOf", "lastIndexOf"})
+_READ_ONCE = frozenset(
+    """
+    url lowerAscii upperAscii substring trim jsonpatch.escapeKey cidr isIP isCIDR quantity isQuantity semver isSemver
+    """.split()  # noqa: SIM905
+)
+_READ_TWICE = frozenset({"replace", "split", "ip.isCanonical"})
+COMPARED = frozenset(
+    f"{word}_{kind}"
+    for word in ("less", "less_equals", "greater", "greater_equals")
+    for kind in ("string", "bytes")
+)
+
+
+def call_cost(function: str, overload: str) -> CallCost:
+    """`overload`: its id, "" where operands decide among several."""
+    if function == "check":
+        return _CHECK
+    if function in NOMINAL:
+        return 1
+    if function in _TRAVERSED:
+        return lambda args, result: _traversal(args[0])
+    if function in _READ_ONCE or (function == "ip" and overload != "cidr_ip"):
+        return _reading(1)
+    if function in _READ_TWICE:
+        return _reading(2)
+    return _OF_FUNCTIONS.get(function) or _OF_OVERLOADS.get(overload) or _of_lists(overload)
+
+
+def _reading(times: int) -> CallCost:
+    return lambda args, result: ceil(size_of(args[0]) * times * _TRAVERSE)
+
+
+def _traversal(value: Any) -> int:
+    if isinstance(value, str):
+        return int(len(value.encode()) * _TRAVERSE)
+    if isinstance(value, bytes):
+        return int(len(value) * _TRAVERSE)
+    if isinstance(value, list):
+        return sum(map(_traversal, value))
+    if isinstance(value, dict):
+        return sum(_traversal(key) + _traversal(item) for key, item in value.items())
+    return 1
+
+
+def _matching(args: Sequence[Any], result: Any) -> int:
+    return pattern_cost(size_of(args[0]), size_of(args[1]))
+
+
+def pattern_cost(length: int, pattern: int) -> int:
+    return ceil((1 + length) * _TRAVERSE) * ceil(pattern * _PATTERN)
+
+
+def _validating(args: Sequence[Any], result: Any) -> int:
+    format = args[0]
+    return pattern_cost(size_of(args[1]), format.pattern_size) if isinstance(format, Format) else 1
+
+
+def _selecting(args: Sequence[Any], result: Any) -> int:
+    length = size_of(args[1])
+    return LIST + ceil(length * _TRAVERSE) + ceil(ceil(length * 0.5) * (LIST + STRUCT))
+
+
+def _comparing(args: Sequence[Any], result: Any) -> int:
+    if isinstance(args[0], Opaque):
+        return 1
+    return ceil(min(size_of(args[0]), size_of(args[1])) * _TRAVERSE)
+
+
+def _containing_ip(args: Sequence[Any], result: Any) -> int:
+    cost = ceil(2 * size_of(args[0]) * _TRAVERSE)
+    return cost + (ceil(size_of(args[1]) * _TRAVERSE) if isinstance(args[1], str) else 0)
+
+
+def _containing_cidr(args: Sequence[Any], result: Any) -> int:
+    return _containing_ip(args, result) + ceil(size_of(args[0]) * _TRAVERSE) + 1
+
+
+def _searching(args: Sequence[Any], result: Any) -> int:
+    return ceil(size_of(args[0]) * _TRAVERSE) * ceil(size_of(args[1]) * _TRAVERSE)
+
+
+def _adding(args: Sequence[Any], result: Any) -> int:
+    return ceil((size_of(args[0]) + size_of(args[1])) * _TRAVERSE)
+
+
+_OF_FUNCTIONS: dict[str, CallCost] = {
+    "join": lambda args, result: ceil(size_of(result) * 2 * _TRAVERSE),
+    "find": _matching,
+    "findAll": _matching,
+    "fieldSelector": _selecting,
+    "labelSelector": _selecting,
+    "ip": 1,
+    "containsIP": _containing_ip,
+    "containsCIDR": _containing_cidr,
+    "validate": _validating,
+}
+_OF_OVERLOADS: dict[str, CallCost] = {
+    **dict.fromkeys(
+        ("starts_with_string", "ends_with_string", "string_to_bytes", "bytes_to_string", "strings_quote", "string_format"),
+        _reading(1),
+    ),
+    **dict.fromkeys((*COMPARED, "equals", "not_equals"), _comparing),
+    **dict.fromkeys(("add_string", "add_bytes"), _adding),
+    "in_list": lambda args, result: size_of(args[1]),
+    "matches_string": _matching,
+    "contains_string": _searching,
+}
+
+
+def _pairs(index: int) -> CallCost:
+    """Every item of a list with every other."""
+
+    def cost(args: Sequence[Any], result: Any) -> int:
+        items = args[index]
+        factor = 2.0 + (_TRAVERSE if items and isinstance(items[0], (str, bytes)) else 0)
+        return int(len(items) ** 2 * factor) + 1 + LIST
+
+    return cost
+
+
+def _of_lists(overload: str) -> CallCost:
+    if overload in ("list_slice", "lists_range", "list_reverse"):
+        return lambda args, result: size_of(result) + 1 + LIST
+    if overload in ("list_flatten", "list_flatten_int"):
+        return lambda args, result: int(size_of(args[0]) * (args[1] if len(args) == 2 else 1)) + 1 + LIST
+    if overload == "list_distinct" or overload.endswith("_sort"):
+        return _pairs(0)
+    if overload.endswith("_sortByAssociatedKeys"):
+        return _pairs(1)
+    if overload.startswith("list_sets_"):
+        times = 2 if "equivalent" in overload else 1
+        return lambda args, result: 1 + size_of(args[0]) * size_of(args[1]) * times
+    return 1

@@ -1,0 +1,58 @@
+"""What an expression can name: variables, functions, macros, and structs with their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+from timonel.api.cel import macros, types
+from timonel.api.cel.macros import Macros
+from timonel.api.cel.overloads import Overload, Table, table_of
+from timonel.api.cel.types import Type
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    type: Type
+    key: str = ""  # the property's own name, where the field's is escaped
+
+
+@dataclass(frozen=True, slots=True)
+class Struct:
+    fields: Mapping[str, Field]
+    is_open: bool = False  # fields that are not listed are dyn
+
+
+FindStruct = Callable[[str], "Struct | None"]
+
+
+@dataclass(frozen=True, eq=False)
+class Environment:
+    """Compared by identity: make one per set of declarations, and keep it."""
+
+    variables: Mapping[str, Type]
+    functions: Table = field(default_factory=lambda: standard_functions())
+    macros: Macros = field(default_factory=lambda: macros.STANDARD)
+    find_struct: FindStruct = lambda name: None
+
+    def with_variables(self, **variables: Type) -> Environment:
+        return replace(self, variables={**self.variables, **variables})
+
+    def field_of(self, struct: str, name: str) -> Field | None:
+        found = self.find_struct(struct)
+        if found is None:
+            return None
+        return found.fields.get(name) or (Field(types.DYN) if found.is_open else None)
+
+
+@cache
+def standard_functions() -> Table:
+    """Of the language and of every library that Kubernetes has everywhere."""
+    from timonel.api.cel.library import everywhere  # here: the libraries' modules are many
+
+    return table_of(everywhere())
+
+
+def extended(functions: Table, *more: Overload) -> Table:
+    return table_of((overload for overloads in functions.values() for overload in overloads), more)

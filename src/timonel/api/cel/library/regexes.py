@@ -1,0 +1,57 @@
+"""Regular expressions, of the RE2 language: the time they take grows with the text only.
+
+The engine is google-re2, as no pattern that a user wrote may be able to stop the server; it is imported at the first
+pattern.
+Source: kubernetes.io/docs/reference/using-api/cel/#kubernetes-regex-library; github.com/google/re2/wiki/Syntax
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from timonel.api.cel.issues import EvaluationError
+from timonel.api.cel.overloads import Overload, declare
+
+_MOST_KEPT = 256
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def compile_pattern(pattern: str) -> Any:
+    """Raises EvaluationError for what is no pattern."""
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as exc:
+        why = exc.args[0].decode(errors="replace") if exc.args and isinstance(exc.args[0], bytes) else str(exc)
+        raise EvaluationError(f"error parsing regexp: {why}") from exc
+
+
+def _matches(text: str, pattern: str) -> bool:
+    return compile_pattern(pattern).search(text) is not None
+
+
+def _find(text: str, pattern: str) -> str:
+    found = compile_pattern(pattern).search(text)
+    return str(found[0]) if found else ""
+
+
+def _find_all(text: str, pattern: str, most: int = -1) -> list[str]:
+    found: list[str] = []
+    for match in compile_pattern(pattern).finditer(text):
+        if 0 <= most <= len(found):
+            break
+        found.append(match[0])
+    return found
+
+
+REGEXES: tuple[Overload, ...] = (
+    declare("matches", "matches", "(string, string) -> bool", _matches),
+    declare("matches_string", "matches", "string.(string) -> bool", _matches),
+    declare("string_find_string", "find", "string.(string) -> string", _find),
+    declare("string_find_all_string", "findAll", "string.(string) -> list(string)", _find_all),
+    declare("string_find_all_string_int", "findAll", "string.(string, int) -> list(string)", _find_all),
+)

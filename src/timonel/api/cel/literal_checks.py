@@ -1,0 +1,118 @@
+"""What literals say before anything is evaluated: durations, times, patterns, templates, items of several types.
+
+Runs on a tree that has passed the checker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from timonel.api.cel.issues import CompileError, EvaluationError, Issue
+from timonel.api.cel.library.formatting import BadClause, clauses, wrong_operand
+from timonel.api.cel.library.regexes import compile_pattern
+from timonel.api.cel.nodes import Call, ListNode, Literal, MapNode, Node, children, walk
+from timonel.api.cel.types import Type
+from timonel.api.cel.values import duration, parse_duration, parse_timestamp, timestamp
+
+
+def check_literals(text: str, root: Node) -> None:
+    issues = [issue for node in walk(root) for issue in _of_calls(node)]
+    issues += _mixed(root)
+    if issues:
+        raise CompileError(text, issues)
+
+
+def _of_calls(node: Node) -> Iterator[Issue]:
+    if not isinstance(node, Call):
+        return
+    if node.function in ("duration", "timestamp", "matches") and node.args:
+        literal = node.args[0]
+        if isinstance(literal, Literal) and not _is_valid(node.function, literal):
+            yield Issue(literal.offset, f"invalid {node.function} argument")
+    target = node.target
+    if node.function == "format" and isinstance(target, Literal) and isinstance(target.value, str):
+        arguments = node.args[0] if len(node.args) == 1 else None
+        if isinstance(arguments, ListNode):
+            yield from _of_template(node, target.value, arguments.items)
+
+
+def _is_valid(function: str, literal: Literal) -> bool:
+    value = literal.value
+    try:
+        if function == "matches":
+            compile_pattern(value)
+        elif function == "duration":
+            parse_duration(value) if isinstance(value, str) else duration(value)
+        else:
+            parse_timestamp(value) if isinstance(value, str) else timestamp(value * 10**9)
+    except EvaluationError:
+        return False
+    return True
+
+
+def _of_template(node: Call, template: str, operands: list[Node]) -> Iterator[Issue]:
+    index = 0
+    try:
+        for _, letter, _ in clauses(template):
+            if not letter:
+                continue
+            if index >= len(operands):
+                yield Issue(node.offset, f"index {index} out of range")
+                return
+            if found := _wrong(letter, operands[index]):
+                yield found
+                return
+            index += 1
+    except BadClause as exc:
+        yield Issue(node.offset, str(exc))
+        return
+    if len(operands) > index:
+        message = f"too many arguments supplied to string.format (expected {index}, got {len(operands)})"
+        yield Issue(node.offset, message)
+
+
+def _wrong(letter: str, operand: Node) -> Issue | None:
+    if operand.type.kind != "dyn" and (why := wrong_operand(letter, operand.type)):
+        return Issue(operand.offset, why)
+    if letter == "s" and isinstance(operand, (ListNode, MapNode)):
+        return next((found for part in children(operand) if (found := _wrong(letter, part))), None)
+    return None
+
+
+def _mixed(root: Node) -> Iterator[Issue]:
+    """Items whose types agree only because one is dyn; in a template's operands they may."""
+    waiting = [root]
+    lists: list[ListNode] = []
+    maps: list[MapNode] = []
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, Call) and node.function == "format":
+            waiting += [node.target] if node.target is not None else []
+            continue
+        if isinstance(node, ListNode):
+            lists.append(node)
+        elif isinstance(node, MapNode):
+            maps.append(node)
+        waiting += children(node)
+    for one in lists:
+        seen: Type | None = None
+        for index, item in enumerate(one.items):
+            found = item.type.params[0] if index in one.optional and item.type.params else item.type
+            seen = seen or found
+            if seen != found:
+                yield Issue(item.offset, f"expected type '{seen}' but found '{found}'")
+                break
+    for entries in maps:
+        if not entries.entries:
+            continue
+        first = entries.entries[0]
+        key = first.key.type
+        value = first.value.type.params[0] if first.optional and first.value.type.params else first.value.type
+        for entry in entries.entries[1:]:
+            found = entry.value.type
+            found = found.params[0] if entry.optional and found.params else found
+            for expected, actual, place in ((key, entry.key.type, entry.key), (value, found, entry.value)):
+                if expected != actual:
+                    yield Issue(place.offset, f"expected type '{expected}' but found '{actual}'")
+
+

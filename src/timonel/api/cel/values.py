@@ -1,0 +1,217 @@
+"""Values that JSON has not: unsigned numbers, times, optional values, types; and what equal, less and "type" mean.
+
+bool, int, float, str, bytes, None, list and dict are CEL's own as they are. JSON objects are maps, and structs of a schema
+are too. Numbers of different types are equal when their values are; a bool equals no number.
+Source: github.com/google/cel-spec/blob/master/doc/langdef.md#values
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from timonel.api.cel import types
+from timonel.api.cel.issues import EvaluationError
+from timonel.api.cel.types import Type
+
+INT_MIN, INT_MAX, UINT_MAX = -(2**63), 2**63 - 1, 2**64 - 1
+_NANOS = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MIN_TIME, _MAX_TIME = -62135596800 * _NANOS, 253402300799 * _NANOS + _NANOS - 1  # of the years 1 to 9999
+_TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_UNITS = {"ns": 1, "us": 1000, "µs": 1000, "μs": 1000, "ms": 10**6, "s": _NANOS, "m": 60 * _NANOS, "h": 3600 * _NANOS}
+
+
+class UInt(int):
+    """An unsigned number of 64 bits. Arithmetic on it yields int: wrap the result."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Timestamp:
+    nanos: int  # since 1970, UTC
+
+    def datetime(self) -> datetime:
+        """To the microsecond."""
+        return _EPOCH + timedelta(microseconds=self.nanos // 1000)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Duration:
+    nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Optional:
+    value: Any = None
+    present: bool = False
+
+
+NOTHING = Optional()
+
+
+class StructValue(dict[str, Any]):
+    """An object that an expression made: Object.spec{replicas: 1}."""
+
+    __slots__ = ("type_name",)
+
+    def __init__(self, type_name: str, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self.type_name = type_name
+
+
+class Opaque:
+    """Base of values with a type of a library; compared by `==`, which is their business."""
+
+    __slots__ = ()
+    cel_type: Type = types.DYN
+
+    def size(self) -> int:
+        """What the value weighs where costs depend on sizes."""
+        return 1
+
+
+def timestamp(nanos: int) -> Timestamp:
+    if not _MIN_TIME <= nanos <= _MAX_TIME:
+        raise EvaluationError("timestamp overflow")
+    return Timestamp(nanos)
+
+
+def duration(nanos: int) -> Duration:
+    if not INT_MIN <= nanos <= INT_MAX:
+        raise EvaluationError("duration overflow")
+    return Duration(nanos)
+
+
+def parse_timestamp(text: str) -> Timestamp:
+    """Of RFC 3339, to the nanosecond."""
+    found = _TIMESTAMP.fullmatch(text)
+    if found is None:
+        raise EvaluationError(f"invalid timestamp {text!r}")
+    zone = "+00:00" if found[4] in "Zz" else found[4]
+    try:
+        whole = datetime.fromisoformat(f"{found[1]}T{found[2]}{zone}")
+    except ValueError as exc:
+        raise EvaluationError(f"invalid timestamp {text!r}") from exc
+    seconds = (whole - _EPOCH) // timedelta(seconds=1)
+    return timestamp(seconds * _NANOS + int((found[3] or "0")[:9].ljust(9, "0")))
+
+
+def render_timestamp(value: Timestamp) -> str:
+    seconds, nanos = divmod(value.nanos, _NANOS)
+    whole = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+    return f"{whole}.{nanos:09}".rstrip("0") + "Z" if nanos else f"{whole}Z"
+
+
+def parse_duration(text: str) -> Duration:
+    """Such as "1h30m", "-1.5s"."""
+    sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
+    if rest == "0":
+        return Duration(0)
+    total, end = 0, 0
+    while found := _DURATION_PART.match(rest, end):
+        whole, _, part = found[1].partition(".")
+        unit = _UNITS[found[2]]
+        total += int(whole or "0") * unit + (int(part) * unit // 10 ** len(part) if part else 0)
+        end = found.end()
+    if not rest or end != len(rest):
+        raise EvaluationError(f"time: invalid duration {text!r}")
+    return duration(sign * total)
+
+
+def render_duration(value: Duration) -> str:
+    """In seconds: "90s", "1.5s"."""
+    seconds, nanos = divmod(abs(value.nanos), _NANOS)
+    text = f"{seconds}.{nanos:09}".rstrip("0") if nanos else str(seconds)
+    return f"{'-' if value.nanos < 0 else ''}{text}s"
+
+
+_TYPES: dict[type, Type] = {
+    bool: types.BOOL,
+    int: types.INT,
+    UInt: types.UINT,
+    float: types.DOUBLE,
+    str: types.STRING,
+    bytes: types.BYTES,
+    type(None): types.NULL,
+    list: types.list_of(types.DYN),
+    dict: types.map_of(types.DYN, types.DYN),
+    Timestamp: types.TIMESTAMP,
+    Duration: types.DURATION,
+    Type: types.TYPE,
+    Optional: types.optional_of(types.DYN),
+}
+
+
+def type_of(value: Any) -> Type:
+    if found := _TYPES.get(type(value)):
+        return found
+    if isinstance(value, Opaque):
+        return value.cel_type
+    if isinstance(value, StructValue):
+        return types.struct_of(value.type_name)
+    for python, cel in ((dict, types.map_of(types.DYN, types.DYN)), (list, types.list_of(types.DYN))):
+        if isinstance(value, python):
+            return cel
+    raise EvaluationError(f"unsupported value of type {type(value).__name__}")
+
+
+_NUMBERS = frozenset({int, UInt, float})
+_SCALARS = frozenset({bool, int, UInt, float, str, bytes, type(None), Timestamp, Duration})
+
+
+def equal(left: Any, right: Any) -> bool:
+    kind, other = type(left), type(right)
+    if kind is other and kind in _SCALARS:
+        return bool(left == right)
+    if kind in _NUMBERS:
+        return other in _NUMBERS and bool(left == right)
+    if isinstance(left, list):
+        return isinstance(right, list) and len(left) == len(right) and all(map(equal, left, right))
+    if isinstance(left, dict):
+        if not isinstance(right, dict) or len(left) != len(right):
+            return False
+        return all(key in right and equal(value, right[key]) for key, value in left.items())
+    if kind is Optional:
+        return other is Optional and left.present == right.present and equal(left.value, right.value)
+    if kind is Type:
+        return other is Type and same_type(left, right)
+    return bool(kind is other and left == right)
+
+
+def same_type(left: Type, right: Type) -> bool:
+    """As values: of lists only that they are lists matters."""
+    return left.kind == right.kind and left.name == right.name
+
+
+def contains(items: list[Any], value: Any) -> bool:
+    if type(value) is str:
+        return value in items
+    return any(equal(value, item) for item in items)
+
+
+_ORDERED: dict[type, Callable[[Any], Any]] = {
+    kind: lambda value: value for kind in (bool, str, bytes, Timestamp, Duration)
+}
+
+
+def comparable(left: Any, right: Any) -> bool:
+    kind, other = type(left), type(right)
+    return (kind is other and kind in _ORDERED) or (kind in _NUMBERS and other in _NUMBERS)
+
+
+def size_of(value: Any) -> int:
+    """For costs: length of what has one, else 1."""
+    kind = type(value)
+    if kind is str or kind is list or kind is dict or kind is bytes:
+        return len(value)
+    if kind is Optional:
+        return size_of(value.value) if value.present else 1
+    if isinstance(value, Opaque):
+        return value.size()
+    return len(value) if isinstance(value, (list, dict)) else 1

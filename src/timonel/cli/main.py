@@ -9,13 +9,16 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 import timonel
 from timonel.cluster.errors import UserError
-from timonel.cluster.layout import Layout, NodeLayout, layout_of
+from timonel.cluster.layout import Layout, NodeLayout, find_layout, user_layout
+
+if TYPE_CHECKING:
+    from timonel.cluster.up import UpOptions
 
 app = typer.Typer(
     name="timonel",
@@ -27,6 +30,8 @@ app = typer.Typer(
 )
 image_app = typer.Typer(help="Images on the nodes of this machine.", no_args_is_help=True)
 app.add_typer(image_app, name="image")
+node_app = typer.Typer(help="Nodes of the cluster.", no_args_is_help=True)
+app.add_typer(node_app, name="node")
 
 NAME = typer.Option("--name", help="A cluster of its own beside others, every node in a namespace.", show_default=False)
 DATA_DIR = typer.Option("--data-dir", help="Instead of /var/lib/timonel.", show_default=False)
@@ -52,7 +57,9 @@ def up(
     store: Annotated[
         str, typer.Option(help="sqlite, or etcd: its own, or the one that the configuration names.", show_default=False)
     ] = "",
-    hollow: Annotated[int | None, typer.Option(help="Hollow nodes (not built yet).", show_default=False)] = None,
+    hollow: Annotated[
+        int | None, typer.Option(help="Hollow nodes: API objects whose pods run in memory only.", show_default=False)
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Install missing system packages without asking.")] = False,
     merge_kubeconfig: Annotated[bool, typer.Option(help="Add the context to your own kubeconfig.")] = True,
     enable_admission_plugins: Annotated[
@@ -66,18 +73,20 @@ def up(
     data_dir: DataDir = None,
     run_dir: RunDir = None,
 ) -> None:
-    """Starts the cluster and returns when every node is Ready."""
-    if hollow is not None:
-        not_built("timonel up --hollow")
+    """Starts the cluster and returns when every node is Ready. With --hollow alone it needs no root."""
     if store not in ("", "sqlite", "etcd"):
         fail(f"--store {store}: there are sqlite and etcd")
-    from timonel.cli.progress import Progress
     from timonel.cluster import preflight
     from timonel.cluster import up as bring_up
+    from timonel.cluster.hollow_up import is_hollow_only
 
-    layout = layout_of(name, data_dir, run_dir)
-    preflight.check_root()
-    missing = bring_up.missing_packages(layout, config, store)
+    layout = find_layout(name, data_dir, run_dir)
+    if hollow is not None and not nodes and os.geteuid() != 0 and data_dir is None and run_dir is None:
+        layout = user_layout(name)
+    only_hollow = is_hollow_only(layout, nodes=nodes, hollow=hollow)
+    if not only_hollow:
+        preflight.check_root()
+    missing = [] if only_hollow else bring_up.missing_packages(layout, config, store)
     if missing and not yes and sys.stdin.isatty():
         names = ", ".join(f"{package.name} ({package.purpose})" for package in missing)
         yes = typer.confirm(f"Missing system packages: {names}. Install them now?")
@@ -90,7 +99,15 @@ def up(
         enable_admission_plugins=tuple(filter(None, enable_admission_plugins.split(","))),
         disable_admission_plugins=tuple(filter(None, disable_admission_plugins.split(","))),
         store=store,
+        hollow=hollow,
     )
+    _bring_up(layout, options)
+
+
+def _bring_up(layout: Layout, options: UpOptions) -> None:
+    from timonel.cli.progress import Progress
+    from timonel.cluster import up as bring_up
+
     with Progress() as progress:
         result = bring_up.up(layout, options, progress.step)
     if not result.changed:
@@ -136,7 +153,7 @@ def down(
     """Stops the cluster and its containers."""
     from timonel.cluster.down import down as take_down
 
-    if not take_down(layout_of(name, data_dir, run_dir), purge=purge, say=typer.echo):
+    if not take_down(find_layout(name, data_dir, run_dir), purge=purge, say=typer.echo):
         typer.echo("nothing was running")
 
 
@@ -146,7 +163,7 @@ def status(name: Name = "", data_dir: DataDir = None, run_dir: RunDir = None) ->
     from timonel.cli.tables import render_status
     from timonel.cluster.status import status as look
 
-    layout = layout_of(name, data_dir, run_dir)
+    layout = find_layout(name, data_dir, run_dir)
     found = look(layout)
     if not found.running:
         fail(_not_running(layout))
@@ -158,7 +175,7 @@ def status(name: Name = "", data_dir: DataDir = None, run_dir: RunDir = None) ->
 @app.command()
 def kubeconfig(name: Name = "", data_dir: DataDir = None) -> None:
     """Prints the admin's kubeconfig."""
-    path = layout_of(name, data_dir).admin_kubeconfig
+    path = find_layout(name, data_dir).admin_kubeconfig
     try:
         typer.echo(path.read_text(), nl=False)
     except FileNotFoundError:
@@ -193,7 +210,7 @@ def image_import(file: Path, name: Name = "", data_dir: DataDir = None, run_dir:
     from timonel.cluster import images
 
     images.check_archive(file)
-    for node in _nodes(layout_of(name, data_dir, run_dir)):
+    for node in _nodes(find_layout(name, data_dir, run_dir)):
         for image in images.import_archive(node, file):
             typer.echo(f"{node.name}: {image}")
 
@@ -206,7 +223,7 @@ def image_ls(name: Name = "", data_dir: DataDir = None, run_dir: RunDir = None) 
 
     typer.echo(
         render_images(
-            [image for node in _nodes(layout_of(name, data_dir, run_dir)) for image in images.list_images(node)]
+            [image for node in _nodes(find_layout(name, data_dir, run_dir)) for image in images.list_images(node)]
         )
     )
 
@@ -216,7 +233,7 @@ def image_rm(image: str, name: Name = "", data_dir: DataDir = None, run_dir: Run
     """Removes an image from every node of this machine."""
     from timonel.cluster import images
 
-    nodes = _nodes(layout_of(name, data_dir, run_dir))
+    nodes = _nodes(find_layout(name, data_dir, run_dir))
     removed = [node.name for node in nodes if images.remove_image(node, image)]
     if not removed:
         fail(f"no node has the image {image}")
@@ -237,15 +254,37 @@ def _not_running(layout: Layout) -> str:
     return f"not running; start it with: timonel up{f' --name {layout.name}' if layout.name else ''}"
 
 
-def _later(command: str) -> None:
+def _later(command: str, group: typer.Typer = app, prefix: str = "") -> None:
     def run(arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-        not_built(f"timonel {command}")
+        not_built(f"timonel {prefix}{command}")
 
     run.__doc__ = "Not built yet."
-    app.command(name=command, hidden=True, context_settings={"ignore_unknown_options": True})(run)
+    group.command(name=command, hidden=True, context_settings={"ignore_unknown_options": True})(run)
 
 
-for _name in ("join", "token", "node", "backup", "restore", "certs", "doctor"):
+@node_app.command("add")
+def node_add(
+    hollow: Annotated[int, typer.Option(help="So many more hollow nodes.", show_default=False)] = 0,
+    config: Annotated[Path | None, typer.Option(help="Instead of /etc/timonel/config.yaml.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the nodes.")] = 120.0,
+    name: Name = "",
+    data_dir: DataDir = None,
+    run_dir: RunDir = None,
+) -> None:
+    """Adds nodes to a cluster that runs: hollow ones with --hollow; real ones are not built yet."""
+    if hollow < 1:
+        not_built("timonel node add without --hollow")
+    from timonel.cluster.supervision import ask
+    from timonel.cluster.up import UpOptions
+
+    layout = find_layout(name, data_dir, run_dir)
+    if ask(layout, "status") is None:
+        fail(_not_running(layout))
+    _bring_up(layout, UpOptions(config_file=config, timeout_seconds=timeout, more_hollow=hollow))
+
+
+_later("rm", node_app, "node ")
+for _name in ("join", "token", "backup", "restore", "certs", "doctor"):
     _later(_name)
 
 

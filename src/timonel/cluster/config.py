@@ -20,6 +20,7 @@ import yaml
 
 from timonel.apiserver.admission.selection import AdmissionConfig, select_plugins
 from timonel.cluster.errors import UserError
+from timonel.cluster.hollow_config import HollowNodesConfig, check_hollow
 
 DEFAULT_CONFIG_FILE = Path("/etc/timonel/config.yaml")
 
@@ -95,6 +96,7 @@ class ClusterConfig:
     registries: Mapping[str, RegistryConfig] = field(default_factory=dict)
     """By registry host: "docker.io", "registry.example.org:5000"; "*" for every other."""
     node: NodeConfig = field(default_factory=NodeConfig)
+    hollow: HollowNodesConfig = field(default_factory=HollowNodesConfig)
 
 
 def load_config(path: Path | None, **flags: tuple[str, ...]) -> ClusterConfig:
@@ -233,6 +235,7 @@ def _check(config: ClusterConfig, source: str) -> None:
     if not 1 <= config.api.port <= 65535:
         raise UserError(f"{source}: api.port must be between 1 and 65535")
     _check_requests(config.api, source)
+    check_hollow(config.hollow, source)
     for server in config.etcd.servers:
         if not re.fullmatch(r"https?://[^/\s]+", server):
             raise UserError(f"{source}: etcd.servers: {server!r} must be a URL such as https://192.0.2.10:2379")

@@ -23,6 +23,10 @@ STOP_GRACE_SECONDS = 5
 
 def down(layout: Layout, *, purge: bool, say: Callable[[str], None]) -> bool:
     """Returns whether there was anything to stop or remove. Raises UserError."""
+    state = _load_state(layout)
+    if state is not None and state.nodes == 0:
+        with exclusive(str(layout.data), say):
+            return _down_hollow_only(layout, purge=purge, say=say)
     preflight.check_root()
     with exclusive(str(layout.data), say):
         return _down(layout, purge=purge, say=say)
@@ -51,6 +55,21 @@ def _down(layout: Layout, *, purge: bool, say: Callable[[str], None]) -> bool:
     elif found:
         say("stopped; data is kept, `timonel up` starts it again")
     return found
+
+
+def _down_hollow_only(layout: Layout, *, purge: bool, say: Callable[[str], None]) -> bool:
+    """Nothing but processes and files; nobody else's containers, links or rules are looked at."""
+    with contextlib.suppress(UserError):
+        supervision.stop_supervisor(layout)
+    teardown.end_parts(layout)
+    if purge:
+        remove_context(layout.context)
+        for folder in (layout.run, layout.data):
+            shutil.rmtree(folder, ignore_errors=True)
+        say("removed every process and file of this cluster")
+    else:
+        say("stopped; data is kept, `timonel up` starts it again")
+    return True
 
 
 def _load_state(layout: Layout) -> ClusterState | None:

@@ -10,10 +10,14 @@ import hashlib
 import os
 import re
 import socket
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from timonel.cluster.errors import UserError
+
+LONGEST_RUN = 60
+"""containerd's shims put a path below it into a Unix socket address of at most 107 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,30 @@ def host_name() -> str:
     return name or "node"
 
 
+def find_layout(name: str = "", data_dir: Path | None = None, run_dir: Path | None = None) -> Layout:
+    """The cluster that a command is about: of a person who is not root, first the one in that person's own folders.
+
+    Raises UserError as `layout_of` does.
+    """
+    if os.geteuid() != 0 and run_dir is None:
+        own = user_layout(name) if data_dir is None else layout_of(name, data_dir, data_dir / "run")
+        if own.state_file.exists() or (data_dir is not None and not data_dir.exists()):
+            return own
+    return layout_of(name, data_dir, run_dir)
+
+
+def user_layout(name: str = "") -> Layout:
+    """Where a person who is not root keeps a cluster of hollow nodes. Raises UserError as `layout_of` does."""
+    suffix = f"-{name}" if name else ""
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / f"timonel{suffix}"
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    run = Path(runtime) / f"timonel{suffix}" if runtime and os.access(runtime, os.W_OK) else data / "run"
+    if len(os.fsencode(run)) > LONGEST_RUN:
+        digest = hashlib.sha256(os.fsencode(run)).hexdigest()[:8]
+        run = Path(tempfile.gettempdir()) / f"timonel-{os.geteuid()}-{digest}"
+    return layout_of(name, data, run)
+
+
 def layout_of(name: str = "", data_dir: Path | None = None, run_dir: Path | None = None) -> Layout:
     """Raises UserError for a name that cannot be part of a link, a folder and a DNS name."""
     if name and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", name):
@@ -173,7 +201,6 @@ def layout_of(name: str = "", data_dir: Path | None = None, run_dir: Path | None
     suffix = f"-{name}" if name else ""
     data = (data_dir or Path(f"/var/lib/timonel{suffix}")).absolute()
     run = (run_dir or Path(f"/run/timonel{suffix}")).absolute()
-    # containerd's shims put a path of this form into a Unix socket address of at most 107 bytes.
-    if len(os.fsencode(run)) > 60:
-        raise UserError(f"run directory {run}: longer than 60 characters, sockets in it would not fit")
+    if len(os.fsencode(run)) > LONGEST_RUN:
+        raise UserError(f"run directory {run}: longer than {LONGEST_RUN} characters, sockets in it would not fit")
     return Layout(name, data, run)

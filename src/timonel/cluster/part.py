@@ -1,4 +1,4 @@
-"""Entry point of the parts: `python -m timonel.cluster.part server|manager|agent SETTINGS_FILE`."""
+"""Entry point of the parts: `python -m timonel.cluster.part server|manager|agent|hollow SETTINGS_FILE`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from timonel.cluster.errors import UserError
 from timonel.cluster.process import run_process
-from timonel.cluster.settings import AgentSettings, ManagerSettings, ServerSettings, read_settings
+from timonel.cluster.settings import AgentSettings, HollowSettings, ManagerSettings, ServerSettings, read_settings
 
 
 def run_part(part: str, settings_file: Path) -> None:
@@ -27,8 +27,13 @@ def run_part(part: str, settings_file: Path) -> None:
 
         agent = read_settings(AgentSettings, settings_file)
         run_process(lambda: run_agent(agent))
+    elif part == "hollow":
+        from timonel.cluster.hollow import run_hollow
+
+        hollow = read_settings(HollowSettings, settings_file)
+        run_process(lambda: run_hollow(hollow))
     else:
-        raise UserError(f"unknown part {part!r}: there are server, manager and agent")
+        raise UserError(f"unknown part {part!r}: there are server, manager, agent and hollow")
 
 
 if __name__ == "__main__":

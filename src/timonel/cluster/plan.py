@@ -16,7 +16,7 @@ from timonel.cluster.config import ClusterConfig
 from timonel.cluster.etcd import CLIENT_PORT, ensure_etcd_pki, etcd_part
 from timonel.cluster.layout import Layout, NodeLayout
 from timonel.cluster.segment import address_of
-from timonel.cluster.settings import AgentSettings, ManagerSettings, ServerSettings
+from timonel.cluster.settings import AgentSettings, HollowSettings, ManagerSettings, ServerSettings
 from timonel.cluster.spawn import Part
 
 
@@ -25,6 +25,7 @@ class ClusterState:
     """What `up` decided once and keeps: written to cluster.json."""
 
     nodes: int
+    """Real ones; 0 in a cluster that has hollow nodes only."""
     segment: str
     """The nodes' /24; "" while no node is in a namespace."""
     address: str
@@ -32,6 +33,10 @@ class ClusterState:
     port: int
     store: str = "sqlite"
     """Or etcd."""
+    hollow: int = 0
+    """Hollow nodes."""
+    hollow_port: int = 0
+    """Where the hollow process answers for their kubelets."""
 
     def save(self, path: Path) -> None:
         temporary = path.with_suffix(".new")
@@ -150,6 +155,22 @@ def plan_agent(
     )
 
 
+def plan_hollow(
+    layout: Layout, config: ClusterConfig, state: ClusterState, cert_file: Path, key_file: Path
+) -> HollowSettings:
+    return HollowSettings(
+        kubeconfig=str(layout.data / "hollow.kubeconfig"),
+        address=state.address,
+        port=state.hollow_port,
+        cert_file=str(cert_file),
+        key_file=str(key_file),
+        client_ca_file=str(layout.pki / "ca.crt"),
+        count=state.hollow,
+        max_pods=config.node.max_pods,
+        **dataclasses.asdict(config.hollow),
+    )
+
+
 def settings_file(layout: Layout, part: str) -> Path:
     return layout.run / "parts" / f"{part}.json"
 
@@ -174,8 +195,10 @@ def plan_parts(
 ) -> list[Part]:
     """Every part in starting order. `only_containerd` is what `down` keeps while it removes the containers."""
     nodes = nodes_of(layout, state)
+    control = nodes[0] if nodes else None
+    """Where the control plane is; None in a cluster of hollow nodes only: on the machine as it is."""
 
-    def python_part(name: str, command: str, node: NodeLayout) -> Part:
+    def python_part(name: str, command: str, node: NodeLayout | None) -> Part:
         return Part(
             name=name,
             argv=(sys.executable, "-m", "timonel.cluster.part", command, str(settings_file(layout, name))),
@@ -188,8 +211,8 @@ def plan_parts(
                 "GRPC_ENABLE_FORK_SUPPORT": "0",
                 "TIMONEL_SETTINGS": _digest(settings_file(layout, name)),
             },
-            namespace=node.namespace,
-            host_name=node.name if node.namespace else "",
+            namespace=node.namespace if node else "",
+            host_name=node.name if node and node.namespace else "",
         )
 
     runtimes = [
@@ -207,8 +230,9 @@ def plan_parts(
         return runtimes
     return [
         *([etcd_part(layout, nodes[0], ensure_etcd_pki(layout))] if own_etcd else []),
-        python_part("server", "server", nodes[0]),
+        python_part("server", "server", control),
         *runtimes,
-        python_part("manager", "manager", nodes[0]),
+        python_part("manager", "manager", control),
+        *([python_part("hollow", "hollow", control)] if state.hollow else []),
         *(python_part(agent_part(layout, node), "agent", node) for node in nodes),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from timonel.cluster.api import AdminApi, is_ready, not_ready_reason
 from timonel.cluster.errors import UserError
 from timonel.cluster.layout import Layout
 from timonel.cluster.supervisor import resident_bytes
+from timonel.simulation.nodes import LABEL as HOLLOW_LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,14 @@ def status(layout: Layout) -> ClusterStatus:
     problem = ""
     try:
         api = AdminApi(layout.admin_kubeconfig)
+        hollow: Counter[str] = Counter()
         for node in api.get("/api/v1/nodes")["items"]:
-            nodes[node["metadata"]["name"]] = "Ready" if is_ready(node) else f"NotReady: {not_ready_reason(node)}"
+            state = "Ready" if is_ready(node) else f"NotReady: {not_ready_reason(node)}"
+            if (node["metadata"].get("labels") or {}).get(HOLLOW_LABEL) == "true":
+                hollow[state] += 1  # thousands, perhaps
+            else:
+                nodes[node["metadata"]["name"]] = state
+        nodes |= {f"{count} hollow": state for state, count in hollow.items()}
         api.close()
     except (UserError, OSError) as error:
         problem = str(error)

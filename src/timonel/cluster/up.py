@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from timonel.cluster import host_settings, packages, preflight, segment, supervision
+from timonel.cluster import hollow_up, host_settings, packages, preflight, segment, supervision
 from timonel.cluster.admission import load_admission
 from timonel.cluster.api import AdminApi, is_ready, not_ready_reason
 from timonel.cluster.config import ClusterConfig, load_config
@@ -61,6 +62,10 @@ class UpOptions:
     timeout_seconds: float = 120.0
     store: str = ""
     """sqlite or etcd; "" keeps what the cluster has, sqlite for a new one."""
+    hollow: int | None = None
+    """Hollow nodes; None keeps what the cluster has."""
+    more_hollow: int = 0
+    """Beside those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +78,30 @@ class UpResult:
 
 def up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpResult:
     """Brings the cluster up and returns when every node is Ready. `say` gets one line per step. Raises UserError."""
+    if hollow_up.is_hollow_only(layout, nodes=options.nodes, hollow=options.hollow):
+        with exclusive(str(layout.data), say):
+            return _up_hollow_only(layout, options, say)
     preflight.check_root()
     with exclusive(str(layout.data), say):
         return _up(layout, options, say)
+
+
+def _up_hollow_only(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpResult:
+    config = load_config(
+        options.config_file,
+        enable_admission_plugins=options.enable_admission_plugins,
+        disable_admission_plugins=options.disable_admission_plugins,
+    )
+    previous = ClusterState.load(layout.state_file)
+    count = hollow_up.wanted_count(previous, options.hollow, options.more_hollow)
+    store = choose_store(layout, config, options.store, previous)
+    changed, state = hollow_up.bring_up(layout, config, previous, count, store, say)
+    hollow_up.wait_ready(layout, state, options.timeout_seconds, say)
+    _wait_parts(layout, time.monotonic() + options.timeout_seconds)
+    merged_into, merged = None, False
+    if options.merge_kubeconfig:
+        merged_into, merged = merge_context(layout.admin_kubeconfig, layout.context)
+    return UpResult(changed or merged, state, layout.admin_kubeconfig, merged_into)
 
 
 def missing_packages(layout: Layout, config_file: Path | None, store: str) -> list[packages.SystemPackage]:
@@ -189,7 +215,14 @@ def _decide(
             config.api.port, "the API server's", "stop that, or set api.port in /etc/timonel/config.yaml"
         )
         preflight.check_port(KUBELET_PORT, "the kubelet's", "stop that; another Kubernetes may run on this machine")
-    return ClusterState(count, network if needs_segment else "", address, config.api.port, store)
+    hollow = hollow_up.wanted_count(previous, options.hollow, options.more_hollow)
+    port = previous.hollow_port if previous else 0
+    room = ipaddress.IPv4Network(config.network.pods).num_addresses // 256
+    if hollow and count + hollow > room:
+        raise UserError(f"network.pods {config.network.pods} has room for {room} nodes, not for {count + hollow}")
+    if hollow and not port:
+        port = hollow_up.free_port()
+    return ClusterState(count, network if needs_segment else "", address, config.api.port, store, hollow, port)
 
 
 def _prepare_network(layout: Layout, state: ClusterState, nodes: list[NodeLayout]) -> None:
@@ -234,6 +267,8 @@ def _prepare_files(layout: Layout, config: ClusterConfig, state: ClusterState, n
         _kubeconfig(node.data / "network.kubeconfig", url, pki, PROXY, layout.context)
         settings = plan_agent(layout, config, state, node, serving.cert, serving.key)
         write_settings(settings_file(layout, agent_part(layout, node)), settings)
+    if state.hollow:
+        hollow_up.prepare(layout, config, state, pki, local)
     return registries_changed
 
 

@@ -13,8 +13,8 @@ class HollowConfig:
     """How many nodes there are to be."""
     address: str
     """Where this process answers for all of them: every hollow node's InternalIP."""
-    port: int = 0
-    """Of the answering server; 0 takes a free one."""
+    port: int = 10250
+    """Of the answering server, told as that of every hollow node's kubelet."""
     name_prefix: str = "hollow-"
     cpu: str = "32"
     memory: str = "256Gi"

@@ -15,7 +15,17 @@ from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
 from timonel.simulation.config import HollowConfig
 from timonel.simulation.heartbeats import Heartbeats
-from timonel.simulation.nodes import LABEL, is_silent, new_hollow_node, node_name, ready_again, slim_node
+from timonel.simulation.nodes import (
+    LABEL,
+    NOT_READY,
+    has_taint,
+    is_own_name,
+    is_silent,
+    new_hollow_node,
+    node_name,
+    ready_again,
+    slim_node,
+)
 from timonel.simulation.pods import HollowPods
 
 log = logging.getLogger(__name__)
@@ -24,7 +34,8 @@ log = logging.getLogger(__name__)
 class HollowNodes:
     """`run` until cancelled. Informers and recorder are run by whoever made them.
 
-    Nodes that were deleted come back when the process starts again, as a kubelet's would.
+    Nodes that were deleted come back when the process starts again, as a kubelet's would; nodes of its names beyond the
+    count are removed.
     """
 
     def __init__(
@@ -35,17 +46,21 @@ class HollowNodes:
         informers: Informers,
         recorder: EventRecorder,
         clock: Clock,
-        port: int,
     ) -> None:
         self._config = config
         self._client = client
         self._clock = clock
-        self._port = port
         self._ready = asyncio.Event()
+        self._registered = False
         self._unready: set[str] = set()
         self._wake = asyncio.Event()
         self._nodes = informers.of(NODES, label_selector=f"{LABEL}=true", transform=slim_node)
-        self._nodes.add_handler(on_add=self._look, on_update=lambda old, new: self._look(new))
+        self._usable: set[str] = set()
+        self._nodes.add_handler(
+            on_add=self._look,
+            on_update=lambda old, new: self._look(new),
+            on_delete=lambda node: self._usable.discard(name_of(node)),
+        )
         parts = {"config": config, "client": client, "informers": informers, "clock": clock}
         self._heartbeats = Heartbeats(**parts)  # type: ignore[arg-type]
         self.pods = HollowPods(**parts, recorder=recorder)  # type: ignore[arg-type]
@@ -59,26 +74,38 @@ class HollowNodes:
             group.create_task(self.pods.run(), name="hollow pods")
 
     async def wait_ready(self) -> None:
-        """Until every node is registered."""
+        """Until every node is registered, has its pod network, and pods may be scheduled onto it."""
         await self._ready.wait()
 
     async def _register(self) -> None:
         config = self._config
-        names = {node_name(config, index): index for index in range(config.count)}
-        missing = iter([index for name, index in names.items() if self._nodes.lister.get("", name) is None])
+        wanted = {node_name(config, index): index for index in range(config.count)}
+        present = {name_of(node) for node in self._nodes.lister.list()}
+        work = [self._create(index) for name, index in wanted.items() if name not in present]
+        work += [self._remove(name) for name in present - wanted.keys() if is_own_name(config, name)]
+        waiting = iter(work)
 
         async def some() -> None:
-            for index in missing:
-                await self._create(index)
+            for each in waiting:
+                await each
 
         await asyncio.gather(*(some() for _ in range(config.writers)))
         log.info("hollow nodes registered count=%d", config.count)
-        self._ready.set()
+        self._registered = True
+        self._judge()
+
+    async def _remove(self, name: str) -> None:
+        try:
+            await self._client.delete(NODES, name)
+        except NotFound:
+            return
+        except (ApiError, OSError) as error:
+            log.warning("surplus hollow node not removed node=%s error=%s", name, error)
 
     async def _create(self, index: int) -> None:
         backoff = Backoff(first=0.2, limit=5.0)
         while True:
-            node = new_hollow_node(self._config, index, self._port, self._clock.now())
+            node = new_hollow_node(self._config, index, self._clock.now())
             try:
                 await self._client.create(NODES, node)
                 return
@@ -91,10 +118,17 @@ class HollowNodes:
     # What others say of a node that is well
 
     def _look(self, node: Object) -> None:
+        if node["spec"].get("podCIDR") and not has_taint(node, NOT_READY):
+            self._usable.add(name_of(node))
+            self._judge()
         ready = find_by(node["status"]["conditions"], "type", "Ready")
         if (ready is None or ready["status"] != "True") and not is_silent(node):
             self._unready.add(name_of(node))
             self._wake.set()
+
+    def _judge(self) -> None:
+        if self._registered and len(self._usable) >= self._config.count:
+            self._ready.set()
 
     async def _keep_ready(self) -> None:
         while True:

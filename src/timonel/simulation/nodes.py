@@ -20,6 +20,7 @@ LABEL = f"{PREFIX}node"
 """On every Node that is simulated, whoever made it: "true"."""
 SILENT = f"{PREFIX}silent"
 """Annotation of a Node, "true": it plays dead. Its lease is not renewed and nothing happens to its pods."""
+NOT_READY = "node.kubernetes.io/not-ready"
 LEASE_NAMESPACE = "kube-node-lease"
 ZONE = "topology.kubernetes.io/zone"
 REGION = "topology.kubernetes.io/region"
@@ -31,10 +32,14 @@ def node_name(config: HollowConfig, index: int) -> str:
     return f"{config.name_prefix}{index:04}"
 
 
-def new_hollow_node(config: HollowConfig, index: int, port: int, now: datetime) -> Object:
+def is_own_name(config: HollowConfig, name: str) -> bool:
+    return name.startswith(config.name_prefix) and name.removeprefix(config.name_prefix).isdigit()
+
+
+def new_hollow_node(config: HollowConfig, index: int, now: datetime) -> Object:
     """With its status, in one piece, as a kubelet registers itself."""
     name = node_name(config, index)
-    kubelet = KubeletConfig(node_name=name, node_ips=(config.address,), port=port, max_pods=config.max_pods)
+    kubelet = KubeletConfig(node_name=name, node_ips=(config.address,), port=config.port, max_pods=config.max_pods)
     machine = Machine(
         cores=int_value(config.cpu),
         memory_bytes=int_value(config.memory),
@@ -84,6 +89,10 @@ def lease_of(name: str, uid: str, duration_seconds: int, now: datetime, resource
     return {"kind": "Lease", "apiVersion": LEASES.api_version, "metadata": metadata, "spec": spec}
 
 
+def has_taint(node: Object, key: str) -> bool:
+    return any(taint["key"] == key for taint in node["spec"].get("taints") or ())
+
+
 def is_silent(node: Object) -> bool:
     return annotations_of(node).get(SILENT) == "true"
 
@@ -102,7 +111,7 @@ def slim_node(node: Object) -> Object:
             for field in ("name", "uid", "resourceVersion", "deletionTimestamp")
             if field in metadata
         },
-        "spec": {field: spec[field] for field in ("podCIDR", "podCIDRs") if field in spec},
+        "spec": {field: spec[field] for field in ("podCIDR", "podCIDRs", "taints") if field in spec},
         "status": {"conditions": ready, "addresses": status.get("addresses") or []},
     }
     if annotations:

@@ -129,7 +129,7 @@ class HollowPods:
             self.queue.add(key_of(pod))
 
     def _node_updated(self, old: Object, new: Object) -> None:
-        if is_silent(old) != is_silent(new) or old["spec"] != new["spec"]:
+        if is_silent(old) != is_silent(new) or old["spec"].get("podCIDR") != new["spec"].get("podCIDR"):
             self._node_changed(new)
 
     async def sync(self, key: ObjectKey) -> Result:

@@ -159,11 +159,20 @@ view -> edit <-
 OWN_ROLES = r"""
 kubeadm:get-nodes
   get | core | nodes
+system:aggregated-metrics-reader -> admin edit view
+  read | metrics.k8s.io | nodes pods
+system:timonel:hollow-nodes
+  read,create,delete,patch,update | core | nodes
+  patch,update | core | nodes/status
+  read,create,update | coordination.k8s.io | leases
+  read,delete | core | pods
+  patch,update | core | pods/status
+  events
 system:timonel:network
   read | core | namespaces nodes pods services endpoints
   read | discovery.k8s.io | endpointslices
   read | networking.k8s.io | networkpolicies
   events
 """
-"""Beside kube-apiserver's roles: what kubeadm lets joining nodes do; and one identity per node runs the proxy, the pod
-network and the cluster DNS."""
+"""Beside kube-apiserver's roles: what kubeadm lets joining nodes do; what metrics-server lets people see; and one identity per node runs the proxy, the pod
+network and the cluster DNS; one identity speaks for all hollow nodes, and nobody has it where there are none."""

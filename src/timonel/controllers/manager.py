@@ -27,7 +27,12 @@ from timonel.controllers.cronjob import CronJobController
 from timonel.controllers.daemonset import DaemonSetController
 from timonel.controllers.deployment import DeploymentController
 from timonel.controllers.disruption import DisruptionController
-from timonel.controllers.endpoints import EndpointsController, EndpointSliceController
+from timonel.controllers.endpoints import (
+    EndpointsController,
+    EndpointSliceController,
+    EndpointSliceMirroringController,
+    MirroringConfig,
+)
 from timonel.controllers.ephemeralvolumes import EphemeralVolumeController
 from timonel.controllers.expansion import ExpansionController
 from timonel.controllers.garbage import GarbageCollector
@@ -71,6 +76,7 @@ class ManagerConfig:
     node_lifecycle: NodeLifecycleConfig = field(default_factory=NodeLifecycleConfig)
     node_ipam: NodeIpamConfig = field(default_factory=NodeIpamConfig)
     pod_gc: PodGcConfig = field(default_factory=PodGcConfig)
+    mirroring: MirroringConfig = field(default_factory=MirroringConfig)
     signing: SigningConfig = field(default_factory=SigningConfig)
     legacy_tokens: LegacyTokenConfig = field(default_factory=LegacyTokenConfig)
     token_signer: TokenSigner | None = None
@@ -146,6 +152,16 @@ def _root_ca(around: Surroundings) -> Component:
     )
 
 
+def _mirroring(around: Surroundings) -> Component:
+    return EndpointSliceMirroringController(
+        client=around.client,
+        informers=around.informers,
+        clock=around.clock,
+        recorder=around.recorder("endpoint-slice-mirroring-controller"),
+        config=around.config.mirroring,
+    )
+
+
 def _token_secrets(around: Surroundings) -> Component:
     return TokenSecretController(
         client=around.client,
@@ -192,6 +208,7 @@ CONTROLLERS: tuple[tuple[str, str, Factory], ...] = (
     (TtlAfterFinishedController.name, "ttl-after-finished-controller", _row(TtlAfterFinishedController)),
     ("endpointslice", "endpointslice-controller", _row(EndpointSliceController, "endpoint-slice-controller")),
     ("endpoint", "endpoint-controller", _row(EndpointsController, "endpoint-controller")),
+    (EndpointSliceMirroringController.name, "endpointslicemirroring-controller", _mirroring),
     ("node-ipam", NODE_CONTROLLER, _ipam),
     ("node-lifecycle", NODE_CONTROLLER, _lifecycle),
     ("taint-eviction-controller", NODE_CONTROLLER, _row(TaintEvictionController, "taint-eviction-controller")),

@@ -58,7 +58,7 @@ def plan_slices(
         groups = {ports: group for (kind, ports), group in wanted.items() if kind == address_type}
         placed: set[str] = set()
         for ports, group in groups.items():
-            own = [item for item in of_type if _port_key(item.get("ports")) == ports]
+            own = [item for item in of_type if port_key(item.get("ports")) == ports]
             placed.update(map(name_of, own))
             plan = _plan_group(service, address_type, ports, group, own, max_endpoints)
             create += plan.create
@@ -81,7 +81,7 @@ def plan_slices(
 _Ports = tuple[tuple[tuple[str, Any], ...], ...]
 
 
-def _port_key(ports: Iterable[Object] | None) -> _Ports:
+def port_key(ports: Iterable[Object] | None) -> _Ports:
     return tuple(sorted(tuple(sorted(port.items(), key=str)) for port in ports or ()))
 
 
@@ -97,7 +97,7 @@ def _wanted(
         node = node_name_of(pod)
         if node not in zones and not not_ready_too:
             continue
-        ports = _port_key(endpoint_ports(service, pod))
+        ports = port_key(endpoint_ports(service, pod))
         for address_type in types:
             addresses = pod_addresses(pod, address_type)
             if addresses:
@@ -158,17 +158,21 @@ def _plan_group(
     return SlicePlan(tuple(create), tuple(update), tuple(delete))
 
 
+def name_prefix(service: str) -> str:
+    """For generateName: the hyphen is left out where there is no room for it."""
+    return f"{service}-" if len(service) < 253 else service
+
+
 def _slice(service: Object, address_type: AddressType, ports: _Ports, endpoints: list[Object]) -> Object:
     labels = {key: value for key, value in labels_of(service).items() if key not in _RESERVED}
     labels |= {SERVICE_NAME: name_of(service), MANAGED_BY: MANAGER}
     if is_headless(service):
         labels[HEADLESS] = ""
-    prefix = f"{name_of(service)}-"
     return {
         "kind": "EndpointSlice",
         "apiVersion": "discovery.k8s.io/v1",
         "metadata": {
-            "generateName": prefix if len(prefix) <= 253 else name_of(service),
+            "generateName": name_prefix(name_of(service)),
             "namespace": namespace_of(service),
             "labels": labels,
             "ownerReferences": [controller_reference(service, SERVICES)],
@@ -183,7 +187,7 @@ def _differs(present: Object, wanted: Object) -> bool:
     return (
         labels_of(present) != labels_of(wanted)
         or (present.get("endpoints") or []) != wanted["endpoints"]
-        or _port_key(present.get("ports")) != _port_key(wanted["ports"])
+        or port_key(present.get("ports")) != port_key(wanted["ports"])
     )
 
 

@@ -19,9 +19,11 @@ from timonel.api.objects import (
     labels_of,
     name_of,
     namespace_of,
+    resource_version_of,
     uid_of,
 )
 from timonel.api.quantity import parse_quantity
+from timonel.api.refs import PERSISTENT_VOLUME_CLAIMS
 
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
@@ -75,6 +77,27 @@ def is_for(volume: Object, claim: Object) -> bool:
     if ref is None or (ref.get("namespace") or "", ref.get("name")) != (namespace_of(claim), name_of(claim)):
         return False
     return not ref.get("uid") or ref["uid"] == uid_of(claim)
+
+
+def bound_volume(volume: Object, claim: Object) -> Object | None:
+    """The volume as it has to be written, bound to the claim, or None. One reserved by hand only gets the uid."""
+    if is_for(volume, claim) and get_path(volume, "spec", "claimRef", "uid") == uid_of(claim):
+        return None
+    reserved = is_for(volume, claim)
+    ref = {
+        **(get_path(volume, "spec", "claimRef", default={})),
+        "kind": PERSISTENT_VOLUME_CLAIMS.kind,
+        "apiVersion": PERSISTENT_VOLUME_CLAIMS.api_version,
+        "namespace": namespace_of(claim),
+        "name": name_of(claim),
+        "uid": uid_of(claim),
+        "resourceVersion": resource_version_of(claim),
+    }
+    bound = {**volume, "spec": {**volume["spec"], "claimRef": ref}}
+    if not reserved:
+        annotations = {**annotations_of(volume), BOUND_BY_CONTROLLER: "yes"}
+        bound["metadata"] = {**volume["metadata"], "annotations": annotations}
+    return bound
 
 
 def size_of(volume: Object) -> int:

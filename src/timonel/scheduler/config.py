@@ -13,5 +13,7 @@ class SchedulerConfig:
     """Bindings and status writes under way at once: enough to keep the API server's group commit busy."""
     backlog: int = 256
     """Decisions that may wait to be written before deciding pauses; more would only age."""
+    bind_timeout_seconds: float = 600.0
+    """How long volumes may take to be made and bound before the pod is decided about again."""
     slice_seconds: float = 0.01
     """How long decisions may follow one another before the event loop gets its turn: events must get in."""

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from timonel.api.clock import Clock
-from timonel.api.objects import Object, get_path, is_deleting, labels_of, name_of, uid_of
-from timonel.api.refs import NAMESPACES, NODES, PODS
-from timonel.client.informer import Informers
+from timonel.api.objects import Object, get_path, is_deleting, key_of, labels_of, name_of, uid_of
+from timonel.api.refs import (
+    CSI_NODES,
+    NAMESPACES,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    PODS,
+    STORAGE_CLASSES,
+)
+from timonel.client.informer import Informer, Informers
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.framework import Change
 from timonel.scheduler.core.pods import Pod
@@ -35,6 +44,7 @@ class Mirror:
         self._wake = wake
         self._on_gated = on_gated
         self._assumed: set[str] = set()
+        self._of_volumes: list[Informer] = []
         self.pods = informers.of(PODS)
         self.nodes = informers.of(NODES)
         self.namespaces = informers.of(NAMESPACES)
@@ -45,18 +55,42 @@ class Mirror:
             on_update=lambda old, new: self._namespace_seen(new),
             on_delete=lambda last: self._cluster.put_namespace(name_of(last), None),
         )
+        self.claims = informers.of(PERSISTENT_VOLUME_CLAIMS)
+        self.volumes = informers.of(PERSISTENT_VOLUMES)
+        self.classes = informers.of(STORAGE_CLASSES)
+        self.csi_nodes = informers.of(CSI_NODES)
+        known = cluster.volumes
+        for informer, put, remove, change in (
+            (self.claims, known.put_claim, lambda last: known.remove_claim(key_of(last)), Change.CLAIM),
+            (self.volumes, known.put_volume, lambda last: known.remove_volume(name_of(last)), Change.VOLUME),
+            (self.classes, known.put_class, lambda last: known.remove_class(name_of(last)), Change.STORAGE_CLASS),
+            (self.csi_nodes, known.put_limits, lambda last: known.remove_limits(name_of(last)), Change.CSI_NODE),
+        ):
+            self._follow(informer, put, remove, change)
         self.pods.add_handler(on_add=self._pod_seen, on_update=self._pod_updated, on_delete=self._pod_deleted)
 
     async def wait_synced(self) -> None:
-        for informer in (self.nodes, self.namespaces, self.pods):
+        for informer in (self.nodes, self.namespaces, self.pods, *self._of_volumes):
             await informer.wait_synced()
+
+    def _follow(
+        self, informer: Informer, put: Callable[[Object], None], remove: Callable[[Object], None], change: Change
+    ) -> None:
+        """Of what volumes are about: takes the newest state and lets pods be tried that it might help."""
+        self._of_volumes.append(informer)
+
+        def seen(obj: Object) -> None:
+            put(obj)
+            self._changed(change)
+
+        informer.add_handler(on_add=seen, on_update=lambda old, new: seen(new), on_delete=remove)
 
     # What the scheduler itself does
 
     def assume(self, pod: Pod, node: str) -> None:
         """The pod counts as being on the node from the decision on, not only from the API's answer."""
         self._assumed.add(pod.uid)
-        self._cluster.put_pod(Pod(pod.key, pod.uid, node, pod.is_terminating, pod.klass))
+        self._cluster.put_pod(replace(pod, node=node))
 
     def forget(self, uid: str) -> None:
         """The decision came to nothing."""

@@ -398,8 +398,6 @@ def test_a_namespace_that_gets_another_label_changes_what_its_pods_match() -> No
 @pytest.mark.parametrize(
     ("spec", "what"),
     [
-        ({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}, "persistentVolumeClaim"),
-        ({"volumes": [{"name": "v", "ephemeral": {}}]}, "ephemeral"),
         ({"resourceClaims": [{"name": "gpu"}]}, "dynamic resource allocation"),
         ({"schedulingGroup": {"podGroupName": "g"}}, "scheduling of pod groups"),
     ],

@@ -6,34 +6,14 @@ Source: kubernetes.io/docs/concepts/storage/persistent-volumes/#binding; annotat
 
 from __future__ import annotations
 
-from timonel.api.objects import Object, annotations_of, get_path, name_of, namespace_of, resource_version_of, uid_of
-from timonel.api.refs import PERSISTENT_VOLUME_CLAIMS
+from timonel.api.objects import Object, annotations_of, get_path, name_of
 from timonel.api.volumes import (
     BETA_PROVISIONER,
     BIND_COMPLETED,
     BOUND_BY_CONTROLLER,
     PROVISIONER,
-    is_for,
     modes_of,
 )
-
-
-def volume_form(volume: Object, claim: Object) -> Object | None:
-    """The volume, bound to the claim. A volume that was reserved by hand only gets the claim's uid."""
-    if is_for(volume, claim) and get_path(volume, "spec", "claimRef", "uid") == uid_of(claim):
-        return None
-    reserved = is_for(volume, claim)
-    ref = {
-        **(get_path(volume, "spec", "claimRef", default={})),
-        "kind": PERSISTENT_VOLUME_CLAIMS.kind,
-        "apiVersion": PERSISTENT_VOLUME_CLAIMS.api_version,
-        "namespace": namespace_of(claim),
-        "name": name_of(claim),
-        "uid": uid_of(claim),
-        "resourceVersion": resource_version_of(claim),
-    }
-    bound = {**volume, "spec": {**volume["spec"], "claimRef": ref}}
-    return bound if reserved else _annotated(bound, **{BOUND_BY_CONTROLLER: "yes"})
 
 
 def freed_form(volume: Object) -> Object | None:

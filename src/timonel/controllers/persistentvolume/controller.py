@@ -13,7 +13,7 @@ from timonel.api.clock import Clock
 from timonel.api.errors import NotFound
 from timonel.api.objects import Object, ObjectKey, annotations_of, get_path, key_of, name_of, uid_of
 from timonel.api.refs import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES, ResourceRef
-from timonel.api.volumes import claim_key_of, class_of, is_pending
+from timonel.api.volumes import bound_volume, claim_key_of, class_of, is_pending
 from timonel.client.controller import Controller, Keys, Result, Watch
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
@@ -122,7 +122,7 @@ class VolumeBinder(Controller):
 
     async def _bind(self, claim: Object, volume: Object) -> None:
         """Four writes, each of which may be the last before a crash: the next look goes on where this one ended."""
-        changed = binding.volume_form(volume, claim)
+        changed = bound_volume(volume, claim)
         if changed is not None:
             volume = await self._write_volume(changed)
         changed = binding.volume_status_form(volume, "Bound")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timonel.api.objects import Object
+from timonel.api.objects import Object, ObjectKey
 from timonel.scheduler.core.counters import Counts, PodCounters, Question, TermCounts
+from timonel.scheduler.core.disks import Disk
 from timonel.scheduler.core.nodes import NodeTable
 from timonel.scheduler.core.pods import HostPort, Pod, PodClasses
 from timonel.scheduler.core.selectors import PodMatch
+from timonel.scheduler.core.volumes import Volumes
 
 
 class Cluster:
@@ -26,6 +28,13 @@ class Cluster:
         self._counters = PodCounters(self.namespaces)
         self._ports: dict[tuple[str, int], dict[int, list[str]]] = {}
         """(protocol, port) -> slot -> addresses in use there."""
+        self.volumes = Volumes(self.nodes)
+        self._claims: dict[ObjectKey, dict[int, int]] = {}
+        """Claim -> slot -> pods there that use it."""
+        self._claims_on: dict[int, dict[ObjectKey, int]] = {}
+        """The same by slot."""
+        self._disks: dict[tuple[str, str], dict[int, list[bool]]] = {}
+        """Disk -> slot -> for each user, whether it only reads."""
         self._priorities: dict[int, dict[int, int]] = {}
         """Slot -> priority -> pods of that priority."""
 
@@ -79,6 +88,10 @@ class Cluster:
         self.terms.change(pod, slot, sign, self.nodes.capacity)
         for port in klass.host_ports:
             self._account_port(port, slot, sign)
+        for name, _ in pod.claims:
+            self._account_claim(ObjectKey(pod.key[0], name), slot, sign)
+        for disk in pod.disks:
+            self._account_disk(disk, slot, sign)
         priorities = self._priorities.setdefault(slot, {})
         priorities[klass.priority] = priorities.get(klass.priority, 0) + sign
         if not priorities[klass.priority]:
@@ -95,6 +108,29 @@ class Cluster:
             del slots[slot]
         if not slots:
             del self._ports[port.protocol, port.port]
+
+    def _account_claim(self, key: ObjectKey, slot: int, sign: int) -> None:
+        slots, keys = self._claims.setdefault(key, {}), self._claims_on.setdefault(slot, {})
+        slots[slot] = keys[key] = slots.get(slot, 0) + sign
+        if not slots[slot]:
+            del slots[slot], keys[key]
+        if not slots:
+            del self._claims[key]
+        if not keys:
+            del self._claims_on[slot]
+
+    def _account_disk(self, disk: Disk, slot: int, sign: int) -> None:
+        for each in disk.ids:
+            slots = self._disks.setdefault(each, {})
+            users = slots.setdefault(slot, [])
+            if sign > 0:
+                users.append(disk.read_only)
+                continue
+            users.remove(disk.read_only)
+            if not users:
+                del slots[slot]
+            if not slots:
+                del self._disks[each]
 
     # Reading
 
@@ -118,6 +154,23 @@ class Cluster:
         if port.ip == "0.0.0.0":
             return list(slots)
         return [slot for slot, used in slots.items() if port.ip in used or "0.0.0.0" in used]
+
+    def claim_slots(self, key: ObjectKey) -> Collection[int]:
+        """Slots with pods that use a claim."""
+        return self._claims.get(key, {}).keys()
+
+    def claims_on(self, slot: int) -> Collection[ObjectKey]:
+        """Claims that pods at a slot use."""
+        return self._claims_on.get(slot, {}).keys()
+
+    def disk_conflicts(self, disk: Disk) -> list[int]:
+        """Slots where somebody uses the disk in a way that leaves none for this use."""
+        return [
+            slot
+            for each in disk.ids
+            for slot, users in self._disks.get(each, {}).items()
+            if not (disk.read_only and all(users))
+        ]
 
     def has_lower_priority(self, slot: int, priority: int) -> bool:
         """Whether a pod there is less important."""

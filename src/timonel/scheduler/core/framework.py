@@ -38,6 +38,10 @@ class Change(Enum):
     POD_LABELS = "labels of a placed pod changed"
     POD_SHRUNK = "requests of a placed pod changed"
     NAMESPACE = "namespace labels changed"
+    CLAIM = "claim changed"
+    VOLUME = "volume changed"
+    STORAGE_CLASS = "storage class changed"
+    CSI_NODE = "volume limits of a node changed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ import orjson
 
 from timonel.api.labels import Selector
 from timonel.api.objects import Object, get_path, is_deleting, key_of, labels_of, namespace_of, uid_of
+from timonel.api.volumes import claim_names
+from timonel.scheduler.core.disks import Disk, parse_disks
 from timonel.scheduler.core.requests import ASSUMED, CPU, MEMORY, PODS, Amounts, pod_requests
 from timonel.scheduler.core.selectors import (
     AffinityTerm,
@@ -25,16 +27,6 @@ from timonel.scheduler.core.taints import Toleration, parse_tolerations
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
-_VOLUMES_NOT_BUILT = (
-    "persistentVolumeClaim",
-    "ephemeral",
-    "csi",
-    "gcePersistentDisk",
-    "awsElasticBlockStore",
-    "rbd",
-    "iscsi",
-)
-"""Sources whose place in the cluster decides where the pod can run, by plugins that do not exist yet."""
 
 
 class HostPort(NamedTuple):
@@ -104,6 +96,10 @@ class Pod:
     node: str
     is_terminating: bool
     klass: PodClass
+    claims: tuple[tuple[str, bool], ...] = ()
+    """(name, whether it is made for this pod alone) of the claims behind its volumes."""
+    disks: tuple[Disk, ...] = ()
+    """Disks that it names itself, without a claim."""
 
 
 class PodClasses:
@@ -118,7 +114,10 @@ class PodClasses:
         klass = self._classes.get(signature)
         if klass is None:
             klass = self._classes[signature] = _compile(obj, spec)
-        return Pod(key_of(obj), uid_of(obj), spec.get("nodeName") or "", is_deleting(obj), klass)
+        node = spec.get("nodeName") or ""
+        return Pod(
+            key_of(obj), uid_of(obj), node, is_deleting(obj), klass, tuple(claim_names(obj)), tuple(parse_disks(spec))
+        )
 
 
 def _signature(obj: Object, spec: Object) -> bytes:
@@ -245,12 +244,7 @@ def _full_name(image: str) -> str:
 
 
 def _not_built(spec: Object) -> tuple[str, ...]:
-    found = [
-        f'volume "{volume.get("name", "")}" of type {source}'
-        for volume in spec.get("volumes") or ()
-        for source in _VOLUMES_NOT_BUILT
-        if volume.get(source) is not None
-    ]
+    found = []
     if spec.get("resourceClaims"):
         found.append("resourceClaims (dynamic resource allocation)")
     if spec.get("schedulingGroup") or spec.get("workloadRef"):

@@ -63,6 +63,8 @@ def schedule(
     feasible = _named_nodes(cluster, klass, steps)
     if feasible is None:
         return _refused_at_once(cluster, klass, "pod affinity terms conflict", "NodeAffinity")
+    if attempt.pod.claims and (why := cluster.volumes.blocked(attempt.pod)):
+        return _refused_at_once(cluster, klass, why, "VolumeBinding")
     for plugin in filters:
         refusals = _static(plugin, cluster, attempt) if plugin.is_static else plugin.refuse(cluster, attempt)
         if refusals:

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from tests.unit.controllers.volumes.objects import claim, reference, storage_class, volume
 from timonel.api.objects import annotations_of
-from timonel.api.volumes import BIND_COMPLETED, BOUND_BY_CONTROLLER, PROVISIONED_BY, SELECTED_NODE, matching_volumes
+from timonel.api.volumes import (
+    BIND_COMPLETED,
+    BOUND_BY_CONTROLLER,
+    PROVISIONED_BY,
+    SELECTED_NODE,
+    bound_volume,
+    matching_volumes,
+)
 from timonel.controllers.persistentvolume import binding
 from timonel.controllers.persistentvolume.planner import ClaimView, plan_claim, plan_volume
 
@@ -203,20 +210,20 @@ def test_a_claim_that_is_not_bound_yet_is_looked_at():
 
 
 def test_binding_and_freeing_by_the_controller():
-    bound = binding.volume_form(volume(), claim())
+    bound = bound_volume(volume(), claim())
     assert bound["spec"]["claimRef"] == {
         "kind": "PersistentVolumeClaim", "apiVersion": "v1", "namespace": "default", "name": "data",
         "uid": "uid-data", "resourceVersion": "5",
     }  # fmt: skip
     assert annotations_of(bound) == {BOUND_BY_CONTROLLER: "yes"}
-    assert binding.volume_form(bound, claim()) is None
+    assert bound_volume(bound, claim()) is None
     freed = binding.freed_form(bound)
     assert "claimRef" not in freed["spec"]
     assert annotations_of(freed) == {}
 
 
 def test_what_was_reserved_by_hand_stays_reserved():
-    bound = binding.volume_form(volume(claimRef=reference()), claim())
+    bound = bound_volume(volume(claimRef=reference()), claim())
     assert annotations_of(bound) == {}
     assert binding.freed_form(bound)["spec"]["claimRef"].get("uid") is None
     assert binding.freed_form(bound)["spec"]["claimRef"]["name"] == "data"

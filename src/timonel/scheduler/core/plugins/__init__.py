@@ -11,6 +11,7 @@ from timonel.scheduler.core.plugins.node_resources import NodeResourcesBalancedA
 from timonel.scheduler.core.plugins.node_unschedulable import NodeUnschedulable
 from timonel.scheduler.core.plugins.taint_toleration import TaintToleration
 from timonel.scheduler.core.plugins.topology_spread import PodTopologySpread
+from timonel.scheduler.core.plugins.volumes import NodeVolumeLimits, VolumeBinding, VolumeRestrictions, VolumeZone
 
 _TAINTS = TaintToleration()
 _AFFINITY = NodeAffinity()
@@ -18,7 +19,19 @@ _FIT = NodeResourcesFit()
 _SPREAD = PodTopologySpread()
 _INTERPOD = InterPodAffinity()
 
-FILTERS: tuple[Filter, ...] = (NodeUnschedulable(), _TAINTS, _AFFINITY, NodePorts(), _FIT, _SPREAD, _INTERPOD)
+FILTERS: tuple[Filter, ...] = (
+    NodeUnschedulable(),
+    _TAINTS,
+    _AFFINITY,
+    NodePorts(),
+    _FIT,
+    VolumeRestrictions(),
+    NodeVolumeLimits(),
+    VolumeBinding(),
+    VolumeZone(),
+    _SPREAD,
+    _INTERPOD,
+)
 """The first that refuses a node gives the reason. A pod that names its node never comes here: it is placed already."""
 
 SCORES: tuple[Score, ...] = (

@@ -74,7 +74,7 @@ def _conditional(call: _Of, arg_costs: list[Range]) -> Estimate:
     estimator, (_, then, otherwise) = call.estimator, call.node.args
     entries = (estimator.entry(then), estimator.entry(otherwise))
     if entries[0] is not None and entries[1] is not None:
-        estimator._note(call.node, None, entries[0] | entries[1])
+        estimator.note(call.node, None, entries[0] | entries[1])
     size = estimator.size_or_unknown(then) | estimator.size_or_unknown(otherwise)
     return Estimate(arg_costs[0] + (arg_costs[1] | arg_costs[2]), size)
 
@@ -119,7 +119,7 @@ def _addition(call: _Of, sizes: list[Range]) -> Estimate:
     size = sizes[0] + sizes[1]
     left, right = (call.estimator.entry(arg) for arg in call.node.args)
     if left is not None and right is not None:
-        call.estimator._note(call.node, None, left | right)
+        call.estimator.note(call.node, None, left | right)
     return Estimate(ONE if call.overload == "add_list" else size.scaled(_TRAVERSE), size)
 
 

@@ -165,12 +165,12 @@ class _Checker:
     def _check_call(self, node: Call) -> None:
         if node.function == "_?._":
             node.args[0] = self.check(node.args[0])
-            name = node.args[1]
-            assert isinstance(name, Literal)
-            name.type = types.STRING
-            node.type = self._now(self._field(node, node.args[0], name.value, optional=True))
-            if found := self._key_of(node.args[0].type, name.value):
-                name.value = found
+            field = node.args[1]
+            assert isinstance(field, Literal)
+            field.type = types.STRING
+            node.type = self._now(self._field(node, node.args[0], field.value, optional=True))
+            if found := self._key_of(node.args[0].type, field.value):
+                field.value = found
             return
         node.args = [self.check(arg) for arg in node.args]
         functions = self._environment.functions
@@ -316,7 +316,7 @@ class _Checker:
             return (types.INT, over.params[0]) if node.second else (over.params[0], types.DYN)
         if over.kind == "map":
             return over.params[0], over.params[1]
-        if over.kind == "param" or is_dyn_or_error(over):
+        if over.kind in ("param", "dyn", "error"):
             self._assign(types.DYN, over)
             return types.DYN, types.DYN
         why = "cannot be range of a comprehension (must be list, map, or dynamic)"

@@ -42,9 +42,7 @@ _READ_ONCE = frozenset(
 )
 _READ_TWICE = frozenset({"replace", "split", "ip.isCanonical"})
 COMPARED = frozenset(
-    f"{word}_{kind}"
-    for word in ("less", "less_equals", "greater", "greater_equals")
-    for kind in ("string", "bytes")
+    f"{word}_{kind}" for word in ("less", "less_equals", "greater", "greater_equals") for kind in ("string", "bytes")
 )
 
 
@@ -133,7 +131,14 @@ _OF_FUNCTIONS: dict[str, CallCost] = {
 }
 _OF_OVERLOADS: dict[str, CallCost] = {
     **dict.fromkeys(
-        ("starts_with_string", "ends_with_string", "string_to_bytes", "bytes_to_string", "strings_quote", "string_format"),
+        (
+            "starts_with_string",
+            "ends_with_string",
+            "string_to_bytes",
+            "bytes_to_string",
+            "strings_quote",
+            "string_format",
+        ),
         _reading(1),
     ),
     **dict.fromkeys((*COMPARED, "equals", "not_equals"), _comparing),

@@ -32,7 +32,7 @@ class Environment:
     """Compared by identity: make one per set of declarations, and keep it."""
 
     variables: Mapping[str, Type]
-    functions: Table = field(default_factory=lambda: standard_functions())
+    functions: Table = field(default_factory=lambda: _functions())
     macros: Macros = field(default_factory=lambda: macros.STANDARD)
     find_struct: FindStruct = lambda name: None
 
@@ -52,6 +52,10 @@ def standard_functions() -> Table:
     from timonel.api.cel.library import everywhere  # here: the libraries' modules are many
 
     return table_of(everywhere())
+
+
+def _functions() -> Table:
+    return standard_functions()
 
 
 def extended(functions: Table, *more: Overload) -> Table:

@@ -131,7 +131,7 @@ class Estimator:
         local = self._local(node.name) if isinstance(node, Name) else None
         return local.entry if local else None
 
-    def _note(self, node: Node, size: Range | None, entry: Entry | None = None) -> None:
+    def note(self, node: Node, size: Range | None, entry: Entry | None = None) -> None:
         if size is not None:
             self._sizes[id(node)] = size
         if entry is not None:
@@ -153,7 +153,7 @@ class Estimator:
         for item in node.items:
             cost += self.cost(item)
             sizes |= self.size_or_unknown(item)
-        self._note(node, None, Entry("list", ONE, sizes))
+        self.note(node, None, Entry("list", ONE, sizes))
         return cost
 
     def _map(self, node: MapNode) -> Range:
@@ -163,7 +163,7 @@ class Estimator:
             cost += self.cost(entry.key) + self.cost(entry.value)
             keys |= self.size_or_unknown(entry.key)
             values |= self.size_or_unknown(entry.value)
-        self._note(node, None, Entry("map", keys, values))
+        self.note(node, None, Entry("map", keys, values))
         return cost
 
     def _push(self, name: str, local: _Local) -> None:
@@ -195,9 +195,9 @@ class Estimator:
         self._locals[node.accumulator].pop()
         count = self.size_or_unknown(node.range)
         if isinstance(initial, Literal):
-            self._note(node, self.size(initial))
+            self.note(node, self.size(initial))
         elif isinstance(initial, (ListNode, MapNode)):
-            self._note(node, count, self.entry(node.step))
+            self.note(node, count, self.entry(node.step))
         return cost + count * each
 
     def _binding(self, node: Comprehension) -> Range:
@@ -207,7 +207,7 @@ class Estimator:
         cost += self.cost(node.result)
         size, entry = self.size(node.result), self.entry(node.result)
         self._locals[node.accumulator].pop()
-        self._note(node, size, entry)
+        self.note(node, size, entry)
         return cost
 
     # Calls
@@ -221,7 +221,7 @@ class Estimator:
 
         if node.function == "dyn":
             cost = self.cost(node.args[0])
-            self._note(node, self.size(node.args[0]), self.entry(node.args[0]))
+            self.note(node, self.size(node.args[0]), self.entry(node.args[0]))
             return cost + ONE
         if node.function == "_?._":
             # Costed as a call of two operands.
@@ -243,7 +243,7 @@ class Estimator:
                 self._paths[id(node)] = (*self.path(node.args[0]), step)
             if size is None:
                 size = self.size(node)
-        self._note(node, size)
+        self.note(node, size)
         return target + (total or NONE)
 
 
@@ -259,5 +259,3 @@ def _written_size(node: Node) -> Range | None:
 
 def _is_scalar(type_: Type) -> bool:
     return type_.kind in _SCALARS or (is_optional(type_) and _is_scalar(type_.params[0]))
-
-

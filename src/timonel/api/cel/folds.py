@@ -56,19 +56,19 @@ def _items(over: Any, frame: Frame, first: int, second: int) -> Iterator[None]:
     pairs: Iterable[tuple[Any, Any]]
     if isinstance(over, dict):
         if not second:
-            for frame[first] in list(over):  # noqa: B020
+            for frame[first] in list(over):
                 yield
             return
         pairs = list(over.items())
     elif isinstance(over, list):
         if not second:
-            for frame[first] in over:  # noqa: B020
+            for frame[first] in over:
                 yield
             return
         pairs = enumerate(over)
     else:
         raise EvaluationError("no such overload")
-    for frame[first], frame[second] in pairs:  # noqa: B020
+    for frame[first], frame[second] in pairs:
         yield
 
 

@@ -49,7 +49,9 @@ class CostExceeded(EvaluationError):
 def render_issues(text: str, issues: Sequence[Issue]) -> str:
     """Each with its line and a mark below it, in the order of the places."""
     lines = text.split("\n")
-    placed = sorted(((*_place(lines, issue.offset), issue.message) for issue in issues[:_MOST_SHOWN]), key=lambda p: p[:2])
+    placed = sorted(
+        ((*_place(lines, issue.offset), issue.message) for issue in issues[:_MOST_SHOWN]), key=lambda p: p[:2]
+    )
     shown = [_render(lines, line, column, message) for line, column, message in placed]
     if len(issues) > _MOST_SHOWN:
         shown.append(f"{len(issues) - _MOST_SHOWN} more errors were truncated")

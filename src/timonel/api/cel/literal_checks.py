@@ -114,5 +114,3 @@ def _mixed(root: Node) -> Iterator[Issue]:
             for expected, actual, place in ((key, entry.key.type, entry.key), (value, found, entry.value)):
                 if expected != actual:
                     yield Issue(place.offset, f"expected type '{expected}' but found '{actual}'")
-
-

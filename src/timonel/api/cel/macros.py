@@ -57,7 +57,8 @@ def _names(args: list[Node]) -> tuple[str, str]:
         if not isinstance(argument, Name):
             raise MacroError(argument.offset, "argument must be a simple name")
     first, second = args[0], args[1]
-    assert isinstance(first, Name) and isinstance(second, Name)
+    assert isinstance(first, Name)
+    assert isinstance(second, Name)
     if first.name == second.name:
         raise MacroError(second.offset, f"duplicate variable name: {first.name}")
     message = "argument must be a simple name"

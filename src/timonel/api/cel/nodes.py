@@ -85,7 +85,7 @@ class StructNode(Node):
 
 @dataclass(slots=True, eq=False)
 class Comprehension(Node):
-    """Folds a range: `accumulator` starts as `initial` and becomes `step` while `condition` holds; the value is `result`.
+    """Folds a range: `accumulator` starts as `initial`, becomes `step` while `condition` holds; the value is `result`.
 
     A binding of a value to a name is one over an empty range: the accumulator is the name.
     """

@@ -1,6 +1,7 @@
 """Tokens to a tree, macros expanded.
 
-Source: github.com/google/cel-spec/blob/master/doc/langdef.md#syntax, with optional selection (a.?b, a[?0], [?a], {?'k': a})
+Source: github.com/google/cel-spec/blob/master/doc/langdef.md#syntax, with optional parts
+(a.?b, a[?0], [?a], {?'k': a}).
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ _SUMS = {"+": "_+_", "-": "_-_"}
 _PRODUCTS = {"*": "_*_", "/": "_/_", "%": "_%_"}
 _LEVELS = (_RELATIONS, _SUMS, _PRODUCTS)
 _RESERVED = frozenset(
-    "as break const continue else false for function if import in let loop package namespace null return true var void "
-    "while".split()
+    """
+    as break const continue else false for function if import in let loop package
+    namespace null return true var void while
+    """.split()  # noqa: SIM905
 )
 _LITERALS: dict[str, Callable[[str], Any]] = {
     INT: int_literal,

@@ -464,4 +464,3 @@ _SPECIAL: dict[str, Callable[..., Step]] = {
     "or": _or_else,
     "orValue": _or_value,
 }
-

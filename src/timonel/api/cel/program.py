@@ -82,9 +82,14 @@ def _compile(text: str, environment: Environment) -> Program | CompileError:
     return Program(text, root)
 
 
-def compile_expression(text: str, environment: Environment, expect: Sequence[Type] = ()) -> Program:
-    """Raises CompileError, or WrongResult where the result's type is none of those expected."""
-    found = _compile(text, environment)
+def compile_expression(
+    text: str, environment: Environment, expect: Sequence[Type] = (), *, keep: bool = True
+) -> Program:
+    """Raises CompileError, or WrongResult where the result's type is none of those expected.
+
+    `keep`: remember the program, for environments that last.
+    """
+    found = _compile(text, environment) if keep else _compile.__wrapped__(text, environment)
     if isinstance(found, CompileError):
         raise found
     if expect and found.result not in expect:

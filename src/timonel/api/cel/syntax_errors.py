@@ -20,9 +20,7 @@ MEMBER_STARTS = frozenset({"[", "{", "(", ".", "-", "true", "false", "null", FLO
 STARTS = MEMBER_STARTS | {"!"}
 """Tokens that begin an operand, without and with "!" before it."""
 
-AFTER_OPERAND = frozenset(
-    {"==", "!=", "in", "<", "<=", ">=", ">", "&&", "||", "[", ".", "-", "+", "*", "/", "%"}
-)
+AFTER_OPERAND = frozenset({"==", "!=", "in", "<", "<=", ">=", ">", "&&", "||", "[", ".", "-", "+", "*", "/", "%"})
 
 
 def expectation(kinds: Collection[str]) -> str:

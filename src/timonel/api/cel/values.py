@@ -1,7 +1,7 @@
 """Values that JSON has not: unsigned numbers, times, optional values, types; and what equal, less and "type" mean.
 
-bool, int, float, str, bytes, None, list and dict are CEL's own as they are. JSON objects are maps, and structs of a schema
-are too. Numbers of different types are equal when their values are; a bool equals no number.
+bool, int, float, str, bytes, None, list and dict are CEL's own as they are. JSON objects are maps, and structs of a
+schema are too. Numbers of different types are equal when their values are; a bool equals no number.
 Source: github.com/google/cel-spec/blob/master/doc/langdef.md#values
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from timonel.api.cel.issues import EvaluationError
 from timonel.api.cel.overloads import Overload, declare
@@ -59,9 +60,7 @@ def resource_check(
     ask: Ask, group: str, resource: str, subresource: str = "", namespace: str = "", name: str = ""
 ) -> Authorizer:
     """The variable authorizer.requestResource."""
-    question = Question(
-        "", group=group, resource=resource, subresource=subresource, namespace=namespace, name=name
-    )
+    question = Question("", group=group, resource=resource, subresource=subresource, namespace=namespace, name=name)
     return Authorizer(ask, question, RESOURCE_CHECK)
 
 
@@ -69,7 +68,8 @@ def _step(cel_type: Type, *fields: str) -> Callable[..., Authorizer]:
     """Of a question one part more."""
 
     def run(authorizer: Authorizer, *values: str) -> Authorizer:
-        question = replace(authorizer.question, **dict(zip(fields, values, strict=True)))
+        parts: dict[str, Any] = dict(zip(fields, values, strict=True))
+        question = replace(authorizer.question, **parts)
         return Authorizer(authorizer.ask, question, cel_type)
 
     return run

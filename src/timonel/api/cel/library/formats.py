@@ -85,9 +85,7 @@ _FORMATS = {
     "uri": Format("URI", _uri, 1103),
     "uuid": Format("uuid", _valid(_UUID.fullmatch, "does not match the UUID format"), 83),
     "byte": Format("byte", _valid(_is_base64, "invalid base64"), 84),
-    "date": Format(
-        "date", _valid(lambda text: _DATE.fullmatch(text) and date.fromisoformat(text), "invalid date"), 98
-    ),
+    "date": Format("date", _valid(lambda text: _DATE.fullmatch(text) and date.fromisoformat(text), "invalid date"), 98),
     "datetime": Format("datetime", _valid(parse_timestamp, "invalid datetime"), 98),
 }
 

@@ -20,7 +20,7 @@ from timonel.api.cel.values import Duration, Timestamp, UInt, type_of
 _CLAUSE = re.compile(r"(?:\.([0-9]*))?(.?)", re.DOTALL)
 _PRECISION = 6
 _STRING_KINDS = frozenset(
-    "list map int uint double bool string timestamp bytes duration type null".split()
+    ["list", "map", "int", "uint", "double", "bool", "string", "timestamp", "bytes", "duration", "type", "null"]
 )
 _KINDS: dict[str, tuple[frozenset[str], str]] = {
     "s": (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 from timonel.api.cel.issues import EvaluationError
@@ -26,7 +27,7 @@ _ZEROS: dict[str, tuple[Any, str]] = {
 
 
 def _ordered_pairs(items: list[Any]) -> Iterator[tuple[Any, Any]]:
-    for left, right in zip(items, items[1:], strict=False):
+    for left, right in pairwise(items):
         if not comparable(left, right):
             raise EvaluationError("no such overload")
         yield left, right

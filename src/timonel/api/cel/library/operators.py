@@ -67,7 +67,9 @@ def _modulo(left: int, right: int) -> int:
 
 def _divide_doubles(left: float, right: float) -> float:
     if right == 0.0:
-        return math.nan if left == 0.0 or math.isnan(left) else math.copysign(math.inf, left) * math.copysign(1.0, right)
+        return (
+            math.nan if left == 0.0 or math.isnan(left) else math.copysign(math.inf, left) * math.copysign(1.0, right)
+        )
     return float(left) / float(right)
 
 
@@ -137,9 +139,8 @@ def _ordering() -> tuple[Overload, ...]:
         ("greater", "_>_", operator.gt),
         ("greater_equals", "_>=_", operator.ge),
     )
-    alike = (("bool", "bool"), ("int64", "int"), ("uint64", "uint"), ("double", "double"), ("string", "string"))
-    alike += (("bytes", "bytes"), ("timestamp", "timestamp"), ("duration", "duration"))
     numbers = (("int64", "int"), ("uint64", "uint"), ("double", "double"))
+    alike = (*numbers, *((kind, kind) for kind in ("bool", "string", "bytes", "timestamp", "duration")))
     found = []
     for word, function, compare in named:
         found += [declare(f"{word}_{id}", function, f"({name}, {name}) -> bool", compare) for id, name in alike]

@@ -54,7 +54,7 @@ def parse_url(text: str) -> Url:
         parts = urlsplit(text)
         host = parts.netloc.rpartition("@")[2]
         if not why and " " in host:
-            why = f'invalid character " " in host name'
+            why = 'invalid character " " in host name'
         if not why and (port := host.rpartition("]")[2].rpartition(":")[2]) and ":" in host.rpartition("]")[2]:
             why = "" if port.isdigit() else f'invalid port ":{port}" after host'
         if not why and not text.startswith("/") and not parts.netloc and not parts.path.startswith("/"):

@@ -1,11 +1,9 @@
-"""Which requests a webhook or policy is asked about: rules, selectors, conditions.
-
-Expressions are not compiled here: that they are CEL and boolean is for whoever evaluates them to say.
-"""
+"""Which requests a webhook or policy is asked about: rules, selectors, conditions."""
 
 from __future__ import annotations
 
 from timonel.api.field_errors import Path, duplicate, invalid, not_supported, required, too_many
+from timonel.api.kinds.admission.expressions import PolicyExpressions
 from timonel.api.kinds.rules import Errors, check_label_selector, check_option, check_qualified_name, check_text
 from timonel.api.names import validate_path_segment
 from timonel.api.objects import Object
@@ -121,13 +119,17 @@ def _check_resources(errors: Errors, path: Path, resources: list[str]) -> None:
         errors.append(invalid(path, resources, why))
 
 
-def check_match_conditions(errors: Errors, path: Path, conditions: list[Object]) -> None:
+def check_match_conditions(errors: Errors, path: Path, conditions: list[Object], *, params: bool = False) -> None:
+    """`params`: they can name parameters. They cannot name a policy's variables."""
+    expressions = PolicyExpressions(params=params, composed=False)
     if len(conditions) > _MOST_CONDITIONS:
         errors.append(too_many(path, len(conditions), _MOST_CONDITIONS))
     seen: set[str] = set()
     for index, condition in enumerate(conditions):
-        name = condition.get("name") or ""
-        if not (condition.get("expression") or "").strip():
+        name, text = condition.get("name") or "", (condition.get("expression") or "").strip()
+        if text:
+            expressions.check(errors, path[index] / "expression", text, "bool")
+        else:
             errors.append(required(path[index] / "expression"))
         if not name:
             errors.append(required(path[index] / "name"))

@@ -11,6 +11,7 @@ import re
 from timonel.api import refs
 from timonel.api.errors import FieldError
 from timonel.api.field_errors import Path, duplicate, invalid, not_supported, required
+from timonel.api.kinds.admission.expressions import PolicyExpressions, Yields
 from timonel.api.kinds.admission.matching import (
     FAILURE_POLICIES,
     REINVOCATION_POLICIES,
@@ -45,6 +46,7 @@ _RESERVED = frozenset(
 
 class _PolicyStrategy(Strategy):
     allow_unconditional_update = False
+    _always_composed = False  # expressions can name `variables` though there are none
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -52,8 +54,15 @@ class _PolicyStrategy(Strategy):
         default_match_resources(spec.get("matchConstraints"))
 
     def validate_create(self, obj: Object) -> list[FieldError]:
+        return self._findings(obj, None)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return self._findings(new, old)
+
+    def _findings(self, obj: Object, old: Object | None) -> Errors:
         errors: Errors = []
         spec = obj.get("spec") or {}
+        params = spec.get("paramKind") is not None
         check_option(errors, _SPEC / "failurePolicy", spec.get("failurePolicy"), FAILURE_POLICIES)
         if spec.get("paramKind") is not None:
             _check_param_kind(errors, _SPEC / "paramKind", spec["paramKind"])
@@ -65,16 +74,18 @@ class _PolicyStrategy(Strategy):
             if not constraints.get("resourceRules"):
                 errors.append(required(here / "resourceRules"))
         self._check_operations(errors, constraints or {})
-        check_match_conditions(errors, _SPEC / "matchConditions", spec.get("matchConditions") or [])
+        if old is None or _conditions(old["spec"]) != _conditions(spec):
+            check_match_conditions(errors, _SPEC / "matchConditions", spec.get("matchConditions") or [], params=params)
+        expressions = PolicyExpressions(params=params, composed=self._always_composed or bool(spec.get("variables")))
         for index, variable in enumerate(spec.get("variables") or ()):
-            _check_variable(errors, (_SPEC / "variables")[index], variable)
-        self._check_body(errors, obj, spec)
+            _check_variable(errors, (_SPEC / "variables")[index], variable, expressions)
+        self._check_body(errors, obj, spec, expressions)
         return errors
 
     def _check_operations(self, errors: Errors, constraints: Object) -> None:
         """What the policy cannot act on."""
 
-    def _check_body(self, errors: Errors, obj: Object, spec: Object) -> None:
+    def _check_body(self, errors: Errors, obj: Object, spec: Object, expressions: PolicyExpressions) -> None:
         """The expressions that make up the policy."""
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
@@ -84,14 +95,14 @@ class _PolicyStrategy(Strategy):
 class ValidatingPolicyStrategy(_PolicyStrategy):
     status_carries = ()
 
-    def _check_body(self, errors: Errors, obj: Object, spec: Object) -> None:
+    def _check_body(self, errors: Errors, obj: Object, spec: Object, expressions: PolicyExpressions) -> None:
         validations, annotations = spec.get("validations") or [], spec.get("auditAnnotations") or []
         if not validations and not annotations:
             why = "validations or auditAnnotations must contain at least one item"
             errors += [required(_SPEC / field, why) for field in ("validations", "auditAnnotations")]
             return
         for index, validation in enumerate(validations):
-            _check_validation(errors, (_SPEC / "validations")[index], validation)
+            _check_validation(errors, (_SPEC / "validations")[index], validation, expressions)
         path = _SPEC / "auditAnnotations"
         if len(annotations) > _MOST_ANNOTATIONS:
             why = f"must not have more than {_MOST_ANNOTATIONS} auditAnnotations"
@@ -99,7 +110,7 @@ class ValidatingPolicyStrategy(_PolicyStrategy):
         seen: set[str] = set()
         for index, annotation in enumerate(annotations):
             key = annotation.get("key") or ""
-            _check_annotation(errors, path[index], annotation, obj["metadata"].get("name") or "")
+            _check_annotation(errors, path[index], annotation, obj["metadata"].get("name") or "", expressions)
             if key in seen:
                 errors.append(duplicate(path[index] / "key", key))
             seen.add(key)
@@ -116,6 +127,8 @@ class ValidatingPolicyStrategy(_PolicyStrategy):
 
 
 class MutatingPolicyStrategy(_PolicyStrategy):
+    _always_composed = True
+
     def _check_operations(self, errors: Errors, constraints: Object) -> None:
         path = _SPEC / "matchConstraints" / "resourceRules" / "operations"
         for rule in constraints.get("resourceRules") or ():
@@ -123,12 +136,12 @@ class MutatingPolicyStrategy(_PolicyStrategy):
                 if operation not in _MUTATING_OPERATIONS:
                     errors.append(not_supported(path, operation, _MUTATING_OPERATIONS))
 
-    def _check_body(self, errors: Errors, obj: Object, spec: Object) -> None:
+    def _check_body(self, errors: Errors, obj: Object, spec: Object, expressions: PolicyExpressions) -> None:
         mutations = spec.get("mutations") or []
         if not mutations:
             errors.append(required(_SPEC / "mutations", "mutations must contain at least one item"))
         for index, mutation in enumerate(mutations):
-            _check_mutation(errors, (_SPEC / "mutations")[index], mutation)
+            _check_mutation(errors, (_SPEC / "mutations")[index], mutation, expressions)
         policy = spec.get("reinvocationPolicy")
         check_choice(errors, _SPEC / "reinvocationPolicy", policy, REINVOCATION_POLICIES)
 
@@ -155,30 +168,45 @@ def _check_param_kind(errors: Errors, path: Path, kind: Object) -> None:
         errors.append(invalid(path / "kind", name, why))
 
 
-def _check_variable(errors: Errors, path: Path, variable: Object) -> None:
+def _conditions(spec: Object) -> tuple[Object | None, list[Object]]:
+    """Match conditions, and what they can name."""
+    return spec.get("paramKind"), spec.get("matchConditions") or []
+
+
+def _check_variable(errors: Errors, path: Path, variable: Object, expressions: PolicyExpressions) -> None:
     name = variable.get("name") or ""
     if not name.strip():
         errors.append(required(path / "name", "name is not specified"))
     elif not _identifier_match(name) or name in _RESERVED:
         errors.append(invalid(path / "name", name, "must be a valid CEL identifier"))
-    if not (variable.get("expression") or "").strip():
+    text = variable.get("expression") or ""
+    if text.strip():
+        expressions.add_variable(errors, path / "expression", name, text)
+    else:
         errors.append(required(path / "expression", "expression is not specified"))
 
 
-def _check_validation(errors: Errors, path: Path, validation: Object) -> None:
-    if not (validation.get("expression") or "").strip():
+def _check_validation(errors: Errors, path: Path, validation: Object, expressions: PolicyExpressions) -> None:
+    text = validation.get("expression") or ""
+    if text.strip():
+        expressions.check(errors, path / "expression", text, "bool")
+    else:
         errors.append(required(path / "expression", "expression is not specified"))
     for field in ("messageExpression", "message"):
         text = validation.get(field) or ""
         if text and not text.strip():
             errors.append(invalid(path / field, text, "must be non-empty if specified"))
+        elif text and field == "messageExpression":
+            expressions.check(errors, path / field, text, "string", authorizer=False)
     message = validation.get("message") or ""
     if "\n" in message.strip() or "\r" in message.strip():
         errors.append(invalid(path / "message", message, "must not contain line breaks"))
     check_option(errors, path / "reason", validation.get("reason"), _REASONS)
 
 
-def _check_annotation(errors: Errors, path: Path, annotation: Object, policy: str) -> None:
+def _check_annotation(
+    errors: Errors, path: Path, annotation: Object, policy: str, expressions: PolicyExpressions
+) -> None:
     key, expression = annotation.get("key") or "", (annotation.get("valueExpression") or "").strip()
     if policy:
         check_qualified_name(errors, path / "key", f"{policy}/{key}")
@@ -189,9 +217,11 @@ def _check_annotation(errors: Errors, path: Path, annotation: Object, policy: st
     elif len(expression.encode()) > _EXPRESSION_LIMIT:
         why = f"must not exceed {_EXPRESSION_LIMIT} bytes in length"
         errors.append(required(path / "valueExpression", why))
+    else:
+        expressions.check(errors, path / "valueExpression", expression, "string or null")
 
 
-def _check_mutation(errors: Errors, path: Path, mutation: Object) -> None:
+def _check_mutation(errors: Errors, path: Path, mutation: Object, expressions: PolicyExpressions) -> None:
     kind = mutation.get("patchType")
     check_choice(errors, path / "patchType", kind, _PATCHES)
     if kind not in _PATCHES:
@@ -203,8 +233,13 @@ def _check_mutation(errors: Errors, path: Path, mutation: Object) -> None:
             errors.append(invalid(path / field, f"{{{field}}}", why))
         elif other == kind and patch is None:
             errors.append(required(path / field, f"must be specified when patchType is {kind}"))
-        elif other == kind and not ((patch or {}).get("expression") or "").strip():
-            errors.append(required(path / field / "expression"))
+        elif other == kind:
+            text = ((patch or {}).get("expression") or "").strip()
+            if text:
+                yields: Yields = "object" if field == "applyConfiguration" else "patches"
+                expressions.check(errors, path / field / "expression", text, yields, patches=True)
+            else:
+                errors.append(required(path / field / "expression"))
 
 
 def _param_kind(policy: Object) -> str:

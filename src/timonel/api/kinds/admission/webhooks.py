@@ -49,24 +49,37 @@ class WebhookStrategy(Strategy):
             default_client(hook.get("clientConfig"))
 
     def validate_create(self, obj: Object) -> list[FieldError]:
-        errors: Errors = []
-        names: set[str] = set()
-        for index, hook in enumerate(obj.get("webhooks") or ()):
-            path, name = _WEBHOOKS[index], hook.get("name") or ""
-            _check_hook(errors, path, hook)
-            versions = hook.get("admissionReviewVersions") or []
-            missing = f"must specify one of {', '.join(REVIEW_VERSIONS)}"
-            check_review_versions(errors, path / "admissionReviewVersions", versions, missing)
-            if name and name in names:
-                errors.append(duplicate(path / "name", name))
-            names.add(name)
-        return errors
+        return _findings(obj, None)
+
+    def validate_update(self, new: Object, old: Object) -> list[FieldError]:
+        return _findings(new, old)
 
     def warnings(self, obj: Object, old: Object | None) -> list[str]:
         return name_warnings(obj)
 
 
-def _check_hook(errors: Errors, path: Path, hook: Object) -> None:
+def _findings(obj: Object, old: Object | None) -> Errors:
+    """Conditions that nobody changed are not looked at again."""
+    changed = old is None or _conditions(obj) != _conditions(old)
+    errors: Errors = []
+    names: set[str] = set()
+    for index, hook in enumerate(obj.get("webhooks") or ()):
+        path, name = _WEBHOOKS[index], hook.get("name") or ""
+        _check_hook(errors, path, hook, conditions=changed)
+        versions = hook.get("admissionReviewVersions") or []
+        missing = f"must specify one of {', '.join(REVIEW_VERSIONS)}"
+        check_review_versions(errors, path / "admissionReviewVersions", versions, missing)
+        if name and name in names:
+            errors.append(duplicate(path / "name", name))
+        names.add(name)
+    return errors
+
+
+def _conditions(configuration: Object) -> list[list[Object]]:
+    return [hook.get("matchConditions") or [] for hook in configuration.get("webhooks") or ()]
+
+
+def _check_hook(errors: Errors, path: Path, hook: Object, *, conditions: bool) -> None:
     check_fully_qualified_name(errors, path / "name", hook.get("name") or "")
     for index, rule in enumerate(hook.get("rules") or ()):
         check_rule(errors, (path / "rules")[index], rule)
@@ -83,7 +96,8 @@ def _check_hook(errors: Errors, path: Path, hook: Object) -> None:
         check_label_selector(errors, path / field, hook.get(field))
     check_option(errors, path / "reinvocationPolicy", hook.get("reinvocationPolicy"), REINVOCATION_POLICIES)
     check_client(errors, path / "clientConfig", hook.get("clientConfig") or {})
-    check_match_conditions(errors, path / "matchConditions", hook.get("matchConditions") or [])
+    if conditions:
+        check_match_conditions(errors, path / "matchConditions", hook.get("matchConditions") or [])
 
 
 def check_fully_qualified_name(errors: Errors, path: Path, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from timonel.api.field_errors import Path, invalid, not_supported, required, too_long
+from timonel.api.field_errors import Path, forbidden, invalid, not_supported, required, too_long
 from timonel.api.kinds.devices.common import (
     check_configuration,
     check_full_attribute_name,
@@ -107,8 +107,23 @@ def _check_selector(errors: Errors, path: Path, selector: Object) -> None:
     cel = selector.get("cel")
     if cel is None:
         errors.append(required(path / "cel"))
-    elif len((cel.get("expression") or "").encode()) > _EXPRESSION_LIMIT:
-        errors.append(too_long(path / "cel" / "expression", _EXPRESSION_LIMIT))
+        return
+    here, text = path / "cel" / "expression", cel.get("expression") or ""
+    if len(text.encode()) > _EXPRESSION_LIMIT:
+        errors.append(too_long(here, _EXPRESSION_LIMIT))
+        return
+    # Here: the compiler is large, and most clusters have no devices.
+    from timonel.api.cel.devices import MOST_COST, compile_selector, selector_cost
+    from timonel.api.cel.issues import CompileError
+    from timonel.api.cel.program import WrongResult
+
+    try:
+        if selector_cost(compile_selector(text)) > MOST_COST:
+            errors.append(forbidden(here, "too complex, exceeds cost limit"))
+    except CompileError as exc:
+        errors.append(invalid(here, text, f"compilation failed: {exc}"))
+    except WrongResult as exc:
+        errors.append(invalid(here, text, str(exc)))
 
 
 def _check_request(errors: Errors, path: Path, request: Object) -> None:

@@ -28,7 +28,9 @@ from timonel.controllers.daemonset import DaemonSetController
 from timonel.controllers.deployment import DeploymentController
 from timonel.controllers.disruption import DisruptionController
 from timonel.controllers.endpoints import (
+    EndpointsConfig,
     EndpointsController,
+    EndpointSliceConfig,
     EndpointSliceController,
     EndpointSliceMirroringController,
     MirroringConfig,
@@ -76,6 +78,8 @@ class ManagerConfig:
     node_lifecycle: NodeLifecycleConfig = field(default_factory=NodeLifecycleConfig)
     node_ipam: NodeIpamConfig = field(default_factory=NodeIpamConfig)
     pod_gc: PodGcConfig = field(default_factory=PodGcConfig)
+    endpoints: EndpointsConfig = field(default_factory=EndpointsConfig)
+    endpoint_slices: EndpointSliceConfig = field(default_factory=EndpointSliceConfig)
     mirroring: MirroringConfig = field(default_factory=MirroringConfig)
     signing: SigningConfig = field(default_factory=SigningConfig)
     legacy_tokens: LegacyTokenConfig = field(default_factory=LegacyTokenConfig)
@@ -152,6 +156,26 @@ def _root_ca(around: Surroundings) -> Component:
     )
 
 
+def _endpoint_slices(around: Surroundings) -> Component:
+    return EndpointSliceController(
+        client=around.client,
+        informers=around.informers,
+        clock=around.clock,
+        recorder=around.recorder("endpoint-slice-controller"),
+        config=around.config.endpoint_slices,
+    )
+
+
+def _endpoints(around: Surroundings) -> Component:
+    return EndpointsController(
+        client=around.client,
+        informers=around.informers,
+        clock=around.clock,
+        recorder=around.recorder("endpoint-controller"),
+        config=around.config.endpoints,
+    )
+
+
 def _mirroring(around: Surroundings) -> Component:
     return EndpointSliceMirroringController(
         client=around.client,
@@ -206,8 +230,8 @@ CONTROLLERS: tuple[tuple[str, str, Factory], ...] = (
     (JobController.name, "job-controller", _row(JobController, "job-controller")),
     (CronJobController.name, "cronjob-controller", _row(CronJobController, "cronjob-controller")),
     (TtlAfterFinishedController.name, "ttl-after-finished-controller", _row(TtlAfterFinishedController)),
-    ("endpointslice", "endpointslice-controller", _row(EndpointSliceController, "endpoint-slice-controller")),
-    ("endpoint", "endpoint-controller", _row(EndpointsController, "endpoint-controller")),
+    ("endpointslice", "endpointslice-controller", _endpoint_slices),
+    ("endpoint", "endpoint-controller", _endpoints),
     (EndpointSliceMirroringController.name, "endpointslicemirroring-controller", _mirroring),
     ("node-ipam", NODE_CONTROLLER, _ipam),
     ("node-lifecycle", NODE_CONTROLLER, _lifecycle),
@@ -273,6 +297,8 @@ class ControllerManager:
         self._hosted = tuple(hosted)
         self._ready = asyncio.Event()
         self.informers = Informers(client, clock=clock)
+        self.components: dict[str, Component] = {}
+        """By name, those that run now: none while this process does not lead."""
 
     async def run(self) -> None:
         """Leads, or waits to lead, until cancelled. Raises when leadership or a component is lost: start anew then."""
@@ -283,6 +309,15 @@ class ControllerManager:
         lease = LeaderConfig(name=config.lease_name, namespace=config.lease_namespace, identity=config.identity)
         await LeaderElector(self._client, lease, clock=self._clock).run(self._work)
 
+    @property
+    def is_leader(self) -> bool:
+        return bool(self.components)
+
+    @property
+    def is_ready(self) -> bool:
+        """Waiting to lead is ready, too: /readyz of a second manager is fine."""
+        return self._ready.is_set() or not self.components
+
     async def wait_ready(self) -> None:
         """Until this process leads and its caches are filled."""
         await self._ready.wait()
@@ -290,17 +325,17 @@ class ControllerManager:
     async def _work(self) -> None:
         self.informers.of(PODS, transform=slim_pod)  # first, so that everybody shares the slim pods
         surroundings: dict[str, Surroundings] = {}
-        components = [
-            (name, make(self._surroundings(account, surroundings)))
+        self.components = {
+            name: make(self._surroundings(account, surroundings))
             for name, account, make in CONTROLLERS
             if name not in self._config.without and (name != "root-ca-cert-publisher" or self._config.root_ca)
-        ]
+        }
         own = self._surroundings("", surroundings)
-        components += [(f"hosted {number}", make(own)) for number, make in enumerate(self._hosted)]
+        self.components |= {f"hosted {number}": make(own) for number, make in enumerate(self._hosted)}
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.informers.run(), name="informers")
-                for name, component in components:
+                for name, component in self.components.items():
                     group.create_task(component.run(), name=name)
                 for around in surroundings.values():
                     for name, recorder in around.recorders.items():
@@ -308,6 +343,7 @@ class ControllerManager:
                 group.create_task(self._announce(), name="readiness")
         finally:
             self._ready.clear()
+            self.components = {}
 
     def _surroundings(self, account: str, known: dict[str, Surroundings]) -> Surroundings:
         """Of everybody who acts as this account."""

@@ -167,7 +167,7 @@ def test_one_change_among_many_writes_one_slice():
 def test_legacy_endpoints_split_ready_from_not_ready():
     made = render_endpoints(service(), [pod(2), pod(1, ready=False), pod(3, deleting=True), pod(10)], None)
     [subset] = made["subsets"]
-    assert [address["ip"] for address in subset["addresses"]] == ["10.244.0.3", "10.244.0.11"]
+    assert [address["ip"] for address in subset["addresses"]] == ["10.244.0.11", "10.244.0.3"]  # by their text
     assert [address["ip"] for address in subset["notReadyAddresses"]] == ["10.244.0.2"]
     assert subset["ports"] == [{"name": "http", "port": 8080, "protocol": "TCP"}]
     assert labels_of(made) == {"team": "a", "endpoints.kubernetes.io/managed-by": "endpoint-controller"}

@@ -5,14 +5,17 @@ Source: kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoints-
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
 
+from timonel.api.clock import Clock
 from timonel.api.errors import ApiError, NotFound
 from timonel.api.objects import Object, ObjectKey, annotations_of, is_deleting, labels_of, name_of, namespace_of
 from timonel.api.refs import ENDPOINTS, SERVICES
 from timonel.client.controller import Result, Watch
+from timonel.client.events import EventRecorder
+from timonel.client.informer import Informers
+from timonel.client.protocol import ApiClient
 from timonel.controllers.conditions import has_cause
 from timonel.controllers.endpoints.addresses import (
     HEADLESS,
@@ -26,6 +29,8 @@ from timonel.controllers.endpoints.addresses import (
     target_of,
 )
 from timonel.controllers.endpoints.service_watch import ServiceWatchingController
+from timonel.controllers.endpoints.subsets import repack, truncate
+from timonel.controllers.endpoints.trigger_times import TRIGGER_TIME, TriggerTimes
 from timonel.controllers.pods import is_ready, node_name_of
 
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
@@ -34,8 +39,37 @@ OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 MAX_ADDRESSES = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointsConfig:
+    """Fields are named after the flags of kube-controller-manager."""
+
+    concurrent_endpoint_syncs: int = 5
+    endpoint_updates_batch_period: float = 0.0
+    """Seconds that changes of pods are gathered."""
+
+
 class EndpointsController(ServiceWatchingController):
     name = "endpoint"
+
+    def __init__(
+        self,
+        *,
+        client: ApiClient,
+        informers: Informers,
+        clock: Clock,
+        recorder: EventRecorder | None = None,
+        config: EndpointsConfig | None = None,
+    ) -> None:
+        config = config or EndpointsConfig()
+        super().__init__(
+            client=client,
+            informers=informers,
+            clock=clock,
+            recorder=recorder,
+            batch_period=config.endpoint_updates_batch_period,
+        )
+        self.workers = config.concurrent_endpoint_syncs
+        self._times = TriggerTimes()
 
     def register(self) -> None:
         self.watches = (*self.watches, Watch(ENDPOINTS))
@@ -49,10 +83,13 @@ class EndpointsController(ServiceWatchingController):
         if service is None:
             if current is not None and labels_of(current).get(MANAGED_BY) == MANAGER and not is_deleting(current):
                 await self._delete(key, current)
+            self._times.forget(key)
             return Result()
         if is_deleting(service) or not selects_pods(service):
             return Result()
-        wanted = render_endpoints(service, self.pods_of(service), current)
+        pods = self.pods_of(service)
+        trigger_time = self._times.next(key, service, pods)
+        wanted = render_endpoints(service, pods, current, trigger_time)
         if current is not None and not _differs(current, wanted):
             return Result()
         informer = self.informer(ENDPOINTS)
@@ -82,16 +119,19 @@ class EndpointsController(ServiceWatchingController):
         self.own.deleted(key, self.informer(ENDPOINTS), current)
 
 
-def render_endpoints(service: Object, pods: Iterable[Object], current: Object | None) -> Object:
-    """The whole object, keeping what others put into `current`'s metadata."""
+def render_endpoints(service: Object, pods: Iterable[Object], current: Object | None, trigger_time: str = "") -> Object:
+    """The whole object, keeping what others put into `current`'s metadata. `trigger_time`: see trigger_times.py."""
     labels = dict(labels_of(service))
     labels.pop(HEADLESS, None)
     if is_headless(service):
         labels[HEADLESS] = ""
     labels[MANAGED_BY] = MANAGER
-    subsets, truncated = _truncate(_subsets(service, pods))
+    subsets, truncated = truncate(_subsets(service, pods), MAX_ADDRESSES)
     annotations = dict(annotations_of(current)) if current else {}
-    annotations.pop(OVER_CAPACITY, None)
+    for key in (OVER_CAPACITY, TRIGGER_TIME):
+        annotations.pop(key, None)
+    if trigger_time:
+        annotations[TRIGGER_TIME] = trigger_time
     if truncated:
         annotations[OVER_CAPACITY] = "truncated"
     metadata: Object = dict(current["metadata"]) if current else {}
@@ -106,12 +146,11 @@ def render_endpoints(service: Object, pods: Iterable[Object], current: Object | 
 
 
 def _subsets(service: Object, pods: Iterable[Object]) -> list[Object]:
-    """One subset per set of ports, addresses in numeric order."""
     spec = service["spec"]
     not_ready_too = bool(spec.get("publishNotReadyAddresses"))
     family = address_types(service)[0]
     headless_without_ports = not spec.get("ports") and is_headless(service)
-    groups: dict[tuple[Any, ...], Object] = {}
+    found: list[Object] = []
     for pod in pods:
         if not belongs(pod, include_terminating=not_ready_too):
             continue
@@ -125,39 +164,13 @@ def _subsets(service: Object, pods: Iterable[Object]) -> list[Object]:
         if node := node_name_of(pod):
             address["nodeName"] = node
         address["targetRef"] = target_of(pod)
-        named = [_legacy_port(port) for port in ports]
-        named.sort(key=lambda port: (port.get("name", ""), port["port"], port["protocol"]))
-        key = tuple(tuple(sorted(port.items())) for port in named)
-        subset = groups.setdefault(key, {"addresses": [], "notReadyAddresses": [], "ports": named})
-        subset["addresses" if not_ready_too or is_ready(pod) else "notReadyAddresses"].append(address)
-    result = []
-    for key in sorted(groups):
-        subset = groups[key]
-        for field in ("addresses", "notReadyAddresses"):
-            subset[field].sort(key=lambda item: (int(ipaddress.ip_address(item["ip"])), item["targetRef"]["uid"]))
-        result.append({field: value for field, value in subset.items() if value})
-    return result
+        field = "addresses" if not_ready_too or is_ready(pod) else "notReadyAddresses"
+        found.append({field: [address], "ports": [_legacy_port(port) for port in ports]})
+    return repack(found)
 
 
 def _legacy_port(port: Object) -> Object:
     return {field: value for field, value in port.items() if field != "name" or value}
-
-
-def _truncate(subsets: list[Object]) -> tuple[list[Object], bool]:
-    """At most a thousand addresses, ready ones first. Clients that need all read EndpointSlices."""
-    left = MAX_ADDRESSES
-    total = 0
-    kept: list[Object] = [{"ports": subset["ports"]} if "ports" in subset else {} for subset in subsets]
-    for field in ("addresses", "notReadyAddresses"):
-        for subset, short in zip(subsets, kept, strict=True):
-            addresses = subset.get(field) or []
-            total += len(addresses)
-            if addresses[:left]:
-                short[field] = addresses[:left]
-                left -= len(short[field])
-    if total <= MAX_ADDRESSES:
-        return subsets, False
-    return [short for short in kept if short.keys() - {"ports"}], True
 
 
 def _differs(current: Object, wanted: Object) -> bool:

@@ -7,14 +7,16 @@ Source: kubernetes.io/docs/concepts/services-networking/service/#endpointslice-m
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from timonel.api.objects import Object, annotations_of, is_deleting, labels_of, name_of, namespace_of
 from timonel.api.refs import ENDPOINTS
 from timonel.controllers.endpoints.addresses import AddressType
 from timonel.controllers.endpoints.slice_plan import MANAGED_BY, SERVICE_NAME, SlicePlan, name_prefix, port_key
+from timonel.controllers.endpoints.subsets import repack
+from timonel.controllers.endpoints.trigger_times import TRIGGER_TIME
 from timonel.controllers.ownership import controller_reference
 
 MIRROR = "endpointslicemirroring-controller.k8s.io"
@@ -22,7 +24,7 @@ SKIP = "endpointslice.kubernetes.io/skip-mirror"
 LEADER = "control-plane.alpha.kubernetes.io/leader"
 """Annotation of Endpoints that elect a leader and name no addresses worth mirroring."""
 MAX_ADDRESSES = 1000
-_NOT_MIRRORED = ("endpoints.kubernetes.io/last-change-trigger-time", "kubectl.kubernetes.io/last-applied-configuration")
+_NOT_MIRRORED = (TRIGGER_TIME, "kubectl.kubernetes.io/last-applied-configuration")
 
 _Ports = tuple[tuple[tuple[str, Any], ...], ...]
 
@@ -34,14 +36,6 @@ class MirrorPlan:
     """Addresses that are none."""
     skipped: int
     """Addresses left out, invalid ones among them."""
-
-
-@dataclass(slots=True)
-class _Group:
-    """Addresses behind one set of ports, each with whether it is ready."""
-
-    ports: list[Object] = field(default_factory=list)
-    addresses: list[tuple[Object, bool]] = field(default_factory=list)
 
 
 def is_mirrored(endpoints: Object, service: Object | None) -> bool:
@@ -58,11 +52,15 @@ def plan_mirror(endpoints: Object, existing: Sequence[Object], max_addresses: in
     wanted: dict[tuple[AddressType, _Ports], list[Object]] = {}
     ports_of: dict[_Ports, list[Object]] = {}
     invalid = skipped = 0
-    for group in _repack(endpoints.get("subsets") or ()):
-        key = port_key(group.ports)
-        ports_of[key] = group.ports
+    for subset in repack(endpoints.get("subsets") or ()):
+        ports = [_slice_port(port) for port in subset.get("ports") or ()]
+        key = port_key(ports)
+        ports_of[key] = ports
+        # Ready ones first: they are what is kept when there are too many.
+        addresses = [(address, True) for address in subset.get("addresses") or ()]
+        addresses += [(address, False) for address in subset.get("notReadyAddresses") or ()]
         added = 0
-        for address, ready in group.addresses:
+        for address, ready in addresses:
             if added >= max_addresses:
                 break
             mirrored = _endpoint(address, ready)
@@ -72,7 +70,7 @@ def plan_mirror(endpoints: Object, existing: Sequence[Object], max_addresses: in
             family, endpoint = mirrored
             wanted.setdefault((family, key), []).append(endpoint)
             added += 1
-        skipped += len(group.addresses) - added
+        skipped += len(addresses) - added
     create: list[Object] = []
     update: list[Object] = []
     spare = {name_of(item): item for item in sorted(existing, key=name_of)}
@@ -96,31 +94,6 @@ def plan_mirror(endpoints: Object, existing: Sequence[Object], max_addresses: in
         create = []
     delete = tuple(item for item in spare.values() if not is_deleting(item))
     return MirrorPlan(SlicePlan(tuple(create), tuple(update), delete), invalid, skipped)
-
-
-def _repack(subsets: Iterable[Object]) -> list[_Group]:
-    """Ports that the same addresses serve, together. An address that is not ready in one place is not ready.
-
-    Source: the canonical form in which the API documents subsets: the Cartesian product of addresses and ports.
-    """
-    by_port: dict[_Ports, tuple[list[Object], dict[tuple[str, str], bool]]] = {}
-    addresses: dict[tuple[str, str], Object] = {}
-    for subset in subsets:
-        for port in subset.get("ports") or (None,):
-            ports = [] if port is None else [_slice_port(port)]
-            _, states = by_port.setdefault(port_key(ports), (ports, {}))
-            for name, ready in (("addresses", True), ("notReadyAddresses", False)):
-                for address in subset.get(name) or ():
-                    key = (address.get("ip") or "", (address.get("targetRef") or {}).get("uid") or "")
-                    addresses.setdefault(key, address)
-                    states[key] = ready and states.get(key, True)
-    groups: dict[tuple[tuple[tuple[str, str], bool], ...], _Group] = {}
-    for ports, states in by_port.values():
-        # Ready ones first: they are what is kept when there are too many.
-        ordered = sorted(states.items(), key=lambda item: (not item[1], item[0]))
-        group = groups.setdefault(tuple(ordered), _Group(addresses=[(addresses[key], ready) for key, ready in ordered]))
-        group.ports += ports
-    return list(groups.values())
 
 
 def _slice_port(port: Object) -> Object:

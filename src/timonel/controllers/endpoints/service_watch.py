@@ -18,10 +18,20 @@ class ServiceWatchingController(Controller):
     """Keys are Services."""
 
     def __init__(
-        self, *, client: ApiClient, informers: Informers, clock: Clock, recorder: EventRecorder | None = None
+        self,
+        *,
+        client: ApiClient,
+        informers: Informers,
+        clock: Clock,
+        recorder: EventRecorder | None = None,
+        batch_period: float = 0.0,
     ) -> None:
+        """`batch_period`: seconds that changes of pods are gathered."""
         super().__init__(client=client, informers=informers, clock=clock, recorder=recorder)
-        self.watches = (Watch(SERVICES), Watch(PODS, key=self._services_of_pod, changed=relevant_change))
+        self.watches = (
+            Watch(SERVICES),
+            Watch(PODS, key=self._services_of_pod, changed=relevant_change, delay_seconds=batch_period),
+        )
         self.own = OwnWrites(clock)
 
     def _services_of_pod(self, pod: Object) -> Keys:

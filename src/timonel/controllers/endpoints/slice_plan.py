@@ -11,7 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from timonel.api.objects import Object, is_deleting, labels_of, name_of, namespace_of
+from timonel.api.objects import (
+    Object,
+    annotations_of,
+    is_deleting,
+    labels_of,
+    name_of,
+    namespace_of,
+    owner_references,
+    uid_of,
+)
 from timonel.api.refs import SERVICES
 from timonel.controllers.endpoints.addresses import (
     HEADLESS,
@@ -23,6 +32,7 @@ from timonel.controllers.endpoints.addresses import (
     is_headless,
     pod_addresses,
 )
+from timonel.controllers.endpoints.trigger_times import TRIGGER_TIME
 from timonel.controllers.ownership import controller_reference
 from timonel.controllers.pods import node_name_of
 
@@ -30,6 +40,8 @@ SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 MAX_ENDPOINTS = 100
+_SAME_NODE = "PreferSameNode"
+_CLOSE = ("PreferClose", "PreferSameZone", _SAME_NODE)
 _RESERVED = {SERVICE_NAME, MANAGED_BY, HEADLESS}
 
 
@@ -46,12 +58,19 @@ def plan_slices(
     zones: Mapping[str, str],
     existing: Sequence[Object],
     max_endpoints: int = MAX_ENDPOINTS,
+    trigger_time: str = "",
 ) -> SlicePlan:
-    """`zones` maps the names of existing nodes to their zone or ""; pods on nodes that are not there are left out."""
+    """`zones` maps the names of existing nodes to their zone or ""; pods on nodes that are not there are left out.
+
+    `trigger_time` is noted on what is written: see trigger_times.py.
+    """
     create: list[Object] = []
     update: list[Object] = []
     delete: list[Object] = []
     types = address_types(service)
+    # Of an earlier Service of this name: the garbage collector takes them, whatever is written there.
+    strange = [item for item in existing if not _is_owned(item, service)]
+    existing = [item for item in existing if _is_owned(item, service)]
     wanted = _wanted(service, list(pods), zones, types)
     for address_type in types:
         of_type = [item for item in existing if item.get("addressType") == address_type]
@@ -74,8 +93,24 @@ def plan_slices(
                 update.append(_merged(stale[0], empty))
             stale = stale[1:]
         delete += stale
-    delete += [item for item in existing if item.get("addressType") not in types]
-    return SlicePlan(tuple(create), tuple(update), tuple(item for item in delete if not is_deleting(item)))
+    delete += [item for item in existing if item.get("addressType") not in types] + strange
+    return SlicePlan(
+        tuple(_timed(item, trigger_time) for item in create),
+        tuple(_timed(item, trigger_time) for item in update),
+        tuple(item for item in delete if not is_deleting(item)),
+    )
+
+
+def _is_owned(item: Object, service: Object) -> bool:
+    return any(owner.get("uid") == uid_of(service) for owner in owner_references(item))
+
+
+def _timed(item: Object, trigger_time: str) -> Object:
+    annotations = {key: text for key, text in annotations_of(item).items() if key != TRIGGER_TIME}
+    if trigger_time:
+        annotations[TRIGGER_TIME] = trigger_time
+    metadata = {key: value for key, value in item["metadata"].items() if key != "annotations"}
+    return item | {"metadata": metadata | ({"annotations": annotations} if annotations else {})}
 
 
 _Ports = tuple[tuple[tuple[str, Any], ...], ...]
@@ -102,8 +137,26 @@ def _wanted(
             addresses = pod_addresses(pod, address_type)
             if addresses:
                 made = endpoint(pod, service, addresses, zones.get(node, ""))
+                if hints := plan_hints(service, made):
+                    made["hints"] = hints
                 wanted.setdefault((address_type, ports), {})[made["targetRef"]["uid"]] = made
     return wanted
+
+
+def plan_hints(service: Object, made: Object) -> Object | None:
+    """For whom an endpoint is, by the Service's trafficDistribution; None: for everybody.
+
+    Source: kubernetes.io/docs/concepts/services-networking/service/#traffic-distribution
+    """
+    wish = service["spec"].get("trafficDistribution")
+    if wish not in _CLOSE or not made["conditions"]["ready"]:
+        return None
+    hints: Object = {}
+    if zone := made.get("zone"):
+        hints["forZones"] = [{"name": zone}]
+    if wish == _SAME_NODE and (node := made.get("nodeName")):
+        hints["forNodes"] = [{"name": node}]
+    return hints or None
 
 
 def _plan_group(
@@ -121,8 +174,8 @@ def _plan_group(
         for present in item.get("endpoints") or ():
             made = left.pop((present.get("targetRef") or {}).get("uid", ""), None)
             if made is not None:
-                # Fields this controller does not own, such as hints, stay.
-                extra = {k: v for k, v in present.items() if k in ("hints", "deprecatedTopology")}
+                # A field this controller does not own stays.
+                extra = {k: v for k, v in present.items() if k == "deprecatedTopology"}
                 endpoints.append(extra | made)
         kept.append((item, endpoints))
     fresh = list(left.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from timonel.api.clock import Clock
 from timonel.api.errors import ApiError, NotFound
@@ -15,18 +16,52 @@ from timonel.client.protocol import ApiClient
 from timonel.controllers.conditions import has_cause
 from timonel.controllers.endpoints.addresses import ZONE, selects_pods
 from timonel.controllers.endpoints.service_watch import ServiceWatchingController
-from timonel.controllers.endpoints.slice_plan import MANAGED_BY, MANAGER, SERVICE_NAME, SlicePlan, plan_slices
+from timonel.controllers.endpoints.slice_plan import (
+    MANAGED_BY,
+    MANAGER,
+    MAX_ENDPOINTS,
+    SERVICE_NAME,
+    SlicePlan,
+    plan_slices,
+)
+from timonel.controllers.endpoints.trigger_times import TriggerTimes
 
 _SERVICE_INDEX = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSliceConfig:
+    """Fields are named after the flags of kube-controller-manager."""
+
+    max_endpoints_per_slice: int = MAX_ENDPOINTS
+    concurrent_service_endpoint_syncs: int = 5
+    endpointslice_updates_batch_period: float = 0.0
+    """Seconds that changes of pods are gathered."""
 
 
 class EndpointSliceController(ServiceWatchingController):
     name = "endpointslice"
 
     def __init__(
-        self, *, client: ApiClient, informers: Informers, clock: Clock, recorder: EventRecorder | None = None
+        self,
+        *,
+        client: ApiClient,
+        informers: Informers,
+        clock: Clock,
+        recorder: EventRecorder | None = None,
+        config: EndpointSliceConfig | None = None,
     ) -> None:
-        super().__init__(client=client, informers=informers, clock=clock, recorder=recorder)
+        config = config or EndpointSliceConfig()
+        super().__init__(
+            client=client,
+            informers=informers,
+            clock=clock,
+            recorder=recorder,
+            batch_period=config.endpointslice_updates_batch_period,
+        )
+        self.workers = config.concurrent_service_endpoint_syncs
+        self._max_endpoints = config.max_endpoints_per_slice
+        self._times = TriggerTimes()
         self.watches = (
             *self.watches,
             Watch(ENDPOINT_SLICES, key=_service_of_slice),
@@ -42,12 +77,15 @@ class EndpointSliceController(ServiceWatchingController):
         service = self.lister(SERVICES).get(*key)
         if service is None or is_deleting(service) or not selects_pods(service):
             self.own.forget(key)
+            self._times.forget(key)
             return Result()  # slices of a deleted Service go with it, by their owner reference
         if not self.own.are_seen(key):
             return Result(requeue_after=1.0)
         existing = self._slices.lister.by_index(_SERVICE_INDEX, key)
         zones = {name_of(node): labels_of(node).get(ZONE, "") for node in self.lister(NODES).list()}
-        plan = plan_slices(service, self.pods_of(service), zones, existing)
+        pods = self.pods_of(service)
+        trigger_time = self._times.next(key, service, pods)
+        plan = plan_slices(service, pods, zones, existing, self._max_endpoints, trigger_time)
         try:
             await self._apply(key, plan)
         except ApiError as exc:

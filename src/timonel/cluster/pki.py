@@ -81,6 +81,9 @@ class Pki:
         return base64.b64decode(self.encryption_key.read_bytes(), validate=False)
 
 
+MANAGER_SERVING = "manager-serving"
+"""Of the manager's ports for monitoring."""
+
 CLIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ADMIN: ("kubernetes-admin", ("kubeadm:cluster-admins",)),
     MANAGER: ("system:kube-controller-manager", ()),
@@ -117,6 +120,8 @@ def ensure_pki(
         *names, service_address, "127.0.0.1", "::1", *addresses,
     ]  # fmt: skip
     ensure_server_certificate(directory, "apiserver", ca, "kube-apiserver", alternatives, now=now)
+    local = ["localhost", "127.0.0.1", "::1", *addresses]
+    ensure_server_certificate(directory, MANAGER_SERVING, ca, "kube-controller-manager", local, now=now)
     ensure_client_certificate(directory, "front-proxy-client", front_proxy_ca, "front-proxy-client", now=now)
     ensure_client_certificate(directory, "apiserver-kubelet-client", ca, KUBELET_CLIENT_USER, now=now)
     for component, (name, groups) in CLIENTS.items():

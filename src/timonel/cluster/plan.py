@@ -15,6 +15,7 @@ from typing import Any
 from timonel.cluster.config import ClusterConfig
 from timonel.cluster.etcd import CLIENT_PORT, ensure_etcd_pki, etcd_part
 from timonel.cluster.layout import Layout, NodeLayout
+from timonel.cluster.pki import MANAGER_SERVING
 from timonel.cluster.segment import address_of
 from timonel.cluster.settings import AgentSettings, HollowSettings, ManagerSettings, ServerSettings
 from timonel.cluster.spawn import Part
@@ -122,6 +123,8 @@ def plan_manager(layout: Layout, config: ClusterConfig) -> ManagerSettings:
         service_account_private_key_file=str(layout.pki / "sa.key"),
         pod_cidr=config.network.pods,
         identity=layout.node_name(1),
+        serving_cert_file=str(layout.pki / f"{MANAGER_SERVING}.crt"),
+        serving_key_file=str(layout.pki / f"{MANAGER_SERVING}.key"),
         node_monitor_grace_seconds=config.node.monitor_grace_seconds,
     )
 

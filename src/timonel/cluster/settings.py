@@ -56,6 +56,13 @@ class ManagerSettings:
     cluster_signing_seconds: float = 365 * 24 * 3600.0
     service_account_private_key_file: str = ""
     """Signs tokens in Secrets; "": none are made."""
+    serving_cert_file: str = ""
+    """Of the ports for /metrics; "": they are not opened."""
+    serving_key_file: str = ""
+    bind_address: str = "127.0.0.1"
+    secure_port: int = 10257
+    """Of the controllers; 0: none."""
+    scheduler_secure_port: int = 10259
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,7 @@ class GarbageCollector:
         self._graph = OwnerGraph()
         self._kinds: dict[tuple[str, str], Informer] = {}
         self.queue: WorkQueue[GraphKey] = WorkQueue(clock, name=self.name)
+        self.queues = (self.queue,)
 
     async def run(self) -> None:
         await self.register()

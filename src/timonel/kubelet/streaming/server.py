@@ -18,7 +18,8 @@ from prometheus_client.exposition import generate_latest
 
 from timonel.api.clock import Clock
 from timonel.api.errors import ApiError, InternalError, MethodNotAllowed, NotFound
-from timonel.kubelet.streaming.access import Access, Reviewer
+from timonel.client.delegated_access import Reviewer
+from timonel.kubelet.streaming.access import Access
 from timonel.kubelet.streaming.backend import StreamingBackend
 from timonel.kubelet.streaming.logs.changes import DirectoryChanges
 from timonel.kubelet.streaming.logs.choice import choose_container_id

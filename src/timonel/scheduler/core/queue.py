@@ -36,6 +36,10 @@ class Waiting:
     pod: Pod
     since: float
     """When it last entered the queue."""
+    entered: float | None = None
+    """When it was first ready to be placed; its gates do not count."""
+    taken_at: float = 0.0
+    """When the attempt under way, or the last one, began."""
     attempts: int = 0
     failed_at: float = 0.0
     failed_by_error: bool = False
@@ -188,6 +192,8 @@ class SchedulingQueue:
         self._unschedulable.pop(waiting.pod.uid, None)
         waiting.place, waiting.ticket = place, next(self._tickets)
         if place is _Place.ACTIVE:
+            if waiting.entered is None:
+                waiting.entered = now
             heapq.heappush(self._active, (-waiting.pod.klass.priority, waiting.since, waiting.ticket, waiting))
         elif place is _Place.BACKING_OFF:
             heap = self._after_errors if waiting.failed_by_error else self._backing_off

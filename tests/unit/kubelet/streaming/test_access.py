@@ -8,7 +8,8 @@ import aiohttp
 import pytest
 
 from timonel.api.errors import Forbidden, InternalError, ServiceUnavailable, Unauthorized
-from timonel.kubelet.streaming.access import Access, User, subresources_of, user_of_certificate
+from timonel.client.delegated_access import User, user_of_certificate
+from timonel.kubelet.streaming.access import Access, subresources_of
 from timonel.testing.clock import VirtualClock
 
 from .conftest import Node

@@ -25,6 +25,8 @@ from timonel.controllers.manager import ControllerManager, ManagerConfig, Surrou
 from timonel.controllers.nodes import NodeIpamConfig, NodeLifecycleConfig
 from timonel.scheduler.loop import Scheduler
 
+_PORTS_AFTER_SECONDS = 3.0
+
 
 async def run_manager(settings: ManagerSettings) -> None:
     """Until cancelled. Raises UserError when leadership is lost: the supervisor starts a new one then."""
@@ -50,8 +52,25 @@ async def run_manager(settings: ManagerSettings) -> None:
     ):
         recorder = EventRecorder(scheduler_client, component="default-scheduler", clock=clock)
 
+        running: list[Scheduler] = []
+
         def scheduler(around: Surroundings) -> Scheduler:
-            return Scheduler(client=scheduler_client, informers=around.informers, recorder=recorder, clock=clock)
+            made = Scheduler(client=scheduler_client, informers=around.informers, recorder=recorder, clock=clock)
+            running[:] = [made]
+            return made
+
+        async def serve() -> None:
+            await clock.sleep(_PORTS_AFTER_SECONDS)
+            from timonel.cluster.manager_ports import run_ports  # costs 3 MB and 0.1 s, which pods need not wait for
+
+            await run_ports(
+                settings,
+                manager=manager,
+                client=client,
+                scheduler_client=scheduler_client,
+                scheduler=lambda: running[0] if running else None,
+                clock=clock,
+            )
 
         manager = ControllerManager(client, clock, config, hosted=[scheduler], identities=accounts.client)
         lost: BaseExceptionGroup[LeadershipLost] | None = None
@@ -60,6 +79,8 @@ async def run_manager(settings: ManagerSettings) -> None:
                 tasks.create_task(recorder.run(), name="scheduler-events")
                 tasks.create_task(manager.run(), name="manager")
                 tasks.create_task(notify_when(manager.wait_ready), name="notify")
+                if settings.serving_cert_file:
+                    tasks.create_task(serve(), name="ports")
         except* LeadershipLost as group:
             lost = group
         if lost is not None:

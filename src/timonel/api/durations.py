@@ -45,3 +45,20 @@ def parse_duration(text: str) -> Decimal:
     if total >= _LONGEST:
         raise InvalidDuration(f"time: invalid duration {quote(text)}")
     return -total if text.startswith("-") else total
+
+
+def format_duration(seconds: float) -> str:
+    """As Go spells it, to the thousandth of a second: 15.02 -> "15.02s", 90 -> "1m30s", 0.25 -> "250ms".
+
+    Source: pkg.go.dev/time "Duration.String"
+    """
+    millis = round(abs(seconds) * 1000)
+    sign = "-" if seconds < 0 and millis else ""
+    if 0 < millis < 1000:
+        return f"{sign}{millis}ms"
+    minutes, rest = divmod(millis, 60_000)
+    shown = f"{rest // 1000}.{rest % 1000:03}".rstrip("0").rstrip(".")
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{sign}{hours}h{minutes}m{shown}s"
+    return f"{sign}{minutes}m{shown}s" if minutes else f"{sign}{shown}s"

@@ -155,3 +155,7 @@ RESOURCE_CLAIMS = ResourceRef(_DEVICES, "v1", "resourceclaims", "ResourceClaim")
 RESOURCE_CLAIM_TEMPLATES = ResourceRef(_DEVICES, "v1", "resourceclaimtemplates", "ResourceClaimTemplate")
 DEVICE_CLASSES = _cluster(_DEVICES, "deviceclasses", "DeviceClass")
 RESOURCE_SLICES = _cluster(_DEVICES, "resourceslices", "ResourceSlice")
+
+_METRICS = "metrics.k8s.io"
+NODE_METRICS = ResourceRef(_METRICS, "v1beta1", "nodes", "NodeMetrics", namespaced=False)
+POD_METRICS = ResourceRef(_METRICS, "v1beta1", "pods", "PodMetrics")

@@ -24,6 +24,7 @@ import orjson
 
 from timonel.api import nodes
 from timonel.api.json_schema_nodes import ALTERNATIVES, JSON_SCHEMA, SchemaOrNode
+from timonel.api.metrics_definitions import resource_metrics_definitions
 from timonel.api.nodes import BAD, Findings, ListNode, MapNode, Node, StructNode
 from timonel.api.objects import Object
 from timonel.api.presence import always_present, embedded_in, null_when_absent, shown_when_absent, zero_counts
@@ -263,7 +264,7 @@ def raw_definitions() -> dict[str, Object]:
     folder = Path(found.submodule_search_locations[0], "kubernetes-json-schema", _VERSION)
     document: Object = orjson.loads((folder / "_definitions.json").read_bytes())
     definitions: dict[str, Object] = document["$defs"]
-    return definitions
+    return definitions | resource_metrics_definitions()
 
 
 @lru_cache(maxsize=1)

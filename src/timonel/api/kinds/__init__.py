@@ -27,6 +27,7 @@ from timonel.api.kinds import (
     priorityclass,
     rbac,
     replicaset,
+    resourcemetrics,
     reviews,
     runtimeclass,
     secret,
@@ -79,6 +80,7 @@ BUILTIN = ResourceTable(
         reviews.SELF_SUBJECT_ACCESS_REVIEWS,
         reviews.LOCAL_SUBJECT_ACCESS_REVIEWS,
         reviews.SELF_SUBJECT_RULES_REVIEWS,
+        *resourcemetrics.RESOURCE_METRICS_ROWS,
     )
 )
 

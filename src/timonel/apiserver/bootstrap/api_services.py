@@ -3,7 +3,7 @@
 They are brought into being, and back to what they should say, when the server starts; one that an administrator took
 the label from is theirs. That they are available is said by the kind itself, as they are created.
 Source: kubernetes.io/docs/concepts/extend-kubernetes/api-extension/apiserver-aggregation; the priorities are those of
-every Kubernetes v1.36 cluster.
+every Kubernetes v1.36 cluster, and metrics-server's.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ _PRIORITIES = {
     "discovery.k8s.io": 16200,
     "resource.k8s.io": 16200,
     "flowcontrol.apiserver.k8s.io": 16100,
+    "metrics.k8s.io": 100,
 }
 _VERSION_PRIORITIES = {
     ("", "v1"): 1,
     ("autoscaling", "v2"): 30,
     ("flowcontrol.apiserver.k8s.io", "v1"): 21,
+    ("metrics.k8s.io", "v1beta1"): 100,
     ("resource.k8s.io", "v1"): 21,
 }
 _USUAL_VERSION_PRIORITY = 15

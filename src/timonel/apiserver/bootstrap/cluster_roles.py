@@ -174,5 +174,6 @@ system:timonel:network
   read | networking.k8s.io | networkpolicies
   events
 """
-"""Beside kube-apiserver's roles: what kubeadm lets joining nodes do; what metrics-server lets people see; and one identity
-per node runs the proxy, the pod network and the cluster DNS; one identity speaks for all hollow nodes, and nobody has it where there are none."""
+"""Beside kube-apiserver's roles: what kubeadm lets joining nodes do; what metrics-server lets people see; one identity
+per node runs the proxy, the pod network and the cluster DNS; one speaks for all hollow nodes, and nobody has it where
+there are none."""

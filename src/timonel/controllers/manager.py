@@ -55,6 +55,7 @@ from timonel.controllers.nodes import (
 from timonel.controllers.persistentvolume import LocalVolumeProvisioner, VolumeBinder
 from timonel.controllers.pod_gc import PodGcConfig, PodGcController
 from timonel.controllers.replicaset import ReplicaSetController, ReplicationControllerController
+from timonel.controllers.resourceclaims import ResourceClaimController
 from timonel.controllers.resourcequota import ResourceQuotaController
 from timonel.controllers.servicecidrs import ServiceCidrController
 from timonel.controllers.slim import slim_pod
@@ -270,6 +271,7 @@ CONTROLLERS: tuple[tuple[str, str, Factory], ...] = (
     (RequestCleaner.name, "certificate-controller", _row(RequestCleaner)),
     (BootstrapSigner.name, "bootstrap-signer", _row(BootstrapSigner)),
     (BootstrapTokenCleaner.name, "token-cleaner", _row(BootstrapTokenCleaner)),
+    (ResourceClaimController.name, "resource-claim-controller", _row(ResourceClaimController, "resource_claim")),
     ("garbage-collector", "generic-garbage-collector", _garbage),
 )
 

@@ -25,6 +25,7 @@ from timonel.kubelet.metrics import KubeletMetrics, ProbeMetrics
 from timonel.kubelet.node.machine import allocatable, read_machine
 from timonel.kubelet.node.reporter import NodeReporter
 from timonel.kubelet.objects import ReferencedObjects
+from timonel.kubelet.pods.allocation import Allocations
 from timonel.kubelet.pods.backoff import BackOff
 from timonel.kubelet.pods.lifecycle import Hooks
 from timonel.kubelet.pods.reader import ViewReader
@@ -37,6 +38,7 @@ from timonel.kubelet.pods.workers import PodWorkers
 from timonel.kubelet.probes.actions import Actions
 from timonel.kubelet.probes.manager import Probes
 from timonel.kubelet.stats.node_stats import NodeStats
+from timonel.kubelet.volumes.local import LocalVolumes
 from timonel.kubelet.volumes.manager import Volumes
 from timonel.kubelet.volumes.tokens import TokenSource
 from timonel.kubelet.volumes.usage import EmptyDirLimits
@@ -97,10 +99,20 @@ class Kubelet:
         )
         self._volumes = Volumes(
             root_dir=config.root_dir,
+            volumes_dir=config.volumes_dir,
+            client=client,
             objects=self._objects,
             tokens=TokenSource(client=client, clock=clock),
             clock=clock,
             allocatable=self._allocatable,
+        )
+        self._local_volumes = LocalVolumes(
+            client=client,
+            informers=informers,
+            clock=clock,
+            node_name=config.node_name,
+            pods_dir=f"{config.root_dir}/pods",
+            volumes_dir=config.volumes_dir,
         )
         services = PodServices(
             config=config,
@@ -122,6 +134,12 @@ class Kubelet:
             network_error=lambda: self.node.network_error,
             runtime_name=lambda: self.node.runtime_name,
             memory_capacity=machine.memory_bytes,
+            allocations=Allocations(
+                capacity=self._allocatable,
+                clock=clock,
+                tell=recorder.event,
+                wake=lambda uid: self._workers.notify(uid),
+            ),
         )
         self._workers = PodWorkers(services=services, events=events, on_connected=self.node.poke)
         self.metrics.follow(lambda: [(worker.pod, self._reader.known(worker.uid)) for worker in self._workers])
@@ -206,6 +224,7 @@ class Kubelet:
                 group.create_task(self._statuses.run(), name="statuses")
                 group.create_task(self._probes.run(), name="probes")
                 group.create_task(self._volumes.run(), name="volumes")
+                group.create_task(self._local_volumes.run(), name="local volumes")
                 group.create_task(self._rotation.run(), name="log rotation")
                 group.create_task(self._limits.run(), name="emptyDir limits")
                 group.create_task(self._lost_shims.run(), name="lost shims")

@@ -267,6 +267,12 @@ class FakeRuntime:
         await self._enter("list_container_stats")
         return []
 
+    async def update_container_resources(self, container_id: str, resources: cri.LinuxContainerResources) -> None:
+        await self._enter("update_container_resources")
+        config = self.container_configs[container_id]
+        config.linux.resources.MergeFrom(resources)
+        self.log.append(("update_container_resources", config.metadata.name))
+
     async def reopen_container_log(self, container_id: str) -> None:
         await self._enter("reopen_container_log")
 

@@ -31,6 +31,7 @@ class Node:
             node_name="n1",
             node_ips=("192.0.2.1",),
             root_dir=str(folder / "kubelet"),
+            volumes_dir=str(folder / "volumes"),
             pod_logs_dir=str(folder / "logs"),
             cgroup_root="/t/node",
             cgroup_mount=str(folder / "cgroup"),

@@ -30,19 +30,12 @@ _PREFIX = "not built in this release of Timonel: "
 
 class Unbuilt(Plugin):
     name = "Unbuilt"
-    operations = frozenset({"CREATE", "UPDATE"})
-    resources = frozenset((ref.group, ref.plural) for ref in (*UNBUILT, refs.PODS))
+    operations = frozenset({"CREATE"})
+    resources = frozenset((ref.group, ref.plural) for ref in UNBUILT)
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Raises Forbidden for pods that would run in another way than they ask for."""
-        ref, obj = request.resource.ref, request.obj or {}
-        if ref == refs.PODS:
-            if request.subresource == "resize":
-                request.warnings.append(f"{_PREFIX}containers that run are not resized")
-            elif request.operation == "CREATE" and get_path(obj, "spec", "runtimeClassName"):
-                raise request.forbidden(f"{_PREFIX}nodes do not know RuntimeClasses")
-        elif request.operation == "CREATE" and not request.subresource and not _is_our_own(obj):
-            request.warnings.append(_PREFIX + UNBUILT[ref])
+        if request.operation == "CREATE" and not request.subresource and not _is_our_own(request.obj or {}):
+            request.warnings.append(_PREFIX + UNBUILT[request.resource.ref])
 
 
 def _is_our_own(obj: Object) -> bool:

@@ -59,6 +59,29 @@ class Cgroups:
         self._write(path, pod_limits(pod, self._max_pids))
         return self.runtime_path(pod)
 
+    def widen_pod(self, pod: Object) -> None:
+        """Gives the pod's cgroup what it is to have wherever that is more: before its containers are resized."""
+        path = pod_cgroup(pod)
+        for controller, name, text in render(pod_limits(pod, self._max_pids), unified=self.unified):
+            file = self._file(controller, path, name)
+            try:
+                if _bound(text) > _bound(file.read_text()):
+                    file.write_text(text)
+            except FileNotFoundError:
+                continue
+
+    def memory_usage(self, pod: Object, container_id: str) -> int | None:
+        """Bytes a container uses now; None when there is no telling."""
+        name = "memory.current" if self.unified else "memory.usage_in_bytes"
+        try:
+            return int(self._file("memory", f"{pod_cgroup(pod)}/{container_id}", name).read_text())
+        except (OSError, ValueError):
+            return None
+
+    def _file(self, controller: str, path: str, name: str) -> Path:
+        tree = self._mount if self.unified else self._mount / controller
+        return tree / self._root / path / name
+
     def runtime_path(self, pod: Object) -> str:
         return f"/{self._root}/{pod_cgroup(pod)}"
 
@@ -113,8 +136,7 @@ class Cgroups:
 
     def _write(self, path: str, limits: Limits) -> None:
         for controller, name, text in render(limits, unified=self.unified):
-            tree = self._mount if self.unified else self._mount / controller
-            file = tree / self._root / path / name
+            file = self._file(controller, path, name)
             try:
                 if file.read_text().strip() != text:
                     file.write_text(text)
@@ -123,6 +145,12 @@ class Cgroups:
             except OSError as exc:
                 # A quota below what children have already got, for instance: the pod runs, less closely bound.
                 log.warning("cgroup limit not set file=%s text=%s error=%s", file, text, exc)
+
+
+def _bound(text: str) -> float:
+    """The number a limit's file begins with; no limit is more than any."""
+    first = text.split()[0] if text.split() else "0"
+    return float("inf") if first in ("max", "-1") else float(first)
 
 
 def _remove(path: Path) -> bool:

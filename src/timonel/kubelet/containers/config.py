@@ -31,6 +31,14 @@ class MountPoint:
     propagation: str = "None"
 
 
+@dataclass(frozen=True, slots=True)
+class Device:
+    host_path: str
+    container_path: str
+    permissions: str
+    """Of the cgroup: some of "mrw"."""
+
+
 def pod_log_dir(config: KubeletConfig, pod: Object) -> str:
     return f"{config.pod_logs_dir}/{namespace_of(pod)}_{name_of(pod)}_{uid_of(pod)}"
 
@@ -74,16 +82,19 @@ def sandbox_config(
 
 
 def container_resources(
-    pod: Object, container: Object, *, memory_capacity: int, unified_cgroups: bool
+    pod: Object, container: Object, *, memory_capacity: int, unified_cgroups: bool, whole: bool = False
 ) -> cri.LinuxContainerResources:
+    """`whole`: a limit that is not there is named as such, to take away what a running container had."""
     made = cri.LinuxContainerResources(
         cpu_shares=cpu_shares(container_request(container, "cpu")),
         memory_limit_in_bytes=container_limit(container, "memory") or 0,
         oom_score_adj=oom_score_adjust(pod, container, memory_capacity),
     )
     quota = cpu_quota(container_limit(container, "cpu") or 0)
-    if quota:
-        made.cpu_period, made.cpu_quota = CPU_PERIOD, quota
+    if quota or whole:
+        made.cpu_period, made.cpu_quota = CPU_PERIOD, quota or -1
+    if whole and not made.memory_limit_in_bytes:
+        made.memory_limit_in_bytes = -1
     if unified_cgroups:
         # Out of memory ends the whole container, not one process of it, as upstream on cgroup v2.
         made.unified["memory.oom.group"] = "1"
@@ -100,6 +111,7 @@ def container_config(
     image_ref: str,
     environment: Mapping[str, str],
     mounts: Sequence[MountPoint],
+    devices: Sequence[Device] = (),
     memory_capacity: int,
     unified_cgroups: bool,
     target_id: str = "",
@@ -127,6 +139,10 @@ def container_config(
             container_path=mount.container_path,
             readonly=mount.read_only,
             propagation=_PROPAGATION[mount.propagation],
+        )
+    for device in devices:
+        made.devices.add(
+            host_path=device.host_path, container_path=device.container_path, permissions=device.permissions
         )
     made.linux.resources.CopyFrom(
         container_resources(pod, container, memory_capacity=memory_capacity, unified_cgroups=unified_cgroups)

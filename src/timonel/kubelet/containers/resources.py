@@ -37,6 +37,11 @@ def amount(resources: Object, kind: str, name: str) -> int | None:
     return milli_value(str(value)) if name == "cpu" else int_value(str(value))
 
 
+def differs(one: Object, other: Object, name: str) -> bool:
+    """Whether two containers' resources ask for other amounts of something, however it is spelled."""
+    return any(amount(one, kind, name) != amount(other, kind, name) for kind in ("requests", "limits"))
+
+
 def container_request(container: Object, name: str) -> int:
     """The request; without one, the limit stands for it."""
     resources = container.get("resources") or {}

@@ -232,6 +232,10 @@ class GrpcRuntime:
         stats: Sequence[cri.ContainerStats] = answer.stats
         return stats
 
+    async def update_container_resources(self, container_id: str, resources: cri.LinuxContainerResources) -> None:
+        request = cri.UpdateContainerResourcesRequest(container_id=container_id, linux=resources)
+        await self._call(_RUNTIME + "UpdateContainerResources", request, cri.UpdateContainerResourcesResponse)
+
     async def reopen_container_log(self, container_id: str) -> None:
         request = cri.ReopenContainerLogRequest(container_id=container_id)
         await self._call(_RUNTIME + "ReopenContainerLog", request, cri.ReopenContainerLogResponse)

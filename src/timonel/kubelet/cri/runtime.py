@@ -95,6 +95,10 @@ class Runtime(Protocol):
 
     async def list_container_stats(self) -> Sequence[cri.ContainerStats]: ...
 
+    async def update_container_resources(self, container_id: str, resources: cri.LinuxContainerResources) -> None:
+        """Changes a container that runs; 0 leaves a value as it is, -1 takes a limit away."""
+        ...
+
     async def reopen_container_log(self, container_id: str) -> None: ...
 
     async def exec_sync(

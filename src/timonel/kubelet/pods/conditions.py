@@ -12,6 +12,9 @@ from timonel.kubelet.pods.phase import FAILED, SUCCEEDED
 from timonel.kubelet.pods.spec import is_sidecar
 
 OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
+RESIZE_PENDING, RESIZE_IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
+PASSING_CONDITIONS = (RESIZE_PENDING, RESIZE_IN_PROGRESS)
+"""The kubelet's as well, there only while they are true."""
 
 _TERMINAL_REASONS = {SUCCEEDED: "PodCompleted", FAILED: "PodFailed"}
 
@@ -93,8 +96,11 @@ def initialized(pod: Object, statuses: list[Object], phase: str, *, main_started
 
 
 def merge_conditions(previous: Iterable[Object], fresh: list[Object], now: str, generation: int | None) -> list[Object]:
-    """`fresh` with the times of what did not change, followed by conditions that others own, as they were."""
-    previous = list(previous)
+    """`fresh` with the times of what did not change, followed by conditions that others own, as they were.
+
+    A fresh one may say itself which `generation` it was made for.
+    """
+    previous = [old for old in previous if old["type"] not in PASSING_CONDITIONS or find_by(fresh, "type", old["type"])]
     merged = []
     for new in fresh:
         old = find_by(previous, "type", new["type"])
@@ -102,7 +108,7 @@ def merge_conditions(previous: Iterable[Object], fresh: list[Object], now: str, 
         changed_at = get_path(old, "lastTransitionTime") if same else None
         made = {"type": new["type"], "status": new["status"]}
         if generation is not None:
-            made["observedGeneration"] = generation
+            made["observedGeneration"] = new.get("observedGeneration", generation)
         made |= {"lastProbeTime": None, "lastTransitionTime": changed_at or now}
         made |= {key: new[key] for key in ("reason", "message") if new.get(key)}
         merged.append(made)

@@ -8,10 +8,11 @@ Source: kubernetes.io/docs/concepts/workloads/pods/{pod-lifecycle,init-container
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
 from timonel.api.objects import Object
+from timonel.kubelet.containers.resources import differs
 from timonel.kubelet.pods.spec import (
     Kind,
     is_host_network,
@@ -32,6 +33,8 @@ class Kill:
     """Text of the Killing event."""
     grace_seconds: int | None = None
     """The probe's own terminationGracePeriodSeconds; None: the pod's."""
+    restart: bool = False
+    """It comes back whatever its exit code will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,14 @@ class Start:
     attempt: int
     replaces: str = ""
     """Id of a container that was created but never started: it is removed first, so that no work is done twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A running container whose CPU or memory is to be changed."""
+
+    container_id: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,7 @@ class PodPlan:
     kills: list[Kill] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
+    updates: list[Update] = field(default_factory=list)
 
     @property
     def wake_at(self) -> float | None:
@@ -74,9 +86,20 @@ BackOffUntil = Callable[[Object, ContainerView], float | None]
 """When the container may start again after this end of it; None: at once."""
 
 
-def plan_pod(pod: Object, view: PodView, probes: PodProbes, *, now: float, back_off_until: BackOffUntil) -> PodPlan:
-    """`now` in seconds since 1970."""
-    planner = _Planner(pod, view, probes, now, back_off_until)
+def plan_pod(
+    pod: Object,
+    view: PodView,
+    probes: PodProbes,
+    *,
+    now: float,
+    back_off_until: BackOffUntil,
+    actual: Mapping[str, Object] | None = None,
+    killed: Set[str] = frozenset(),
+) -> PodPlan:
+    """`now` in seconds since 1970. `actual`: container id -> resources it runs with; None: what the spec says.
+    `killed`: names of containers that were killed to be started again, so that their exit codes do not matter.
+    """
+    planner = _Planner(pod, view, probes, now, back_off_until, actual, killed)
     return planner.plan()
 
 
@@ -95,8 +118,20 @@ def sandbox_needed(pod: Object, view: PodView) -> tuple[bool, int]:
     return not usable, latest.attempt + 1
 
 
+_RESIZED = ("cpu", "memory")
+
+
 class _Planner:
-    def __init__(self, pod: Object, view: PodView, probes: PodProbes, now: float, back_off_until: BackOffUntil) -> None:
+    def __init__(
+        self,
+        pod: Object,
+        view: PodView,
+        probes: PodProbes,
+        now: float,
+        back_off_until: BackOffUntil,
+        actual: Mapping[str, Object] | None,
+        killed: Set[str],
+    ) -> None:
         self.pod = pod
         self.init: list[Object] = pod["spec"].get("initContainers") or []
         self.main: list[Object] = pod["spec"].get("containers") or []
@@ -104,6 +139,8 @@ class _Planner:
         self.probes = probes
         self.now = now
         self.back_off_until = back_off_until
+        self.actual = actual
+        self.killed = killed
         self.result = PodPlan()
 
     def plan(self) -> PodPlan:
@@ -153,7 +190,7 @@ class _Planner:
         return False
 
     def _restarts(self, kind: Kind, container: Object, status: ContainerView) -> bool:
-        return restarts_after(self.pod, kind, container, status.exit_code)
+        return container["name"] in self.killed or restarts_after(self.pod, kind, container, status.exit_code)
 
     def _current(self, container: Object) -> ContainerView | None:
         return self.view.latest_in(self.result.sandbox_id, container["name"])
@@ -190,11 +227,33 @@ class _Planner:
             message = f"Container {container['name']} failed startup probe"
             grace = (container.get("startupProbe") or {}).get("terminationGracePeriodSeconds")
         else:
-            return False
+            return self._resized(container, status)
         if restart:
             message += ", will be restarted"
-        self.result.kills.append(Kill(status.id, container["name"], message, grace))
+        self.result.kills.append(Kill(status.id, container["name"], message, grace, restart))
         return True
+
+    def _resized(self, container: Object, status: ContainerView) -> bool:
+        """Has a container changed that does not run with what it was granted; kills it when that is its policy.
+
+        Source: kubernetes.io/docs/tasks/configure-pod-container/resize-container-resources, "Container resize policies"
+        """
+        if self.actual is None:
+            return False
+        wanted, actual = container.get("resources") or {}, self.actual.get(status.id)
+        changed = _RESIZED if actual is None else [name for name in _RESIZED if differs(wanted, actual, name)]
+        if not changed:
+            return False
+        policies = container.get("resizePolicy") or ()
+        restarting = {
+            policy["resourceName"] for policy in policies if policy.get("restartPolicy") == "RestartContainer"
+        }
+        if actual is not None and restarting.intersection(changed):
+            message = f"Container {container['name']} resize requires restart"
+            self.result.kills.append(Kill(status.id, container["name"], message, restart=True))
+            return True
+        self.result.updates.append(Update(status.id, container["name"]))
+        return False
 
     def _plan_ephemeral(self) -> None:
         for container in self.pod["spec"].get("ephemeralContainers") or ():

@@ -15,6 +15,7 @@ from timonel.kubelet.containers.names import Resolver
 from timonel.kubelet.cri.runtime import Runtime
 from timonel.kubelet.images.puller import ImagePuller
 from timonel.kubelet.objects import ReferencedObjects
+from timonel.kubelet.pods.allocation import Allocations
 from timonel.kubelet.pods.backoff import BackOff
 from timonel.kubelet.pods.host_ports import HostPorts
 from timonel.kubelet.pods.lifecycle import Hooks
@@ -49,6 +50,7 @@ class PodServices:
     runtime_name: Callable[[], str]
     memory_capacity: int
     """Of the node, bytes."""
+    allocations: Allocations
     host_ports: HostPorts = field(default_factory=HostPorts)
 
     def tell(self, pod: Object, kind: Kind, container: Object, event: str, reason: str, message: str) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from collections.abc import Callable
 
+from timonel.api.errors import NotFound
 from timonel.api.objects import Object, namespace_of, uid_of
+from timonel.api.refs import RUNTIME_CLASSES
 from timonel.kubelet.containers.config import MountPoint, container_config, pod_log_dir, sandbox_config
 from timonel.kubelet.containers.environment import (
     ConfigError,
@@ -86,13 +89,30 @@ class PodStarter:
 
     async def create_sandbox(self, pod: Object, attempt: int) -> None:
         """Raises RuntimeFailure, ValueError."""
-        await self._services.runtime.run_pod_sandbox(self.sandbox_config(pod, attempt))
+        handler = await self._runtime_handler(pod)
+        await self._services.runtime.run_pod_sandbox(self.sandbox_config(pod, attempt), handler)
+
+    async def _runtime_handler(self, pod: Object) -> str:
+        """How the runtime is to run the pod, by its RuntimeClass; "": as it does by default."""
+        name = pod["spec"].get("runtimeClassName")
+        if not name:
+            return ""
+        try:
+            found = await self._services.client.get(RUNTIME_CLASSES, name)
+        except NotFound:
+            raise ValueError(f'RuntimeClass "{name}" not found') from None
+        return str(found.get("handler") or "")
 
     def _pod_ips(self, pod: Object, sandbox: SandboxView) -> tuple[str, ...]:
         return self._services.config.node_ips if is_host_network(pod) else sandbox.ips
 
-    async def start(self, pod: Object, start: Start, view: PodView) -> None:
-        """Image, configuration, container, start, postStart hook. Raises StartFailure, RuntimeUnavailable."""
+    async def start(
+        self, pod: Object, start: Start, view: PodView, started: Callable[[str], None] = lambda container_id: None
+    ) -> None:
+        """Image, configuration, container, start, postStart hook. Raises StartFailure, RuntimeUnavailable.
+
+        `started` is told the container's id once it runs.
+        """
         found = find_container(pod, start.name)
         assert found is not None
         assert view.sandbox is not None
@@ -120,6 +140,7 @@ class PodStarter:
             told = exc.description.replace(container_id, container["name"])
             self._tell(pod, kind, container, "Failed", f"Error: {told}")
             raise StartFailure(Waiting("RunContainerError", exc.description), None) from exc
+        started(container_id)
         services.tell(pod, kind, container, "Normal", "Started", "Container started")
         await self._post_start(pod, kind, container, container_id, view)
 
@@ -190,6 +211,7 @@ class PodStarter:
                 image_ref=image.id,
                 environment=environment,
                 mounts=mounts,
+                devices=services.volumes.container_devices(pod, container),
                 memory_capacity=services.memory_capacity,
                 unified_cgroups=services.cgroups.unified,
                 target_id=self._target(kind, container, view),

@@ -5,7 +5,7 @@ Source: kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1, P
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -42,6 +42,10 @@ class StatusInput:
     """By container name, why it does not run although it should."""
     ended: bool = False
     """The pod is over: nothing will be started again."""
+    actual: Mapping[str, Object] = field(default_factory=dict)
+    """Container id -> resources it runs with."""
+    resize: Sequence[Object] = ()
+    """Conditions of a resize that waits or goes on."""
     lost_when_gone: bool = False
     """A container that ran by the previous status and that the runtime does not know has ended without a trace."""
     reason: str = ""
@@ -74,6 +78,7 @@ def build_status(pod: Object, previous: Object, inputs: StatusInput) -> Object:
         ready,
         # Whoever wrote spec.nodeName instead of the scheduler did not say so; a pod seen here is scheduled.
         make.condition("PodScheduled", True),
+        *inputs.resize,
     ]
     status["conditions"] = make.merge_conditions(kept, fresh, format_time(inputs.now), generation)
     for key, value in (
@@ -175,7 +180,7 @@ def _container_status(
         status |= {"ready": ready, "started": started}
     else:
         status |= _unseen_state(pod, kind, container, old, inputs, waiting or Waiting(default_reason))
-    _add_spec_fields(status, container)
+    _add_spec_fields(status, container, inputs.actual.get(instances[0].id) if instances else None)
     return status
 
 
@@ -221,10 +226,12 @@ def _remembered_end(old: Object | None, container_id: str) -> Object | None:
     return get_path(old, "lastState", "terminated")  # type: ignore[no-any-return]
 
 
-def _add_spec_fields(status: Object, container: Object) -> None:
+def _add_spec_fields(status: Object, container: Object, actual: Object | None) -> None:
     resources = container.get("resources") or {}
     if resources.get("requests"):
         status["allocatedResources"] = resources["requests"]
+    if actual is not None:
+        resources = actual
     if resources.get("requests") or resources.get("limits"):
         status["resources"] = {key: resources[key] for key in ("limits", "requests") if resources.get(key)}
     mounts = []

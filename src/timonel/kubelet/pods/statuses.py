@@ -17,7 +17,7 @@ from timonel.api.objects import Object, find_by, name_of, namespace_of, resource
 from timonel.api.refs import PODS
 from timonel.client.backoff import Backoff
 from timonel.client.protocol import ApiClient
-from timonel.kubelet.pods.conditions import OWN_CONDITIONS
+from timonel.kubelet.pods.conditions import OWN_CONDITIONS, PASSING_CONDITIONS
 from timonel.kubelet.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,8 @@ def only_own_status_differs(before: Object, after: Object) -> bool:
 def _foreign(pod: Object) -> tuple[Object, Object, list[Object]]:
     metadata = {key: value for key, value in pod["metadata"].items() if key not in ("resourceVersion", "managedFields")}
     conditions = (pod.get("status") or {}).get("conditions") or ()
-    return metadata, pod["spec"], [entry for entry in conditions if entry.get("type") not in OWN_CONDITIONS]
+    own = OWN_CONDITIONS + PASSING_CONDITIONS
+    return metadata, pod["spec"], [entry for entry in conditions if entry.get("type") not in own]
 
 
 def _plain(value: Any) -> Any:
@@ -198,9 +199,10 @@ def status_patch(old: Object, new: Object) -> Object:
             if known != entry:
                 # Entries are merged field by field, so what an entry no longer has is named as null.
                 changes.append({field: None for field in known or () if field not in entry} | entry)
-        if key != "conditions":
-            gone = [entry for entry in before or () if find_by(after, merge_key, entry[merge_key]) is None]
-            changes += [{merge_key: entry[merge_key], "$patch": "delete"} for entry in gone]
+        gone = [entry for entry in before or () if find_by(after, merge_key, entry[merge_key]) is None]
+        if key == "conditions":
+            gone = [entry for entry in gone if entry["type"] in PASSING_CONDITIONS]
+        changes += [{merge_key: entry[merge_key], "$patch": "delete"} for entry in gone]
         if changes:
             patch[key] = changes
     return patch

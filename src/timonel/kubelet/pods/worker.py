@@ -25,6 +25,7 @@ from timonel.kubelet.pods.backoff import format_delay
 from timonel.kubelet.pods.ending import PodEnding
 from timonel.kubelet.pods.phase import is_terminal
 from timonel.kubelet.pods.plan import Kill, PodPlan, Start, plan_pod
+from timonel.kubelet.pods.resize import RETRY_SECONDS, PodResizer, ResizeFailure
 from timonel.kubelet.pods.services import PodServices
 from timonel.kubelet.pods.spec import (
     Kind,
@@ -103,14 +104,18 @@ class PodWorker:
         self._hold_seconds = 0.0
         self._prepared = False
         """Volumes and cgroup are there."""
-        self._killed: frozenset[str] = frozenset()
-        """Names of the containers that the last round killed."""
+        self._resize_at = 0.0
+        """When a resize that failed is tried again, wall clock."""
+        self._killed: set[str] = set()
+        """Names of containers that were killed to be started again."""
         self._ending_of = PodEnding(self, services, self._terminator)
+        self._resizer = PodResizer(services)
         status = pod.get("status") or {}
         if orphan or is_deleting(pod) or is_terminal(status.get("phase") or ""):
             self._ending.set()
         elif status.get("startTime"):
             services.host_ports.keep(pod)
+            services.allocations.keep(pod)
 
     @property
     def gone(self) -> bool:
@@ -125,6 +130,7 @@ class PodWorker:
             self._services.volumes.update_pod(pod)
         if self.stage is Stage.RUNNING and before["spec"] != pod["spec"]:
             self._services.objects.add(pod)
+        self._services.allocations.observe(pod)
         if is_deleting(pod):
             self._ending.set()
         if not only_own_status_differs(before, pod):
@@ -197,6 +203,7 @@ class PodWorker:
                 return _LOOK_AGAIN_SECONDS
             self.stage = Stage.ENDED
             self._services.host_ports.release(self.uid)
+            self._services.allocations.release(self.uid)
             log.info("pod ended pod=%s", full_name(self.pod))
             return 0
         if not (self.is_deleted or is_deleting(self.pod)):
@@ -219,6 +226,11 @@ class PodWorker:
             if not task.done():
                 task.cancel()
                 await asyncio.wait((task,))
+
+    @property
+    def granted(self) -> Object:
+        """The pod with the CPU and memory it was granted, which a resize may not be yet."""
+        return self._services.allocations.effective(self.pod)
 
     def _now(self) -> float:
         return self._services.clock.now().timestamp()
@@ -250,11 +262,17 @@ class PodWorker:
             self.fail("DeadlineExceeded", message)
             return 0
         plan = plan_pod(
-            self.pod, view, services.probes.results(self.uid), now=self._now(), back_off_until=self._back_off_until
+            self.granted,
+            view,
+            services.probes.results(self.uid),
+            now=self._now(),
+            back_off_until=self._back_off_until,
+            actual=self._resizer.actual(self.granted, self._status(), view),
+            killed=self._killed,
         )
+        self._settle_resize(plan)
         self._explain_held(plan, view)
-        killed, self._killed = self._killed, frozenset()
-        if killed & {start.name for start in plan.starts}:
+        if self._killed & {start.name for start in plan.starts}:
             acted = await self._replace(plan, view)
         else:
             self.publish(view)
@@ -265,7 +283,7 @@ class PodWorker:
         if acted:
             return 0
         await self._remove_superseded(view)
-        times = [plan.wake_at, deadline]
+        times = [plan.wake_at, deadline, self._resize_at if plan.updates else None]
         now = self._now()
         times += [time for time in self._retry_at.values() if time > now]
         due = [time - now for time in times if time is not None]
@@ -281,6 +299,9 @@ class PodWorker:
         if not self._services.host_ports.take(self.pod):
             why = "node(s) didn't have free ports for the requested pod ports"
             return self._reject("NodePorts", f"Predicate NodePorts failed: {why}")
+        missing = self._services.allocations.admit(self.pod)
+        if missing is not None:
+            return self._reject(missing.reason, str(missing))
         return True
 
     def _reject(self, reason: str, message: str) -> bool:
@@ -355,7 +376,10 @@ class PodWorker:
         """Does what the plan says; False when there was nothing to do."""
         if plan.kills:
             await self._unless_ending(self._kill(plan.kills, view))
-            self._killed = frozenset(kill.name for kill in plan.kills)
+            self._killed |= {kill.name for kill in plan.kills if kill.restart}
+            return True
+        if plan.updates and self._resize_at <= self._now():
+            await self._resize(plan)
             return True
         if plan.create_sandbox:
             return await self._make_sandbox(plan, view)
@@ -393,7 +417,7 @@ class PodWorker:
     async def _prepare(self) -> bool:
         """Volumes and cgroup; False, with a time to try again, when something is missing."""
         try:
-            await self._unless_ending(self._starter.prepare(self.pod))
+            await self._unless_ending(self._starter.prepare(self.granted))
         except MountFailure as exc:
             self._services.tell_pod(self.pod, "Warning", "FailedMount", str(exc))
             self._hold_all(exc)
@@ -437,7 +461,7 @@ class PodWorker:
         if not await self._prepare():
             return False
         try:
-            await self._starter.create_sandbox(self.pod, plan.attempt)
+            await self._starter.create_sandbox(self.granted, plan.attempt)
         except RuntimeUnavailable:
             raise
         except (RuntimeFailure, ValueError) as exc:
@@ -468,6 +492,25 @@ class PodWorker:
             )
         )
 
+    async def _resize(self, plan: PodPlan) -> None:
+        try:
+            await self._resizer.carry_out(self.granted, plan.updates)
+        except ResizeFailure as exc:
+            self._resize_at = self._now() + RETRY_SECONDS
+            self._services.allocations.fail(self.uid, str(exc))
+            log.info("resize failed pod=%s error=%s", full_name(self.pod), exc)
+
+    def _settle_resize(self, plan: PodPlan) -> None:
+        """Once every container runs with what it was granted, the pod as a whole is bound to it."""
+        services = self._services
+        if not services.allocations.in_progress(self.uid):
+            return
+        if plan.updates or plan.kills or plan.starts:
+            services.cgroups.widen_pod(self.granted)
+            return
+        services.cgroups.ensure_pod(self.granted)
+        services.allocations.finish(self.uid)
+
     async def _start(self, start: Start, view: PodView) -> None:
         services = self._services
         found = find_container(self.pod, start.name)
@@ -485,13 +528,17 @@ class PodWorker:
             services.back_off.fail(self._back_off_key(container), latest.finished_at / 1e9, self._now())
         self._retry_at.pop(start.name, None)
         try:
-            await self._unless_ending(self._starter.start(self.pod, start, view))
+            pod = self.granted
+            resources = (find_container(pod, start.name) or (Kind.MAIN, {}))[1].get("resources") or {}
+            started = lambda container_id: self._resizer.started(container_id, resources)  # noqa: E731
+            await self._unless_ending(self._starter.start(pod, start, view, started))
         except StartFailure as failure:
             self._waiting[start.name] = failure.waiting
             if failure.retry_at is not None:
                 self._retry_at[start.name] = failure.retry_at
             return
         self._waiting.pop(start.name, None)
+        self._killed.discard(start.name)
         log.info("container started pod=%s container=%s attempt=%d", full_name(self.pod), start.name, start.attempt)
 
     async def _remove_superseded(self, view: PodView) -> None:
@@ -522,14 +569,17 @@ class PodWorker:
             runtime_name=services.runtime_name(),
             waiting=self._waiting,
             ended=ended,
+            actual=self._resizer.actual(self.granted, previous, view),
+            resize=services.allocations.conditions(self.uid),
             lost_when_gone=True,
             reason=self._reason,
             message=self._message,
         )
-        services.statuses.set(self.pod, build_status(self.pod, previous, inputs))
+        services.statuses.set(self.pod, build_status(self.granted, previous, inputs))
 
     def _forget(self) -> None:
         services = self._services
+        services.allocations.release(self.uid)
         services.statuses.forget(self.uid)
         services.reader.forget(self.uid)
         services.puller.forget(self.uid)

@@ -3,7 +3,6 @@
 import pytest
 
 from timonel.api import refs
-from timonel.api.errors import Forbidden
 from timonel.api.kinds import BUILTIN
 from timonel.apiserver.admission.chain import AdmissionRequest
 from timonel.apiserver.admission.unbuilt import UNBUILT, Unbuilt
@@ -30,15 +29,6 @@ async def test_what_others_act_on_is_not_warned_of():
     assert await warnings_of(refs.API_SERVICES, local) == []
     away = {"kind": "APIService", "spec": {"group": "x.io", "service": {"name": "x"}}}
     assert len(await warnings_of(refs.API_SERVICES, away)) == 1
-
-
-async def test_pods_do_not_run_otherwise_than_they_ask_for():
-    assert await warnings_of(refs.PODS, {"metadata": {"name": "p"}, "spec": {}}) == []
-    with pytest.raises(Forbidden, match="nodes do not know RuntimeClasses"):
-        await warnings_of(refs.PODS, {"metadata": {"name": "p"}, "spec": {"runtimeClassName": "gvisor"}})
-    assert await warnings_of(refs.PODS, {"metadata": {"name": "p"}, "spec": {}}, "resize") == [
-        "not built in this release of Timonel: containers that run are not resized"
-    ]
 
 
 @pytest.mark.parametrize("ref", UNBUILT, ids=lambda ref: ref.kind)

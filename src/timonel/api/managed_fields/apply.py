@@ -14,7 +14,8 @@ import orjson
 
 from timonel.api.clock import format_time
 from timonel.api.errors import BadRequest, Conflict
-from timonel.api.managed_fields.field_set import FieldSet, difference, paths, show_path, union
+from timonel.api.managed_fields.changes import find_changes
+from timonel.api.managed_fields.field_set import FieldSet, difference, paths, show_path
 from timonel.api.managed_fields.managers import (
     Entry,
     InvalidEntries,
@@ -24,9 +25,9 @@ from timonel.api.managed_fields.managers import (
     strip,
     without_branches,
 )  # fmt: skip
-from timonel.api.managed_fields.merging import merge, prune
-from timonel.api.managed_fields.tracking import find_changes
+from timonel.api.managed_fields.merging import merge
 from timonel.api.managed_fields.typed import applied_fields, find_type_problems
+from timonel.api.managed_fields.views import Pruning, Views, changes_in
 from timonel.api.nodes import Node
 from timonel.api.objects import Object, copy_object
 from timonel.api.schema import schemas
@@ -47,18 +48,21 @@ def apply(
     subresource: str = "",
     *,
     ignored: Iterable[tuple[str, ...]] | None = None,
+    views: Views | None = None,
 ) -> Object:
     """The object after applying `config` as `manager`; it shares nothing with the arguments.
 
     `live` is None to create. The result is still to be checked, defaulted and validated, and has its managedFields;
     when nothing changed it equals `live`. Raises Conflict, naming managers and fields, when others own what would
-    change and `force` is not set; BadRequest for a configuration that does not fit the kind.
+    change and `force` is not set; BadRequest for a configuration that does not fit the kind. `views` are the other
+    versions that managers may speak.
     """
     node = schemas().node(definition)
     _check_config(live, config, node, definition, api_version)
     current: Object = live if live is not None else {"kind": config["kind"], "apiVersion": config["apiVersion"]}
     run = _Apply(current, config, node, manager, api_version, subresource, now)
     run.ignored = ignored_branches(subresource) if ignored is None else tuple(ignored)
+    run.views = views or {}
     run.managers = _read_managers(live, node, api_version, now, subresource)
     result = run.apply(force)
     if manager == "kubectl":
@@ -100,6 +104,7 @@ class _Apply:
 
     managers: Managers
     ignored: tuple[tuple[str, ...], ...]
+    views: Views
 
     def __init__(
         self, live: Object, config: Object, node: Node, manager: str, api_version: str, subresource: str, now: datetime
@@ -118,18 +123,17 @@ class _Apply:
         merged = merge(self.live, self.config, self.node)
         if previous is not None and previous.fields:
             # Nobody is recorded as the owner of names and the like; what applies them must not lose them even so.
-            owned: FieldSet = without_branches(applied, self.ignored)
-            for key, entry in self.managers.entries.items():
-                if key != self.key:
-                    owned = union(owned, entry.fields)
-            merged = prune(merged, self.node, previous.fields, owned)
+            mine = without_branches(applied, self.ignored)
+            pruning = Pruning(self.node, self.api_version, self.views, self.managers, mine, self.key)
+            merged = pruning.prune(merged, previous.fields, previous.api_version)
         changes = find_changes(self.live, merged, self.node)
         changed = strip(changes.changed, self.ignored)
         changes = changes._replace(changed=changed, removed=strip(changes.removed, self.ignored))
+        elsewhere = changes_in(self.views, self.managers, self.live, merged, self.ignored)
         if not force:
-            self._refuse(self.managers.conflicts(changed, self.key))
+            self._refuse(self.managers.conflicts(changed, self.key, elsewhere))
         self._claim(claimed, previous, unchanged=not changes.changed and not changes.removed)
-        self.managers.give_up(changes, self.key)
+        self.managers.give_up(changes, self.key, elsewhere)
         result = copy_object(merged)
         metadata = result.setdefault("metadata", {})
         metadata.pop("managedFields", None)

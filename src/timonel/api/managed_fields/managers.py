@@ -121,20 +121,24 @@ class Managers:
         )  # fmt: skip
         return [_wire(key, self.entries[key]) for key in keys]
 
-    def conflicts(self, changed: FieldSet, actor: ManagerKey) -> dict[ManagerKey, FieldSet]:
-        """What others own of the changed fields."""
+    def conflicts(
+        self, changed: FieldSet, actor: ManagerKey, elsewhere: Mapping[str, Changes] | None = None
+    ) -> dict[ManagerKey, FieldSet]:
+        """What others own of the changed fields; `elsewhere` are the changes in the fields of other versions."""
         found = {}
         for key, entry in self.entries.items():
-            if key != actor and (shared := intersection(entry.fields, changed)):
+            theirs = elsewhere[entry.api_version].changed if elsewhere and entry.api_version in elsewhere else changed
+            if key != actor and (shared := intersection(entry.fields, theirs)):
                 found[key] = shared
         return found
 
-    def give_up(self, changes: Changes, actor: ManagerKey) -> None:
+    def give_up(self, changes: Changes, actor: ManagerKey, elsewhere: Mapping[str, Changes] | None = None) -> None:
         """Others lose the fields that changed or went; entries left empty go too. The actor's entry is its own."""
         for key, entry in list(self.entries.items()):
             if key == actor:
                 continue
-            kept = difference(difference(entry.fields, changes.changed), changes.removed)
+            changed, removed = elsewhere.get(entry.api_version, changes) if elsewhere else changes
+            kept = difference(difference(entry.fields, changed), removed)
             if not kept:
                 del self.entries[key]
             elif kept is not entry.fields:

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-import orjson
-
 from timonel.api.clock import format_time
-from timonel.api.managed_fields.managers import (
-    UNTRACKED,
-    UNTRACKED_METADATA,
-    InvalidEntries,
-    ManagerKey,
-    Managers,
-    ignored_branches,
-    strip,
-)  # fmt: skip
-from timonel.api.managed_fields.typed import Changes, compare
-from timonel.api.nodes import Node, StructNode
+from timonel.api.managed_fields.changes import find_changes
+from timonel.api.managed_fields.managers import InvalidEntries, ManagerKey, Managers, ignored_branches, strip
+from timonel.api.managed_fields.typed import Changes
+from timonel.api.managed_fields.views import Views, changes_in
 from timonel.api.objects import Object
 from timonel.api.schema import schemas
-
-_SKIPPED_AT_TOP = UNTRACKED | {"metadata"}
 
 
 def update_managed(
@@ -37,12 +25,14 @@ def update_managed(
     subresource: str = "",
     *,
     ignored: Iterable[tuple[str, ...]] | None = None,
+    views: Views | None = None,
 ) -> None:
     """Writes new.metadata.managedFields for a change from `old` (None on create) to `new`, both normalised.
 
     A client clears all tracking by sending managedFields [] or [{}], and may edit entries; what it sends malformed, or
     leaves out, or sends through a subresource, is replaced by the old object's. `ignored` are branches of fields that
-    this request cannot change, by default by subresource. A pod's status update costs about 55 µs, its create 85 µs.
+    this request cannot change, by default by subresource; `views` are the other versions that managers may speak. A
+    pod's status update costs about 55 µs, its create 85 µs.
     """
     metadata = new.setdefault("metadata", {})
     managers = _managers_to_start_from(old, metadata.pop("managedFields", None), subresource)
@@ -54,7 +44,7 @@ def update_managed(
     changes = Changes(strip(changes.changed, branches), strip(changes.removed, branches))
     if changes.changed or changes.removed:
         key = ManagerKey.of(manager, "Update", api_version, subresource)
-        managers.give_up(changes, key)
+        managers.give_up(changes, key, changes_in(views, managers, old, new, branches) if views and old else None)
         managers.take(key, api_version, changes, format_time(now))
         managers.cap()
     if managers.entries:
@@ -88,33 +78,3 @@ def _managers_to_start_from(old: Object | None, sent: Any, subresource: str) -> 
         return Managers.read(before)
     except InvalidEntries:
         return Managers()
-
-
-def find_changes(old: Object | None, new: Object, node: Node) -> Changes:
-    """What differs between two objects; from nothing, what `new` has beyond an empty object of its kind."""
-    if old is None:
-        old = _empty_object(node)
-    top = compare(old, new, node, skip=_SKIPPED_AT_TOP)
-    metadata = compare(old.get("metadata") or {}, new.get("metadata") or {}, node.child("metadata"), UNTRACKED_METADATA)
-    if metadata.changed:
-        top.changed["f:metadata"] = metadata.changed
-    if metadata.removed:
-        top.removed["f:metadata"] = metadata.removed
-    return top
-
-
-def _empty_object(node: Node) -> Object:
-    loaded: Object = orjson.loads(_empty_bytes(node))
-    return loaded
-
-
-@lru_cache(maxsize=256)
-def _empty_bytes(node: Node) -> bytes:
-    """What a new object has before anybody sets anything: structures, and required lists and maps as null."""
-    return orjson.dumps(_empty(node))
-
-
-def _empty(node: Node) -> Object:
-    if not isinstance(node, StructNode):
-        return {}
-    return {name: _empty(child) for name, child in node.filled} | dict(node.shown)

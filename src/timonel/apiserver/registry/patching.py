@@ -189,6 +189,7 @@ def apply_transform(
             now(),
             resource.ref.api_version,
             subresource=request.subresource,
+            views=registry.views,
         )
         checked = schemas().check(resource.definition, applied)
         if checked.error is not None:

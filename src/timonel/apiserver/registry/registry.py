@@ -14,7 +14,7 @@ from timonel.api.resource import Resource, ResourceTable
 from timonel.api.schema import schemas
 from timonel.apiserver.admission.chain import Admission
 from timonel.apiserver.registry.calls import own_call
-from timonel.apiserver.registry.conversion import CONVERSIONS
+from timonel.apiserver.registry.conversion import CONVERSIONS, views_of
 from timonel.apiserver.registry.deleting import delete_object
 from timonel.apiserver.registry.resource_registry import ResourceRegistry
 from timonel.apiserver.registry.written import Transform, Written
@@ -77,6 +77,7 @@ class Registry:
                 admission=admission,
                 ttl_seconds=event_ttl_seconds if row.ref.plural == "events" else 0,
                 conversion=conversion,
+                views=views_of(row, stored),
                 returns_deleted=(row.ref.group, row.ref.plural) in RETURNS_DELETED,
             )
 
@@ -143,6 +144,7 @@ class Registry:
             applied = apply_configuration(
                 live, copy_object(config), registry.resource.definition, manager, True, registry.clock.now(),
                 ref.api_version, subresource=subresource,
+                views=registry.views,
             )  # fmt: skip
             schemas().check(registry.resource.definition, applied)  # fills in what is always shown
             return applied

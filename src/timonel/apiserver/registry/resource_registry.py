@@ -29,6 +29,7 @@ from timonel.api.errors import (
 from timonel.api.field_errors import Path, quote
 from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.managed_fields import differs_only_in_times, update_managed
+from timonel.api.managed_fields.views import Views
 from timonel.api.nodes import empty_of
 from timonel.api.objects import Object
 from timonel.api.resource import Occasion, Resource
@@ -82,6 +83,7 @@ class ResourceRegistry:
         admission: Admission,
         ttl_seconds: int = 0,
         conversion: Conversion | None = None,
+        views: Views | None = None,
         returns_deleted: bool = False,
     ) -> None:
         self.resource = resource
@@ -90,6 +92,8 @@ class ResourceRegistry:
         """The row of the shape that is stored, where `conversion` makes it another."""
         self.cache = cache
         self.conversion = conversion
+        self.views = views or {}
+        """The other shapes that it is served in."""
         self._strategy = resource.strategy
         self.clock = clock
         self.admission = admission
@@ -370,8 +374,9 @@ class ResourceRegistry:
             served = self.conversion.to_served(new)
             served["metadata"] = dict(served["metadata"])
         update_managed(
-            old, served, row.definition, call.field_manager, now, row.ref.api_version, subresource=subresource
-        )
+            old, served, row.definition, call.field_manager, now, row.ref.api_version, subresource=subresource,
+            views=self.views,
+        )  # fmt: skip
         if served is not new:
             new["metadata"].pop("managedFields", None)
             if "managedFields" in served["metadata"]:

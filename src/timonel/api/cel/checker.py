@@ -154,7 +154,9 @@ class _Checker:
     def _struct_field(self, node: Node, offset: int, struct: str, name: str) -> Type:
         found = self._environment.field_of(struct, name)
         if found is None:
-            self._issue(offset, f"undefined field '{name}'")
+            known = self._environment.find_struct(struct) is not None or struct in types.NAMED_TYPES
+            what = f"undefined field '{name}'" if known else f"unexpected failed resolution of '{struct}'"
+            self._issue(offset, what)
             return types.ERROR
         if isinstance(node, Select):
             node.key = found.key
@@ -283,9 +285,7 @@ class _Checker:
             node.type = name.means
         for entry in node.fields:
             entry.value = self.check(entry.value)
-            wanted = types.ERROR
-            if node.type is not types.ERROR:
-                wanted = self._struct_field(node, entry.offset, node.name, entry.name)
+            wanted = self._struct_field(node, entry.offset, node.name, entry.name)
             found = self._unwrapped(entry.value, optional=entry.optional)
             if not self._assign(wanted, found):
                 message = f"expected type of field '{entry.name}' is '{wanted}' but provided type is '{found}'"

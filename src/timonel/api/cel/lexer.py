@@ -31,9 +31,10 @@ _TOKEN = re.compile(
     re.ASCII,
 )
 _WORDS = frozenset({"true", "false", "null", "in"})
+_HALF_ESCAPE = r"(?:\\(?:[xX][0-9a-fA-F]?|u[0-9a-fA-F]{0,3}|U[0-9a-fA-F]{0,7}|[0-3][0-7]?)?)?"
 _UNFINISHED = re.compile(
-    rf'(?P<quote>[bB]?(?:[rR]"[^"\n\r]*|[rR]\'[^\'\n\r]*|"(?:{_ESCAPE}|[^\\"\n\r])*\\?|\'(?:{_ESCAPE}|[^\\\'\n\r])*\\?))'
-    r"|`[A-Za-z0-9_./ -]*|[&|=]"
+    rf'[bB]?(?:[rR]"[^"\n\r]*|[rR]\'[^\'\n\r]*|"(?:{_ESCAPE}|[^\\"\n\r])*{_HALF_ESCAPE}'
+    rf"|'(?:{_ESCAPE}|[^\\'\n\r])*{_HALF_ESCAPE})|`[A-Za-z0-9_./ -]*|[&|=]"
 )
 
 

@@ -10,9 +10,42 @@ from collections.abc import Iterator
 from timonel.api.cel.issues import CompileError, EvaluationError, Issue
 from timonel.api.cel.library.formatting import BadClause, clauses, wrong_operand
 from timonel.api.cel.library.regexes import compile_pattern
-from timonel.api.cel.nodes import Call, ListNode, Literal, MapNode, Node, children, walk
+from timonel.api.cel.nodes import Call, ListNode, Literal, MapNode, Name, Node, children, walk
+from timonel.api.cel.planner import fits
 from timonel.api.cel.types import Type
-from timonel.api.cel.values import duration, parse_duration, parse_timestamp, timestamp
+from timonel.api.cel.values import duration, parse_duration, parse_timestamp, timestamp, type_of
+
+
+_CONVERSIONS = frozenset("bool bytes double duration int string timestamp uint".split())
+_UNDEFINED = frozenset({"duration", "timestamp"})
+
+
+def plan_problem(root: Node) -> str:
+    """Why the expression cannot be made ready for evaluation although it is one; "" when it can."""
+    for node in walk(root):
+        if isinstance(node, Name) and node.means is not None and node.name in _UNDEFINED:
+            return f"reference to undefined type: {node.name}"
+        if not isinstance(node, Call):
+            continue
+        literal = node.args[0] if node.args else None
+        if not isinstance(literal, Literal):
+            continue
+        try:
+            if node.function in ("find", "findAll") and isinstance(literal.value, str):
+                compile_pattern(literal.value)
+            elif node.function in _CONVERSIONS and node.target is None:
+                _convert(node, literal.value)
+        except EvaluationError as exc:
+            return str(exc)
+    return ""
+
+
+def _convert(node: Call, value: object) -> None:
+    for overload in node.overloads:
+        if fits(overload.operands[0], value):
+            overload.run(value)
+            return
+    raise EvaluationError(f"no such overload: {node.function}({type_of(value).declared()})")
 
 
 def check_literals(text: str, root: Node) -> None:

@@ -7,6 +7,7 @@ Source: github.com/google/cel-spec/blob/master/doc/langdef.md#syntax, with optio
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 from timonel.api.cel import syntax_errors as say
@@ -38,6 +39,8 @@ _T = TypeVar("_T")
 _LONGEST = 100_000  # code points
 _DEEPEST = 250
 _TOO_DEEP = f"expression recursion limit exceeded: {_DEEPEST}"
+_TOO_LONG = "max recursion depth exceeded"
+_THEN = "?:"  # among what may follow: the expression stands between ? and :
 _RELATIONS = {"<": "_<_", "<=": "_<=_", ">=": "_>=_", ">": "_>_", "==": "_==_", "!=": "_!=_", "in": "@in"}
 _SUMS = {"+": "_+_", "-": "_-_"}
 _PRODUCTS = {"*": "_*_", "/": "_/_", "%": "_%_"}
@@ -62,8 +65,8 @@ def too_deep(text: str) -> CompileError:
     return CompileError(text, [Issue(NOWHERE, _TOO_DEEP)])
 
 
-class _GaveUp(Exception):
-    """After a syntax error that cannot be passed over."""
+class _Failed(Exception):
+    """A rule of the grammar did not fit; it is left, and parsing goes on where the text may fit again."""
 
 
 class _TooDeep(Exception):
@@ -80,9 +83,9 @@ def parse(text: str, macros: Macros) -> Node:
     node: Node | None = None
     try:
         node = parser.whole()
-    except _GaveUp:
-        pass
-    except (_TooDeep, RecursionError):
+    except _TooDeep as exc:
+        parser.syntax.append(Issue(NOWHERE, str(exc)))
+    except RecursionError:
         parser.syntax.append(Issue(NOWHERE, _TOO_DEEP))
     # Of a text with syntax errors nothing else is worth saying.
     issues += parser.syntax or (parser.issues if not issues else [])
@@ -99,12 +102,14 @@ class _Parser:
         self._macros = macros
         self._depth = 0
         self._after: list[frozenset[str]] = []  # what may follow the expressions around this place
+        self._recovering = False  # after an issue, until a token fits again
         self.syntax: list[Issue] = []
         self.issues: list[Issue] = []
 
     def whole(self) -> Node:
         node = self._inside({END}, self._expression)
-        self._expect(END)
+        with suppress(_Failed):
+            self._expect(END)
         return node
 
     # Tokens
@@ -113,81 +118,107 @@ class _Parser:
         return self._tokens[min(self._at + ahead, len(self._tokens) - 1)]
 
     def _take(self) -> Token:
-        token = self._tokens[self._at]
-        if token.kind != END:
-            self._at += 1
+        token = self._next()
+        self._recovering = False
+        self._drop()
         return token
+
+    def _drop(self) -> None:
+        if self._at < len(self._tokens) - 1:
+            self._at += 1
 
     def _taken(self, kind: str) -> Token | None:
         return self._take() if self._next().kind == kind else None
 
     def _inside(self, follow: set[str], parse_part: Callable[[], _T]) -> _T:
         self._after.append(frozenset(follow))
-        result = parse_part()
-        self._after.pop()
-        return result
+        try:
+            return parse_part()
+        finally:
+            self._after.pop()
 
-    def _may_follow(self) -> frozenset[str]:
-        """A whole operand here."""
-        question = frozenset("?") if ":?" not in self._after[-1] else frozenset()
-        return say.AFTER_OPERAND | question | (self._after[-1] - {":?"})
+    def _is_operand_of_choice(self) -> bool:
+        """Between ? and :, where another ? needs parentheses."""
+        return _THEN in self._after[-1]
 
-    def _expect(self, kind: str) -> Token:
-        """The token that closes a part, or what is said instead."""
+    # Issues
+
+    def _say(self, token: Token, message: str) -> None:
+        if not self._recovering:
+            self.syntax.append(Issue(token.offset, message))
+        self._recovering = True
+
+    def _fail(self, token: Token, message: str) -> NoReturn:
+        self._say(token, message)
+        raise _Failed
+
+    def _skip(self, *more: str, operators: bool = True) -> Node:
+        """To where the text may go on after a rule that failed; what stands for its node."""
+        fits = frozenset(more).union(*self._after)
+        if operators:
+            fits |= say.OPERATORS
+        start = self._next()
+        while self._next().kind not in fits and self._next().kind != END:
+            self._drop()
+        return Literal(start.offset, None)
+
+    def _expect(self, *kinds: str) -> Token:
+        """One of the tokens that close a part; of several the first is returned in the end."""
         token = self._next()
-        if token.kind == kind:
+        if token.kind in kinds:
             return self._take()
-        if token.kind != END and self._next(1).kind == kind:
-            self.syntax.append(Issue(token.offset, say.extraneous(token, {kind})))
-            self._take()
+        if token.kind != END and self._next(1).kind in kinds:
+            self._say(token, say.extraneous(token, kinds))
+            self._drop()
             return self._take()
-        if kind != END and self._after and token.kind in self._may_follow():
-            self.syntax.append(Issue(token.offset, say.missing(kind, token)))
+        if len(kinds) == 1 and kinds[0] != END and token.kind in self._goes_on_after(kinds[0]):
+            self._say(token, say.missing(kinds[0], token))
             return token
-        expected = (say.AFTER_OPERAND | {kind} | ({"?"} if kind != ":?" else set())) | self._more(kind)
-        self._give_up(token, say.mismatched(token, expected))
+        self._fail(token, say.mismatched(token, kinds))
 
-    @staticmethod
-    def _more(kind: str) -> set[str]:
-        return {","} if kind in (")", "]", "}") else set()
-
-    def _give_up(self, token: Token, message: str) -> NoReturn:
-        self.syntax.append(Issue(token.offset, message))
-        raise _GaveUp
+    def _goes_on_after(self, kind: str) -> frozenset[str]:
+        if kind == ":":
+            return say.STARTS
+        question = frozenset() if self._is_operand_of_choice() else frozenset("?")
+        return say.OPERATORS - {"?"} | {".", "["} | question | self._after[-1]
 
     def _begin(self, starts: frozenset[str] = say.STARTS) -> None:
-        """An operand has to begin here."""
+        """One of the tokens has to come next."""
         token = self._next()
         if token.kind in starts:
             return
         if token.kind != END and self._next(1).kind in starts:
-            self.syntax.append(Issue(token.offset, say.extraneous(token, starts)))
-            self._take()
+            self._say(token, say.extraneous(token, starts))
+            self._drop()
             return
-        self._give_up(token, say.mismatched(token, starts))
+        self._fail(token, say.mismatched(token, starts))
 
     def _not_viable(self, first: Token, token: Token) -> NoReturn:
+        """No way on from the first token, which is still the next one."""
         end = len(self._text) if token.kind == END else token.offset + len(token.text)
-        self._give_up(token, say.not_viable(self._text[first.offset : end].rstrip(), token))
+        self._fail(token, say.not_viable(self._text[first.offset : end].rstrip(), token))
 
     # Operators
 
     def _expression(self) -> Node:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise _TooDeep
-        node = self._logical("||", "_||_", lambda: self._logical("&&", "_&&_", self._relation))
-        if self._next().kind == "?" and ":?" not in self._after[-1]:
+            raise _TooDeep(_TOO_DEEP)
+        node = self._logical("||", "_||_", self._conjunction)
+        if self._next().kind == "?" and not self._is_operand_of_choice():
             mark = self._take()
-            then = self._inside({":", ":?"}, lambda: self._logical("||", "_||_", self._conjunction))
-            self._expect(":")
-            otherwise = self._expression()
-            node = self._call(mark.offset, "_?_:_", None, [node, then, otherwise])
+            try:
+                then = self._inside({":", _THEN}, lambda: self._logical("||", "_||_", self._conjunction))
+                self._expect(":")
+                otherwise = self._expression()
+                node = self._call(mark.offset, "_?_:_", None, [node, then, otherwise])
+            except _Failed:
+                node = self._skip(operators=False)
         self._depth -= 1
         return node
 
     def _conjunction(self) -> Node:
-        return self._logical("&&", "_&&_", self._relation)
+        return self._logical("&&", "_&&_", lambda: self._binary(0))
 
     def _logical(self, mark: str, function: str, parse_term: Callable[[], Node]) -> Node:
         terms, places = [parse_term()], []
@@ -196,9 +227,6 @@ class _Parser:
             terms.append(parse_term())
         return _balanced(function, terms, places, 0, len(places) - 1) if places else terms[0]
 
-    def _relation(self) -> Node:
-        return self._binary(0)
-
     def _binary(self, level: int) -> Node:
         if level == len(_LEVELS):
             return self._unary()
@@ -206,63 +234,88 @@ class _Parser:
         while function := _LEVELS[level].get(self._next().kind):
             length += 1
             if length > _DEEPEST:
-                raise _TooDeep
+                raise _TooDeep(_TOO_LONG)
             mark = self._take()
             node = self._call(mark.offset, function, None, [node, self._binary(level + 1)])
         return node
 
     def _unary(self) -> Node:
-        self._begin()
-        token = self._next()
-        if token.kind == "!" or (token.kind == "-" and self._next(1).kind not in (INT, FLOAT)):
-            count = 0
-            while self._next().kind == token.kind and not (token.kind == "-" and count and self._is_negative()):
-                self._take()
-                count += 1
-            if token.kind == "-" and self._next().kind not in say.MEMBER_STARTS:
-                self._not_viable(token, self._next())
-            self._begin(say.MEMBER_STARTS | {"!"} if token.kind == "!" else say.MEMBER_STARTS)
-            node = self._member()
-            function = "!_" if token.kind == "!" else "-_"
-            return self._call(token.offset, function, None, [node]) if count % 2 else node
+        try:
+            self._begin()
+            token = self._next()
+            if token.kind == "!":
+                return self._negated(token)
+            if token.kind == "-" and self._next(1).kind not in (INT, FLOAT):
+                return self._minus(token)
+        except _Failed:
+            return self._skip()
         return self._member()
 
-    def _is_negative(self) -> bool:
-        return False
+    def _negated(self, mark: Token) -> Node:
+        count = 0
+        while self._taken("!"):
+            count += 1
+        token = self._next()
+        if token.kind not in say.MEMBER_STARTS:
+            self._fail(token, say.extraneous(token, say.STARTS))
+        node = self._member()
+        return self._call(mark.offset, "!_", None, [node]) if count % 2 else node
+
+    def _minus(self, mark: Token) -> Node:
+        count = 1
+        while self._next(count).kind == "-":
+            count += 1
+        after = self._next(count)
+        if after.kind not in say.MEMBER_STARTS:
+            self._not_viable(mark, after)
+        for _ in range(count):
+            self._take()
+        node = self._member()
+        return self._call(mark.offset, "-_", None, [node]) if count % 2 else node
 
     # Members
 
     def _member(self) -> Node:
-        node, length = self._primary(), 0
-        while self._next().kind in (".", "["):
-            length += 1
-            if length > _DEEPEST:
-                raise _TooDeep
-            mark = self._take()
-            optional = self._taken("?") is not None
-            if mark.kind == "[":
-                index = self._inside({"]"}, self._expression)
-                self._expect("]")
-                node = self._call(mark.offset, "_[?_]" if optional else "_[_]", None, [node, index])
-                continue
-            token = self._take()
-            if token.kind not in (NAME, QUOTED_NAME):
-                self._not_viable(mark, token)
-            if token.kind == QUOTED_NAME:
-                self.issues.append(Issue(token.offset, "unsupported syntax: '`'"))
-            if optional:
-                node = Call(mark.offset, "_?._", None, [node, Literal(token.offset, token.text)])
-            elif token.kind == NAME and (paren := self._taken("(")):
-                node = self._call(paren.offset, token.text, node, self._arguments())
-            else:
-                node = Select(mark.offset, node, token.text)
+        try:
+            node, length = self._primary(), 0
+            while self._next().kind in (".", "["):
+                length += 1
+                if length > _DEEPEST:
+                    raise _TooDeep(_TOO_LONG)
+                node = self._index(node) if self._next().kind == "[" else self._field(node)
+        except _Failed:
+            node = self._skip()
         return node
 
+    def _index(self, node: Node) -> Node:
+        mark = self._take()
+        self._begin(say.STARTS | {"?"})
+        optional = self._taken("?") is not None
+        index = self._inside({"]"}, self._expression)
+        self._expect("]")
+        return self._call(mark.offset, "_[?_]" if optional else "_[_]", None, [node, index])
+
+    def _field(self, node: Node) -> Node:
+        optional = self._next(1).kind == "?"
+        token = self._next(1 + optional)
+        if token.kind not in (NAME, QUOTED_NAME):
+            self._not_viable(self._next(), token)
+        mark = self._take()
+        for _ in range(1 + optional):
+            self._take()
+        if token.kind == QUOTED_NAME:
+            self.issues.append(Issue(token.offset, "unsupported syntax: '`'"))
+        if optional:
+            return Call(mark.offset, "_?._", None, [node, Literal(token.offset, token.text)])
+        if token.kind == NAME and (paren := self._taken("(")):
+            return self._call(paren.offset, token.text, node, self._arguments())
+        return Select(mark.offset, node, token.text)
+
     def _arguments(self) -> list[Node]:
+        self._begin(say.STARTS | {")"})
         args: list[Node] = []
         if self._taken(")"):
             return args
-        self._begin_or_close(")")
         while True:
             args.append(self._inside({")", ","}, self._expression))
             if not self._taken(","):
@@ -270,22 +323,16 @@ class _Parser:
         self._expect(")")
         return args
 
-    def _begin_or_close(self, closing: str, *more: str) -> None:
-        token, starts = self._next(), say.STARTS | {closing, *more}
-        if token.kind not in starts:
-            if token.kind != END and self._next(1).kind in starts:
-                self.syntax.append(Issue(token.offset, say.extraneous(token, starts)))
-                self._take()
-                return
-            self._give_up(token, say.mismatched(token, starts))
-
     def _primary(self) -> Node:
+        try:
+            return self._primary_part()
+        except _Failed:
+            return self._skip(".", "[")
+
+    def _primary_part(self) -> Node:
         token = self._take()
         if token.kind == "-":
-            number = self._take()
-            if number.kind not in (INT, FLOAT):
-                self._not_viable(token, number)
-            return self._literal(number, token)
+            return self._literal(self._take(), token)
         if token.kind in _LITERALS:
             return self._literal(token, None)
         if token.kind in _WORDS:
@@ -312,9 +359,10 @@ class _Parser:
     def _named(self, token: Token) -> Node:
         first = token
         if token.kind == ".":
-            token = self._take()
+            token = self._next()
             if token.kind != NAME:
                 self._not_viable(first, token)
+            self._take()
         name = "." * (first is not token) + token.text
         length = 0
         while self._next(length).kind == "." and self._next(length + 1).kind == NAME:
@@ -330,59 +378,72 @@ class _Parser:
 
     # Aggregates
 
+    def _close(self, kind: str, *, empty: bool) -> None:
+        """After items, or where there were none; one comma may come before."""
+        if empty:
+            self._taken(",")
+            self._expect(kind)
+        elif self._expect(kind, ",").kind == ",":
+            self._expect(kind)
+
+    def _another(self, kind: str) -> bool:
+        """Whether a comma is followed by one more item."""
+        if self._next().kind != "," or self._next(1).kind in (kind, ","):
+            return False
+        self._take()
+        return True
+
     def _list(self, mark: Token) -> Node:
         items: list[Node] = []
         optional: set[int] = set()
-        if self._next().kind != "]":
-            self._begin_or_close("]", "?", ",")
-        while self._next().kind not in ("]", ","):
+        self._begin(say.STARTS | {"]", "?", ","})
+        if self._next().kind in ("]", ","):
+            self._close("]", empty=True)
+            return ListNode(mark.offset, items)
+        while True:
             if self._taken("?"):
                 optional.add(len(items))
             items.append(self._inside({"]", ","}, self._expression))
-            if not self._taken(","):
+            if not self._another("]"):
                 break
-        if not items:
-            self._taken(",")
-        self._expect("]")
+        self._close("]", empty=False)
         return ListNode(mark.offset, items, frozenset(optional))
 
     def _map(self, mark: Token) -> Node:
         entries: list[Entry] = []
-        if self._next().kind != "}":
-            self._begin_or_close("}", "?", ",")
-        while self._next().kind not in ("}", ","):
+        self._begin(say.STARTS | {"}", "?", ","})
+        if self._next().kind in ("}", ","):
+            self._close("}", empty=True)
+            return MapNode(mark.offset, entries)
+        while True:
             optional = self._taken("?") is not None
             key = self._inside({":"}, self._expression)
             colon = self._expect(":")
             value = self._inside({"}", ","}, self._expression)
             entries.append(Entry(colon.offset, key, value, optional))
-            if not self._taken(","):
+            if not self._another("}"):
                 break
-        if not entries:
-            self._taken(",")
-        self._expect("}")
+        self._close("}", empty=False)
         return MapNode(mark.offset, entries)
 
     def _struct(self, name: str) -> Node:
         mark = self._take()
         fields: list[FieldEntry] = []
-        while self._next().kind not in ("}", ","):
+        self._begin(frozenset({"}", "?", ",", NAME, QUOTED_NAME}))
+        if self._next().kind in ("}", ","):
+            self._close("}", empty=True)
+            return StructNode(mark.offset, name, fields)
+        while True:
             optional = self._taken("?") is not None
-            token = self._next()
-            if token.kind not in (NAME, QUOTED_NAME):
-                expected = {NAME, QUOTED_NAME} if fields or optional else {"}", ",", "?", NAME, QUOTED_NAME}
-                self._give_up(token, say.mismatched(token, expected))
-            self._take()
+            token = self._expect(NAME, QUOTED_NAME)
             if token.kind == QUOTED_NAME:
                 self.issues.append(Issue(token.offset, "unsupported syntax: '`'"))
             colon = self._expect(":")
             value = self._inside({"}", ","}, self._expression)
             fields.append(FieldEntry(colon.offset, token.text, value, optional))
-            if not self._taken(","):
+            if not self._another("}"):
                 break
-        if not fields:
-            self._taken(",")
-        self._expect("}")
+        self._close("}", empty=False)
         return StructNode(mark.offset, name, fields)
 
     def _call(self, offset: int, function: str, target: Node | None, args: list[Node]) -> Node:

@@ -16,7 +16,7 @@ from timonel.api.cel.checker import check
 from timonel.api.cel.costs import PER_CALL_LIMIT
 from timonel.api.cel.environment import Environment
 from timonel.api.cel.issues import CelError, CompileError, CostExceeded, EvaluationError
-from timonel.api.cel.literal_checks import check_literals
+from timonel.api.cel.literal_checks import check_literals, plan_problem
 from timonel.api.cel.nodes import Name, Node, walk
 from timonel.api.cel.parser import parse, too_deep
 from timonel.api.cel.planner import COST, FIRST_SLOT, MISSING, Planner
@@ -29,12 +29,17 @@ class WrongResult(CelError):
     """The expression is one, but not of an expected type; the message says of which."""
 
 
+class Unusable(CelError):
+    """The expression is one, but a literal in it makes it impossible to evaluate."""
+
+
 class Program:
     """`root`: the checked tree, for estimates of its cost."""
 
     def __init__(self, text: str, root: Node) -> None:
         self.text = text
         self.root = root
+        self.problem = plan_problem(root)
         self._planner: Planner | None = None
         self._run: Any = None
 
@@ -85,7 +90,7 @@ def _compile(text: str, environment: Environment) -> Program | CompileError:
 def compile_expression(
     text: str, environment: Environment, expect: Sequence[Type] = (), *, keep: bool = True
 ) -> Program:
-    """Raises CompileError, or WrongResult where the result's type is none of those expected.
+    """Raises CompileError, WrongResult where the result's type is none of those expected, or Unusable.
 
     `keep`: remember the program, for environments that last.
     """
@@ -98,4 +103,6 @@ def compile_expression(
             raise WrongResult(f"must evaluate to {expect[0].declared()} but got {got}")
         wanted = " ".join(type_.declared() for type_ in expect)
         raise WrongResult(f"must evaluate to one of [{wanted}] but got {got}")
+    if found.problem:
+        raise Unusable(f"program instantiation failed: {found.problem}")
     return found

@@ -1,7 +1,6 @@
 """What the parser says of text that is no expression, as the parser generator does that upstream uses.
 
-Tokens are listed in the order of the grammar. Recovery is modelled for one token too many and one missing; after
-anything worse the parser gives up.
+Tokens are listed in the order of the grammar.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ MEMBER_STARTS = frozenset({"[", "{", "(", ".", "-", "true", "false", "null", FLO
 STARTS = MEMBER_STARTS | {"!"}
 """Tokens that begin an operand, without and with "!" before it."""
 
-AFTER_OPERAND = frozenset({"==", "!=", "in", "<", "<=", ">=", ">", "&&", "||", "[", ".", "-", "+", "*", "/", "%"})
+OPERATORS = frozenset({"==", "!=", "in", "<", "<=", ">=", ">", "&&", "||", "-", "+", "*", "/", "%", "?"})
+"""Tokens that lead on from an operand."""
 
 
 def expectation(kinds: Collection[str]) -> str:

@@ -23,6 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MIN_TIME, _MAX_TIME = -62135596800 * _NANOS, 253402300799 * _NANOS + _NANOS - 1  # of the years 1 to 9999
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_NO_TIMESTAMP = "type conversion error from 'string' to 'google.protobuf.Timestamp'"
 _UNITS = {"ns": 1, "us": 1000, "µs": 1000, "μs": 1000, "ms": 10**6, "s": _NANOS, "m": 60 * _NANOS, "h": 3600 * _NANOS}
 
 
@@ -92,12 +93,12 @@ def parse_timestamp(text: str) -> Timestamp:
     """Of RFC 3339, to the nanosecond."""
     found = _TIMESTAMP.fullmatch(text)
     if found is None:
-        raise EvaluationError(f"invalid timestamp {text!r}")
+        raise EvaluationError(_NO_TIMESTAMP)
     zone = "+00:00" if found[4] in "Zz" else found[4]
     try:
         whole = datetime.fromisoformat(f"{found[1]}T{found[2]}{zone}")
     except ValueError as exc:
-        raise EvaluationError(f"invalid timestamp {text!r}") from exc
+        raise EvaluationError(_NO_TIMESTAMP) from exc
     seconds = (whole - _EPOCH) // timedelta(seconds=1)
     return timestamp(seconds * _NANOS + int((found[3] or "0")[:9].ljust(9, "0")))
 
@@ -120,7 +121,7 @@ def parse_duration(text: str) -> Duration:
         total += int(whole or "0") * unit + (int(part) * unit // 10 ** len(part) if part else 0)
         end = found.end()
     if not rest or end != len(rest):
-        raise EvaluationError(f"time: invalid duration {text!r}")
+        raise EvaluationError("type conversion error from 'string' to 'google.protobuf.Duration'")
     return duration(sign * total)
 
 

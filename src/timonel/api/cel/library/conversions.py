@@ -44,9 +44,13 @@ def _same(value: Any) -> Any:
     return value
 
 
+def _not_a(text: str, kind: str) -> EvaluationError:
+    return EvaluationError(f"type conversion error from 'string' to '{kind}'")
+
+
 def _to_bool(text: str) -> bool:
     if text not in _BOOLS:
-        raise EvaluationError(f"type conversion error from 'string' to 'bool': {text!r}")
+        raise _not_a(text, "bool")
     return _BOOLS[text]
 
 
@@ -73,13 +77,13 @@ def _whole(convert: Callable[[int], Any]) -> Callable[[float], Any]:
 
 def _to_int(text: str) -> int:
     if not _INTEGER.fullmatch(text):
-        raise EvaluationError(f"strconv.ParseInt: parsing {quoted(text)}: invalid syntax")
+        raise _not_a(text, "int")
     return _fits(int(text))
 
 
 def _to_uint(text: str) -> UInt:
     if not _UNSIGNED.fullmatch(text):
-        raise EvaluationError(f"strconv.ParseUint: parsing {quoted(text)}: invalid syntax")
+        raise _not_a(text, "uint")
     return _unsigned(int(text))
 
 
@@ -89,11 +93,7 @@ def _to_double(text: str) -> float:
             return float.fromhex(text) if text.lstrip("+-")[:2] in ("0x", "0X") else float(text)
     except (ValueError, OverflowError):
         pass
-    raise EvaluationError(f"strconv.ParseFloat: parsing {quoted(text)}: invalid syntax")
-
-
-def quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    raise _not_a(text, "double")
 
 
 def double_text(value: float) -> str:

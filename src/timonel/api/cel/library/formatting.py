@@ -64,6 +64,9 @@ def clauses(template: str) -> Iterator[tuple[str, str, int]]:
             raise BadClause(f"could not parse formatting clause: {why}")
         if found[2].lower() not in _KINDS or (found[2].isupper() and found[2] != "X"):
             raise BadClause(f'could not parse formatting clause: unrecognized formatting clause "{found[2]}"')
+        if found[1] == "":
+            why = 'error while converting precision to integer: strconv.Atoi: parsing "": invalid syntax'
+            raise BadClause(f"could not parse formatting clause: error while parsing precision: {why}")
         yield text, found[2], int(found[1]) if found[1] else _PRECISION
         text, at = "", found.end()
     yield text + template[at:], "", 0

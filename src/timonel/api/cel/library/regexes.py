@@ -14,6 +14,17 @@ from timonel.api.cel.issues import EvaluationError
 from timonel.api.cel.overloads import Overload, declare
 
 _MOST_KEPT = 256
+_CALLED = {
+    "missing )": "missing closing )",
+    "missing ]": "missing closing ]",
+    "no argument for repetition operator": "missing argument to repetition operator",
+    "bad repetition operator": "invalid nested repetition operator",
+    "invalid repetition size": "invalid repeat count",
+    "invalid perl operator": "invalid or unsupported Perl syntax",
+    "trailing \\": "trailing backslash at end of expression",
+    "invalid named capture group": "invalid named capture",
+}
+"""What upstream's engine calls what this one finds."""
 
 
 @lru_cache(maxsize=_MOST_KEPT)
@@ -26,8 +37,9 @@ def compile_pattern(pattern: str) -> Any:
     try:
         return re2.compile(pattern, options)
     except re2.error as exc:
-        why = exc.args[0].decode(errors="replace") if exc.args and isinstance(exc.args[0], bytes) else str(exc)
-        raise EvaluationError(f"error parsing regexp: {why}") from exc
+        text = exc.args[0].decode(errors="replace") if exc.args and isinstance(exc.args[0], bytes) else str(exc)
+        what, _, where = text.partition(": ")
+        raise EvaluationError(f"error parsing regexp: {_CALLED.get(what, what)}: `{where}`") from exc
 
 
 def _matches(text: str, pattern: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from timonel.api.field_errors import Path, invalid
+from timonel.api.field_errors import Path, internal, invalid
 from timonel.api.kinds.rules import Errors
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class PolicyExpressions:
         self, errors: Errors, path: Path, text: str, yields: Yields, *, authorizer: bool, patches: bool
     ) -> Type | None:
         from timonel.api.cel.issues import CompileError
-        from timonel.api.cel.program import WrongResult, compile_expression
+        from timonel.api.cel.program import Unusable, WrongResult, compile_expression
 
         environment = self._environment(authorizer=authorizer, patches=patches)
         try:
@@ -59,6 +59,8 @@ class PolicyExpressions:
             errors.append(invalid(path, text, f"compilation failed: {exc}"))
         except WrongResult as exc:
             errors.append(invalid(path, text, str(exc)))
+        except Unusable as exc:
+            errors.append(internal(path, str(exc)))
         return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from timonel.api.field_errors import Path, forbidden, invalid, not_supported, required, too_long
+from timonel.api.field_errors import Path, forbidden, internal, invalid, not_supported, required, too_long
 from timonel.api.kinds.devices.common import (
     check_configuration,
     check_full_attribute_name,
@@ -115,7 +115,7 @@ def _check_selector(errors: Errors, path: Path, selector: Object) -> None:
     # Here: the compiler is large, and most clusters have no devices.
     from timonel.api.cel.devices import MOST_COST, compile_selector, selector_cost
     from timonel.api.cel.issues import CompileError
-    from timonel.api.cel.program import WrongResult
+    from timonel.api.cel.program import Unusable, WrongResult
 
     try:
         if selector_cost(compile_selector(text)) > MOST_COST:
@@ -124,6 +124,8 @@ def _check_selector(errors: Errors, path: Path, selector: Object) -> None:
         errors.append(invalid(here, text, f"compilation failed: {exc}"))
     except WrongResult as exc:
         errors.append(invalid(here, text, str(exc)))
+    except Unusable as exc:
+        errors.append(internal(here, str(exc)))
 
 
 def _check_request(errors: Errors, path: Path, request: Object) -> None:

@@ -26,6 +26,7 @@ from timonel.controllers.clusterrole_aggregation import ClusterRoleAggregationCo
 from timonel.controllers.cronjob import CronJobController
 from timonel.controllers.daemonset import DaemonSetController
 from timonel.controllers.deployment import DeploymentController
+from timonel.controllers.device_taints import DeviceTaintEvictionController
 from timonel.controllers.disruption import DisruptionController
 from timonel.controllers.endpoints import (
     EndpointsConfig,
@@ -210,7 +211,8 @@ def _signer(around: Surroundings) -> Component:
 
 
 def _garbage(around: Surroundings) -> Component:
-    return GarbageCollector(client=around.client, informers=around.informers, clock=around.clock)
+    recorder = around.recorder("garbage-collector-controller")
+    return GarbageCollector(client=around.client, informers=around.informers, clock=around.clock, recorder=recorder)
 
 
 NODE_CONTROLLER = "node-controller"
@@ -272,6 +274,11 @@ CONTROLLERS: tuple[tuple[str, str, Factory], ...] = (
     (BootstrapSigner.name, "bootstrap-signer", _row(BootstrapSigner)),
     (BootstrapTokenCleaner.name, "token-cleaner", _row(BootstrapTokenCleaner)),
     (ResourceClaimController.name, "resource-claim-controller", _row(ResourceClaimController, "resource_claim")),
+    (
+        DeviceTaintEvictionController.name,
+        "device-taint-eviction-controller",
+        _row(DeviceTaintEvictionController, DeviceTaintEvictionController.name),
+    ),
     ("garbage-collector", "generic-garbage-collector", _garbage),
 )
 

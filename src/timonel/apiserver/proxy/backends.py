@@ -6,6 +6,7 @@ Source: kubernetes.io/docs/tasks/access-application-cluster/access-cluster-servi
 
 from __future__ import annotations
 
+import asyncio
 import random
 import ssl
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from timonel.apiserver.proxy.forward import (
     returned,
     stream_back,
 )
+from timonel.apiserver.proxy.links import MAX_PAGE_BYTES, Proxied, unpacked
 from timonel.apiserver.proxy.locations import (
     allowed_address,
     first_container_port,
@@ -140,23 +142,43 @@ async def _proxy(context: RequestContext, target: Target) -> web.StreamResponse:
         body = request.content if request.can_read_body else None
         backend = await open_forward(session, target, method=request.method, headers=headers, body=body)
         response = returned(backend)
-        _relocate(response, target, prefix)
+        proxied = Proxied(prefix, frozenset({target.authority, request.host}))
+        if "Location" in response.headers:
+            response.headers["Location"] = proxied.lead(response.headers["Location"])
         try:
+            if request.method != "HEAD" and _is_page(backend):
+                return await _send_page(request, backend, response, proxied)
             return await stream_back(request, backend, response)
         except aiohttp.ClientError as exc:
             raise ConnectionResetError("the backend broke off") from exc
 
 
-def _relocate(response: web.StreamResponse, target: Target, prefix: str) -> None:
-    """A redirect within the application stays below the proxied path."""
-    location = response.headers.get("Location")
-    if location is None:
-        return
-    own = f"{target.scheme}://{target.authority}"
-    if location.startswith(own):
-        location = location.removeprefix(own) or "/"
-    if location.startswith("/") and not location.startswith("//"):
-        response.headers["Location"] = prefix + location
+def _is_page(backend: aiohttp.ClientResponse) -> bool:
+    kind = backend.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind == "text/html" and (backend.content_length or 0) <= MAX_PAGE_BYTES
+
+
+async def _send_page(
+    request: web.BaseRequest, backend: aiohttp.ClientResponse, response: web.StreamResponse, proxied: Proxied
+) -> web.StreamResponse:
+    """A web page, with its links; one that is too large, or packed in a way not known, goes as it is."""
+    body = b""
+    async for chunk in backend.content.iter_any():
+        body += chunk
+        if len(body) > MAX_PAGE_BYTES:
+            await response.prepare(request)
+            await response.write(body)
+            return await stream_back(request, backend, response)
+    page = unpacked(body, backend.headers.get("Content-Encoding", "").strip().lower())
+    if page is not None:
+        for name in ("Content-Encoding", "Content-Length"):
+            response.headers.popall(name, None)
+        body = await asyncio.to_thread(proxied.lead_page, page)
+        response.content_length = len(body)
+    await response.prepare(request)
+    await response.write(body)
+    await response.write_eof()
+    return response
 
 
 def _split(context: RequestContext, kind: str) -> tuple[str, str, str]:

@@ -93,8 +93,9 @@ def new_session() -> aiohttp.ClientSession:
 async def stream_back(
     request: web.BaseRequest, backend: aiohttp.ClientResponse, response: web.StreamResponse
 ) -> web.StreamResponse:
-    """Copies the body. The client sees an early end when the backend breaks off."""
-    await response.prepare(request)
+    """Copies the body, or what is left of it. The client sees an early end when the backend breaks off."""
+    if not response.prepared:
+        await response.prepare(request)
     async for chunk in backend.content.iter_any():
         await response.write(chunk)
     await response.write_eof()

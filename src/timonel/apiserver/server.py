@@ -351,7 +351,7 @@ class ApiServer:
             subresource = resource.subresource(route.subresource)
             if subresource is None or (route.rest and subresource.name != "proxy"):
                 raise nothing_served()
-            if verb not in subresource.verbs:
+            if verb not in subresource.verbs and (verb, subresource.name) != ("options", "proxy"):
                 raise not_allowed()
         elif verb not in resource.verbs or (verb != "watch" and (verb in _ON_ONE) != bool(route.name)):
             raise not_allowed()
@@ -429,6 +429,7 @@ def _attributes(route: Route, user: UserInfo) -> Attributes:
         route.name or route.selector_name,
         route.path,
         route.text("fieldSelector") if route.query else "",
+        route.text("labelSelector") if route.query else "",
     )
 
 

@@ -16,6 +16,7 @@ from timonel.api.refs import (
     LEASES,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
     PODS,
     RESOURCE_SLICES,
     SERVICE_ACCOUNTS,
@@ -26,6 +27,7 @@ from timonel.apiserver.admission.node_writes import (
     check_claim,
     check_csi_node,
     check_slice,
+    check_volume,
 )
 from timonel.apiserver.admission.service_account import MIRROR_ANNOTATION
 from timonel.apiserver.authn.user import node_name_of
@@ -48,8 +50,8 @@ class NodeRestriction(Plugin):
     resources = frozenset(
         (ref.group, ref.plural)
         for ref in (
-            CERTIFICATE_SIGNING_REQUESTS, CSI_NODES, LEASES, NODES, PERSISTENT_VOLUME_CLAIMS, PODS, RESOURCE_SLICES,
-            SERVICE_ACCOUNTS,
+            CERTIFICATE_SIGNING_REQUESTS, CSI_NODES, LEASES, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS,
+            RESOURCE_SLICES, SERVICE_ACCOUNTS,
         )
     )  # fmt: skip
 
@@ -82,6 +84,8 @@ class NodeRestriction(Plugin):
                 _check_lease(node, request)
             case "persistentvolumeclaims", _:
                 check_claim(node, request)
+            case "persistentvolumes", _:
+                check_volume(node, request)
             case "csinodes", _:
                 check_csi_node(node, request)
             case "resourceslices", _:

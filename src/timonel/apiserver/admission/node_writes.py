@@ -7,7 +7,8 @@ Source: kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#n
 from __future__ import annotations
 
 from timonel.api.kinds.certificates.pem import requested_common_name
-from timonel.api.objects import Object, get_path
+from timonel.api.objects import Object, get_path, is_deleting, labels_of
+from timonel.api.volumes import LOCAL_FINALIZER, LOCAL_NODE_LABEL
 from timonel.apiserver.admission.chain import AdmissionRequest
 
 _KUBELET_SIGNERS = frozenset({"kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"})
@@ -38,6 +39,25 @@ def _but_resizing(claim: Object | None) -> Object:
         },
         "status": {field: value for field, value in status.items() if field not in _CLAIM_STATUS},
     }
+
+
+def check_volume(node: str, request: AdmissionRequest) -> None:
+    """Of a local volume of its own that is deleted: that its directory is gone."""
+    new, old = request.obj or {}, request.old or {}
+    if request.operation != "UPDATE" or request.subresource:
+        raise request.forbidden("may only release local volumes that are being deleted")
+    if labels_of(old).get(LOCAL_NODE_LABEL) != node or not is_deleting(old):
+        raise request.forbidden(f'node "{node}" may only release local volumes of its own that are being deleted')
+    kept = [each for each in old["metadata"].get("finalizers") or () if each != LOCAL_FINALIZER]
+    released = {**old, "metadata": {**old["metadata"], "finalizers": kept}}
+    if _without_versions(new) != _without_versions(released):
+        raise request.forbidden(f'node "{node}" may change nothing of a local volume but its finalizer')
+
+
+def _without_versions(obj: Object) -> Object:
+    dropped = ("managedFields", "resourceVersion", "generation")
+    metadata = {field: value for field, value in obj["metadata"].items() if value and field not in dropped}
+    return {**obj, "metadata": metadata}
 
 
 def check_csi_node(node: str, request: AdmissionRequest) -> None:

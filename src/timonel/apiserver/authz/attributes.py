@@ -25,6 +25,8 @@ class Attributes:
     path: str = ""
     field_selector: str = ""
     """As in the query of a list, watch or deletecollection; nodes may list only their own pods."""
+    label_selector: str = ""
+    """The same; nodes may list only the local volumes that are theirs."""
 
     @property
     def is_resource_request(self) -> bool:

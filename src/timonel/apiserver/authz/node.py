@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from timonel.api.fields import InvalidFieldSelector, parse_field_selector
-from timonel.api.objects import Object, uid_of
+from timonel.api.labels import InvalidSelector, parse_label_selector
+from timonel.api.objects import Object, labels_of, uid_of
 from timonel.api.pod_references import references
-from timonel.api.refs import PODS
+from timonel.api.refs import PERSISTENT_VOLUMES, PODS, VOLUME_ATTACHMENTS
+from timonel.api.volumes import LOCAL_NODE_LABEL, claim_key_of
 from timonel.apiserver.authn.user import node_name_of
 from timonel.apiserver.authz.attributes import Attributes, Decision
 from timonel.apiserver.authz.rules import matches
@@ -69,6 +71,8 @@ class NodeAuthorizer:
     def __init__(self, *, readers: Readers) -> None:
         # (resource, namespace, name) -> how many references each node has to it.
         self._related: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+        self._volumes = readers.reader(PERSISTENT_VOLUMES)
+        self._attachments = readers.reader(VOLUME_ATTACHMENTS)
         readers.reader(PODS).subscribe(self._pod_changed)
 
     async def authorize(self, a: Attributes) -> Decision:
@@ -99,8 +103,15 @@ class NodeAuthorizer:
                 if a.verb not in ("update", "patch"):
                     return Decision(False, "can only get/update/patch this type")
                 return self._if_related(node, a)
+            case "persistentvolumes":
+                return self._volume(node, a)
+            case "volumeattachments" if a.verb == "get" and not a.subresource:
+                attachment = self._attachments.get("", a.name)
+                if attachment is not None and attachment["spec"].get("nodeName") == node:
+                    return _ALLOWED
+                return self._get(node, a)
             case _:
-                # Volumes, attachments, devices' claims and slices have no edges, for our kubelets use none: refused.
+                # Devices' claims and slices have no edges, for our kubelets use none: refused.
                 return self._get(node, a)
 
     def _read(self, node: str, a: Attributes) -> Decision:
@@ -118,6 +129,21 @@ class NodeAuthorizer:
         if a.subresource:
             return Decision(False, "cannot get subresource")
         return self._if_related(node, a)
+
+    def _volume(self, node: str, a: Attributes) -> Decision:
+        """Those bound to claims of the node's pods, to read; its own local volumes also to list, and to let go."""
+        if a.verb in ("list", "watch") and not a.subresource and selects_local_volumes(a.label_selector, node):
+            return _ALLOWED
+        volume = self._volumes.get("", a.name) if a.name and not a.subresource else None
+        if volume is not None:
+            if a.verb in ("get", "patch") and labels_of(volume).get(LOCAL_NODE_LABEL) == node:
+                return _ALLOWED
+            claim = claim_key_of(volume)
+            if a.verb == "get" and claim is not None:
+                nodes = self._related.get(("persistentvolumeclaims", *claim))
+                if nodes and node in nodes:
+                    return _ALLOWED
+        return self._get(node, a)
 
     def _account(self, node: str, a: Attributes) -> Decision:
         if a.verb == "get" and not a.subresource:
@@ -188,6 +214,14 @@ def selects_node(field_selector: str, node: str) -> bool:
     try:
         return parse_field_selector(field_selector).exact_value("spec.nodeName") == node
     except InvalidFieldSelector:
+        return False
+
+
+def selects_local_volumes(label_selector: str, node: str) -> bool:
+    """Whether a label selector requires volumes to be directories of this node."""
+    try:
+        return parse_label_selector(label_selector).exact_value(LOCAL_NODE_LABEL) == node
+    except InvalidSelector:
         return False
 
 

@@ -15,7 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.unit.apiserver.admission.test_node_restriction import verdict
 from timonel.api.objects import Object
-from timonel.api.refs import CERTIFICATE_SIGNING_REQUESTS, CSI_NODES, PERSISTENT_VOLUME_CLAIMS, RESOURCE_SLICES
+from timonel.api.refs import (
+    CERTIFICATE_SIGNING_REQUESTS,
+    CSI_NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    RESOURCE_SLICES,
+)
 
 
 def claim(status: Object, **metadata: Any) -> Object:
@@ -81,3 +87,29 @@ async def test_certificates_of_its_own_name(signer: str) -> None:
     broken = {"metadata": {"name": "r"}, "spec": {"signerName": signer, "request": "bm8="}}
     answer = await verdict(CERTIFICATE_SIGNING_REQUESTS, "CREATE", broken, namespace="")
     assert answer == "unable to parse csr: PEM block type must be CERTIFICATE REQUEST"
+
+
+def local_volume(*finalizers: str, node: str = "alpha", size: str = "1Gi", deleted: bool = True) -> Object:
+    metadata: Object = {"name": "v", "labels": {"timonel.dev/volume-node": node}, "finalizers": list(finalizers)}
+    if deleted:
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return {"metadata": metadata, "spec": {"capacity": {"storage": size}}}
+
+
+LOCAL, OTHER = "timonel.dev/local-volume", "example.com/other"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "allowed"),
+    [
+        (local_volume(LOCAL), local_volume(), True),
+        (local_volume(LOCAL, OTHER), local_volume(OTHER), True),
+        (local_volume(LOCAL, OTHER), local_volume(), False),
+        (local_volume(LOCAL), local_volume(size="9Gi"), False),
+        (local_volume(LOCAL, node="beta"), local_volume(node="beta"), False),
+        (local_volume(LOCAL, deleted=False), local_volume(deleted=False), False),
+    ],
+)
+async def test_a_node_lets_go_of_its_own_volumes_only(old: Object, new: Object, allowed: bool) -> None:
+    answer = await verdict(PERSISTENT_VOLUMES, "UPDATE", new, name="v", namespace="", old=old)
+    assert (not answer) is allowed

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from timonel.api.objects import Object
-from timonel.api.refs import PODS
+from timonel.api.refs import PERSISTENT_VOLUMES, PODS, VOLUME_ATTACHMENTS
 from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.authz.attributes import Attributes
 from timonel.apiserver.authz.node import NodeAuthorizer
@@ -107,6 +107,56 @@ async def test_relations_begin_with_the_binding(readers: FakeReaders) -> None:
     assert (await authorizer.authorize(asked)).allowed
     readers.put(PODS, {**pod("p", "alpha", imagePullSecrets=[{"name": "late"}]), "status": {"phase": "Running"}})
     assert (await authorizer.authorize(asked)).allowed
+
+
+def volume(name: str, claim: str, **metadata: Any) -> Object:
+    ref = {"namespace": "d", "name": claim, "uid": "u"}
+    return {"metadata": {"name": name, **metadata}, "spec": {"claimRef": ref}}
+
+
+MINE = {"labels": {"timonel.dev/volume-node": "alpha"}}
+SINGLE = "can only get individual resources of this type"
+STRANGER = "no relationship found between node 'alpha' and this object"
+
+
+@pytest.mark.parametrize(
+    ("verb", "fields", "allowed", "reason"),
+    [
+        ("get", {"name": "bound"}, True, ""),
+        ("get", {"name": "foreign"}, False, STRANGER),
+        ("get", {"name": "absent"}, False, STRANGER),
+        ("patch", {"name": "bound"}, False, SINGLE),
+        ("get", {"name": "local"}, True, ""),
+        ("patch", {"name": "local"}, True, ""),
+        ("patch", {"name": "local", "subresource": "status"}, False, SINGLE),
+        ("update", {"name": "local"}, False, SINGLE),
+        ("delete", {"name": "local"}, False, SINGLE),
+        ("patch", {"name": "elsewhere"}, False, SINGLE),
+        ("watch", {"label_selector": "timonel.dev/volume-node=alpha"}, True, ""),
+        ("list", {"label_selector": "timonel.dev/volume-node=alpha,a=b"}, True, ""),
+        ("list", {"label_selector": "timonel.dev/volume-node in (alpha,beta)"}, False, SINGLE),
+        ("list", {"label_selector": "timonel.dev/volume-node=beta"}, False, SINGLE),
+        ("list", {}, False, SINGLE),
+    ],
+)
+async def test_volumes(readers: FakeReaders, verb: str, fields: dict[str, str], allowed: bool, reason: str) -> None:
+    """Those of its pods' claims to read; local ones of its own to list, and to let go."""
+    for each in (
+        volume("bound", "claim"),
+        volume("foreign", "other"),
+        volume("local", "other", **MINE),
+        volume("elsewhere", "other", labels={"timonel.dev/volume-node": "beta"}),
+    ):
+        readers.put(PERSISTENT_VOLUMES, each)
+    assert await decide(readers, verb, "persistentvolumes", **fields) == (allowed, reason)
+
+
+async def test_attachments_of_the_node(readers: FakeReaders) -> None:
+    for name, node in (("a", "alpha"), ("b", "beta")):
+        readers.put(VOLUME_ATTACHMENTS, {"metadata": {"name": name}, "spec": {"nodeName": node}})
+    where = {"group": "storage.k8s.io"}
+    assert await decide(readers, "get", "volumeattachments", name="a", **where) == (True, "")
+    assert await decide(readers, "get", "volumeattachments", name="b", **where) == (False, STRANGER)
 
 
 LEASE = {"group": "coordination.k8s.io", "namespace": "kube-node-lease"}

@@ -101,6 +101,7 @@ def _kubelet_config(settings: AgentSettings) -> KubeletConfig:
         node_name=settings.node_name,
         node_ips=(settings.node_address,),
         root_dir=settings.kubelet_root,
+        volumes_dir=settings.volumes,
         pod_logs_dir=settings.pod_logs,
         runtime_endpoint=settings.containerd_socket,
         cgroup_root=settings.cgroup,

@@ -65,6 +65,10 @@ class NodeLayout:
         return self.data / "kubelet"
 
     @property
+    def volumes(self) -> Path:
+        return self.data / "volumes"
+
+    @property
     def pod_logs(self) -> Path:
         return self.data / "pod-logs"
 

@@ -139,6 +139,7 @@ def plan_agent(
         node_address=node_address(state, node),
         containerd_socket=str(node.containerd_socket),
         kubelet_root=str(node.kubelet_root),
+        volumes=str(node.volumes),
         pod_logs=str(node.pod_logs),
         cgroup=node.cgroup,
         cert_file=str(cert_file),

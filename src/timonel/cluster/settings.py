@@ -75,6 +75,7 @@ class AgentSettings:
     node_address: str
     containerd_socket: str
     kubelet_root: str
+    volumes: str
     pod_logs: str
     cgroup: str
     cert_file: str

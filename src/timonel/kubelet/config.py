@@ -15,6 +15,8 @@ class KubeletConfig:
     """Addresses of the node, first the primary one; status.hostIP of its pods."""
     root_dir: str = "/var/lib/timonel/kubelet"
     """Volumes, hosts files and termination messages of pods; everything below it is the kubelet's."""
+    volumes_dir: str = ""
+    """Directories of local volumes, which outlive pods; "": the node offers none."""
     pod_logs_dir: str = "/var/log/pods"
     """Root of container logs, <namespace>_<name>_<uid>/<container>/<n>.log below it."""
     runtime_endpoint: str = "/run/timonel/containerd.sock"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from timonel.api.clock import Clock, format_micro_time
 from timonel.api.errors import AlreadyExists, ApiError, NotFound
-from timonel.api.objects import Object, copy_object, find_by, resource_version_of, uid_of
+from timonel.api.objects import Object, annotations_of, copy_object, find_by, labels_of, resource_version_of, uid_of
 from timonel.api.refs import LEASES, NODES
 from timonel.client.backoff import Backoff
 from timonel.client.events import EventRecorder
@@ -24,6 +25,7 @@ from timonel.kubelet.node.status import (
     conditions,
     new_node,
     node_status,
+    own_annotations,
     well_known_labels,
     without_heartbeat,
 )
@@ -212,10 +214,12 @@ class NodeReporter:
             except AlreadyExists:
                 node = await self._client.get(NODES, name)
         wanted = well_known_labels(self._config, self._machine)
-        labels = node["metadata"].get("labels") or {}
-        missing = {key: value for key, value in wanted.items() if labels.get(key) != value}
-        if missing:
-            node = await self._client.patch(NODES, name, {"metadata": {"labels": missing}}, type="merge")
+        missing = {
+            "labels": _changes(labels_of(node), wanted),
+            "annotations": _changes(annotations_of(node), own_annotations(self._config)),
+        }
+        if any(missing.values()):
+            node = await self._client.patch(NODES, name, {"metadata": missing}, type="merge")
         self._node = node
         self._tell("Starting", "Starting kubelet.")
         return node
@@ -282,6 +286,10 @@ class NodeReporter:
 
 def _is_newer(node: Object, known: Object) -> bool:
     return int(resource_version_of(node) or 0) > int(resource_version_of(known) or 0)
+
+
+def _changes(present: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in wanted.items() if present.get(key) != value}
 
 
 def _patch(status: Object, previous: Object) -> Object:

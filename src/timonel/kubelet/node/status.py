@@ -11,6 +11,7 @@ from datetime import datetime
 
 from timonel.api.clock import format_time
 from timonel.api.objects import Object, find_by
+from timonel.api.volumes import LOCAL_DIRECTORY
 from timonel.kubelet.config import KubeletConfig
 from timonel.kubelet.cri import runtime_pb2 as cri
 from timonel.kubelet.node.machine import Machine, allocatable, capacity
@@ -42,6 +43,11 @@ def well_known_labels(config: KubeletConfig, machine: Machine) -> dict[str, str]
     return labels
 
 
+def own_annotations(config: KubeletConfig) -> dict[str, str]:
+    found = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
+    return found | {LOCAL_DIRECTORY: config.volumes_dir} if config.volumes_dir else found
+
+
 def new_node(config: KubeletConfig, machine: Machine) -> Object:
     node: Object = {
         "kind": "Node",
@@ -49,7 +55,7 @@ def new_node(config: KubeletConfig, machine: Machine) -> Object:
         "metadata": {
             "name": config.node_name,
             "labels": well_known_labels(config, machine) | dict(config.node_labels),
-            "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+            "annotations": own_annotations(config),
         },
         "spec": {},
     }

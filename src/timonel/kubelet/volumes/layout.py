@@ -11,6 +11,8 @@ _PLUGINS = {
     "downwardAPI": "downward-api",
 }  # fmt: skip
 BUILT = (*_PLUGINS, "hostPath")
+PERSISTENT = ("persistentVolumeClaim", "ephemeral", "nfs", "csi")
+"""Sources whose place is known only once they are attached (persistent.py)."""
 WRITTEN = ("configMap", "secret", "projected", "downwardAPI")
 """Sources whose files the kubelet writes itself."""
 
@@ -31,7 +33,7 @@ class PodPaths(NamedTuple):
         return f"{self.root}/volume-subpaths"
 
     def volume(self, volume: Object) -> str:
-        """Of a hostPath volume, the path itself."""
+        """Of a hostPath volume, the path itself. Not for PERSISTENT ones."""
         source = source_of(volume)
         if source == "hostPath":
             return str(volume["hostPath"]["path"])

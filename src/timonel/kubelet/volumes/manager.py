@@ -14,16 +14,20 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from timonel.api.clock import Clock
-from timonel.api.objects import Object, namespace_of, uid_of
+from timonel.api.objects import Object, name_of, namespace_of, uid_of
 from timonel.api.quantity import int_value
-from timonel.kubelet.containers.config import MountPoint
+from timonel.api.volumes import modes_of
+from timonel.client.protocol import ApiClient
+from timonel.kubelet.containers.config import Device, MountPoint
 from timonel.kubelet.containers.expansion import expand
 from timonel.kubelet.objects import ObjectName, ObjectsUnavailable, ReferencedObjects, references_of
 from timonel.kubelet.volumes import mounts
 from timonel.kubelet.volumes.atomic import write_files
+from timonel.kubelet.volumes.claims import ClaimedVolume, ClaimError, claimed_volume
 from timonel.kubelet.volumes.hostpath import HostPathError, ensure_host_path
-from timonel.kubelet.volumes.layout import BUILT, WRITTEN, PodPaths, source_of
+from timonel.kubelet.volumes.layout import BUILT, PERSISTENT, WRITTEN, PodPaths, source_of
 from timonel.kubelet.volumes.payload import PayloadError, PayloadSource, reads_object, render_volume, token_projections
+from timonel.kubelet.volumes.persistent import Attached, VolumeError, attach, directory_of
 from timonel.kubelet.volumes.subpath import SubPathError, bind_subpath
 from timonel.kubelet.volumes.tokens import TokenSource
 from timonel.kubelet.volumes.trees import remove_tree
@@ -43,6 +47,14 @@ class MountFailure(Exception):
         self.volume = volume
 
 
+class ClaimFailure(MountFailure):
+    """The claim behind `volume` does not lead to a volume (yet); the message is the whole text of the event."""
+
+    def __init__(self, volume: str, why: str) -> None:
+        Exception.__init__(self, why)
+        self.volume = volume
+
+
 class _NotKnownYet(PayloadError):
     """The API has not told whether the object exists. Whoever keeps a volume up to date is told when it does."""
 
@@ -51,14 +63,28 @@ class Volumes:
     """`mount` and `unmount` by pod; `run` keeps files of mounted volumes up to date."""
 
     def __init__(
-        self, *, root_dir: str, objects: ReferencedObjects, tokens: TokenSource, clock: Clock, allocatable: Object
+        self,
+        *,
+        root_dir: str,
+        volumes_dir: str,
+        client: ApiClient,
+        objects: ReferencedObjects,
+        tokens: TokenSource,
+        clock: Clock,
+        allocatable: Object,
     ) -> None:
         self._root = root_dir
         self._objects = objects
         self._tokens = tokens
         self._clock = clock
         self.allocatable = allocatable
+        self._client = client
+        self._volumes_dir = volumes_dir
         self._pods: dict[str, Object] = {}
+        self._attached: dict[str, dict[str, Attached]] = {}
+        """Pod uid -> name of a PERSISTENT volume -> where it is. Found out anew when a pod's next container starts."""
+        self._used_by: dict[str, set[str]] = {}
+        """PersistentVolume -> uids of pods here."""
         self._stale: set[tuple[str, str]] = set()
         """(pod uid, volume name) to write again."""
         self._wake = asyncio.Event()
@@ -82,15 +108,20 @@ class Volumes:
         await asyncio.to_thread(self._make_directories, paths)
         volumes = pod["spec"].get("volumes") or []
         for volume in volumes:
-            if source_of(volume) not in BUILT:
+            if source_of(volume) not in (*BUILT, *PERSISTENT):
                 raise MountFailure(volume["name"], f"volume source {source_of(volume)} is not built in Timonel")
         try:
             await self._objects.wait_known(references_of(pod))
         except ObjectsUnavailable as exc:
             name = next((v["name"] for v in volumes if source_of(v) in WRITTEN), "")
             raise MountFailure(name, exc) from exc
+        for volume in volumes:
+            if source_of(volume) in PERSISTENT and volume["name"] not in self._attached.get(uid, {}):
+                await self._attach(pod, volume, paths)
         if uid not in self._pods:
             for volume in volumes:
+                if source_of(volume) in PERSISTENT:
+                    continue
                 try:
                     await self._mount_one(pod, volume, paths)
                 except (OSError, HostPathError, PayloadError) as exc:
@@ -116,6 +147,39 @@ class Volumes:
             # Secrets and tokens are never on a disk.
             mounts.mount_tmpfs(path, mode="0755")
         await self._write(pod, volume)
+
+    async def _attach(self, pod: Object, volume: Object, paths: PodPaths) -> None:
+        """Raises MountFailure, ClaimFailure."""
+        name, uid = volume["name"], uid_of(pod)
+        try:
+            if source_of(volume) in ("nfs", "csi"):
+                attached = await attach(
+                    volume, name=name, folder=paths.volumes, pod=pod, is_block=False, read_only=False
+                )
+            else:
+                found = await claimed_volume(self._client, pod, volume)
+                name = name_of(found.volume)
+                self._check_alone(uid, found)
+                attached = await attach(
+                    found.volume["spec"],
+                    name=name,
+                    folder=paths.volumes,
+                    pod=pod,
+                    is_block=found.is_block,
+                    read_only=found.read_only,
+                    own=directory_of(found.volume, self._volumes_dir),
+                )
+                self._used_by.setdefault(name, set()).add(uid)
+        except ClaimError as exc:
+            raise ClaimFailure(volume["name"], str(exc)) from exc
+        except (OSError, HostPathError, VolumeError) as exc:
+            raise MountFailure(name, exc) from exc
+        self._attached.setdefault(uid, {})[volume["name"]] = attached
+
+    def _check_alone(self, uid: str, found: ClaimedVolume) -> None:
+        """ReadWriteOncePod, also for pods that came past the scheduler."""
+        if "ReadWriteOncePod" in modes_of(found.claim) and self._used_by.get(name_of(found.volume), {uid}) - {uid}:
+            raise VolumeError("volume uses the ReadWriteOncePod access mode and is already in use by another pod")
 
     def _make_empty_dir(self, pod: Object, source: Object, path: str) -> None:
         fresh = not os.path.exists(path + ".ready")
@@ -182,7 +246,10 @@ class Volumes:
         made = []
         for index, mount in enumerate(container.get("volumeMounts") or ()):
             volume = volumes[mount["name"]]
-            host_path = paths.volume(volume)
+            attached = self._attached.get(uid_of(pod), {}).get(mount["name"]) or Attached(
+                paths.volume(volume), is_free=source_of(volume) == "hostPath"
+            )
+            host_path = attached.path
             sub_path = mount.get("subPath") or expand(mount.get("subPathExpr") or "", environment.get)
             if sub_path:
                 if sub_path.startswith("/") or ".." in sub_path.split("/"):
@@ -190,18 +257,27 @@ class Volumes:
                 target = f"{paths.subpaths}/{mount['name']}/{container['name']}/{index}"
                 bind_subpath(host_path, sub_path, target)
                 host_path = target
-            elif source_of(volume) == "hostPath" and not os.path.exists(host_path):
+            elif attached.is_free and not os.path.exists(host_path):
                 os.makedirs(host_path, 0o755)
             written = source_of(volume) in WRITTEN
             made.append(
                 MountPoint(
                     host_path,
                     mount["mountPath"] if mount["mountPath"].startswith("/") else f"/{mount['mountPath']}",
-                    bool(mount.get("readOnly")) or written,
+                    bool(mount.get("readOnly")) or written or attached.read_only,
                     mount.get("mountPropagation") or "None",
                 )
             )
         return made
+
+    def container_devices(self, pod: Object, container: Object) -> list[Device]:
+        """Volumes of mode Block; the pod's volumes are mounted before."""
+        attached = self._attached.get(uid_of(pod), {})
+        return [
+            Device(found.path, device["devicePath"], "r" if found.read_only else "mrw")
+            for device in container.get("volumeDevices") or ()
+            if (found := attached.get(device["name"])) is not None
+        ]
 
     # Updates
 
@@ -287,6 +363,11 @@ class Volumes:
         """Unmounts and removes all of a pod's volumes and files. Raises OSError when something is left."""
         self._pods.pop(uid, None)
         self._tokens.forget(uid)
+        self._attached.pop(uid, None)
+        for name in [name for name, users in self._used_by.items() if uid in users]:
+            self._used_by[name].discard(uid)
+            if not self._used_by[name]:
+                del self._used_by[name]
         await asyncio.to_thread(_remove_tree, self.paths(uid).root)
 
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import orjson
 
 from timonel.api.objects import Object
+from timonel.api.protobuf import PROTOBUF, encode_discovery
 from timonel.api.resource import Resource, ResourceTable, Subresource
+from timonel.apiserver.negotiation import JSON
 
 AGGREGATED_GROUP = "apidiscovery.k8s.io"
 _AGGREGATED_VERSIONS = ("v2",)
@@ -77,11 +79,13 @@ class Discovery:
     def document(self, path: str, accept: str, server_address: str) -> Document | None:
         """The document at "/api", "/apis", "/apis/apps", "/apis/apps/v1" …; None when nothing is there."""
         parts = path.strip("/").split("/")
-        version = _aggregated_version(accept) if len(parts) == 1 else ""
-        key = f"{path.rstrip('/')}#{version}#{server_address if parts == ['api'] else ''}"
+        version, media_type = _aggregated_form(accept) if len(parts) == 1 else ("", JSON)
+        key = f"{path.rstrip('/')}#{version}#{media_type}#{server_address if parts == ['api'] else ''}"
         document = self._documents.get(key)
         if document is None:
-            document = self._aggregated(parts[0], version) if version else self._plain(parts, server_address)
+            document = (
+                self._aggregated(parts[0], version, media_type) if version else self._plain(parts, server_address)
+            )
             if document is not None and len(self._documents) < 256:
                 self._documents[key] = document
         return document
@@ -124,7 +128,7 @@ class Discovery:
         rows = [row for row in self._table.rows if (row.ref.group, row.ref.version) == (group, version)]
         return sorted(rows, key=lambda row: row.ref.plural)
 
-    def _aggregated(self, root: str, version: str) -> Document:
+    def _aggregated(self, root: str, version: str, media_type: str) -> Document:
         if root == "api":
             items: list[Object] = [{"metadata": {}, "versions": [self._aggregated_of("", "v1")]}]
         else:
@@ -135,15 +139,19 @@ class Discovery:
                 }
                 for group, versions in self.groups().items()
             ]
-        body = orjson.dumps({
-            "kind": "APIGroupDiscoveryList",
-            "apiVersion": f"{AGGREGATED_GROUP}/{version}",
-            "metadata": {},
+        content: Object = {
+            "kind": "APIGroupDiscoveryList", "apiVersion": f"{AGGREGATED_GROUP}/{version}", "metadata": {},
             "items": items,
-        })  # fmt: skip
+        }  # fmt: skip
+        body = orjson.dumps(content)
         etag = '"' + hashlib.sha512(body).hexdigest().upper() + '"'
-        content_type = f"application/json;g={AGGREGATED_GROUP};v={version};as=APIGroupDiscoveryList"
-        return Document(body + b"\n", content_type, etag, cache_control="public")
+        content_type = f"{media_type};g={AGGREGATED_GROUP};v={version};as=APIGroupDiscoveryList"
+        return Document(
+            encode_discovery(content) if media_type == PROTOBUF else body + b"\n",
+            content_type,
+            etag,
+            cache_control="public",
+        )
 
     def _aggregated_of(self, group: str, version: str) -> Object:
         resources = []
@@ -168,22 +176,28 @@ class Discovery:
         return {"version": version, "resources": resources, "freshness": "Current"}
 
 
-def _aggregated_version(accept: str) -> str:
-    """The version of aggregated discovery the client prefers to the plain form; "" for plain."""
+def _aggregated_form(accept: str) -> tuple[str, str]:
+    """Version and media type of the aggregated discovery that the client prefers to the plain form; "" for plain.
+
+    Protobuf is for whoever does not take the same as JSON.
+    """
+    found = ("", JSON)
     for clause in accept.split(","):
         kind, *rest = (part.strip() for part in clause.split(";"))
         parameters = dict(part.partition("=")[::2] for part in rest)
-        if kind not in ("application/json", "*/*"):
+        if kind not in (JSON, PROTOBUF, "*/*"):
             continue
         if not parameters.get("as"):
-            return ""
+            return found
         if (
             parameters["as"] == "APIGroupDiscoveryList"
             and parameters.get("g") == AGGREGATED_GROUP
             and parameters.get("v") in _AGGREGATED_VERSIONS
         ):
-            return parameters["v"]
-    return ""
+            found = parameters["v"], PROTOBUF if kind == PROTOBUF else JSON
+            if kind != PROTOBUF:
+                return found
+    return found
 
 
 def _group(name: str, versions: list[str]) -> Object:

@@ -186,7 +186,7 @@ def to_yaml(content: Any) -> bytes:
     import yaml  # only people ask for it, so the server does not load it at start
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text: str = yaml.dump(content, Dumper=dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+    text: str = yaml.dump(content, Dumper=dumper, default_flow_style=False, allow_unicode=True)
     return text.encode()
 
 

@@ -7,6 +7,7 @@ protobuf.dev/programming-guides/encoding.
 """
 
 from timonel.api.protobuf.answers import can_encode, encode_event, encode_protobuf
+from timonel.api.protobuf.discovery import encode_discovery
 from timonel.api.protobuf.envelope import PROTOBUF, decode_protobuf
 
-__all__ = ["PROTOBUF", "can_encode", "decode_protobuf", "encode_event", "encode_protobuf"]
+__all__ = ["PROTOBUF", "can_encode", "decode_protobuf", "encode_discovery", "encode_event", "encode_protobuf"]

@@ -31,9 +31,13 @@ def encode_protobuf(obj: Object) -> bytes:
     writer = _writer(api_version, kind)
     if writer is None:
         raise UnknownDefinition(f"{api_version} {kind}")
+    return enveloped(api_version, kind, writer.payload(obj))
+
+
+def enveloped(api_version: str, kind: str, payload: bytes) -> bytes:
     out = bytearray(MAGIC)
     _TYPE_META({"apiVersion": api_version, "kind": kind}, out)
-    delimited_field(2, writer.payload)(obj, out)
+    out += b"\x12" + varint(len(payload)) + payload
     out += b"\x1a\x00\x22\x00"  # encoding and type of what is inside: empty, and always there
     return bytes(out)
 

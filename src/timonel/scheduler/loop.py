@@ -24,8 +24,11 @@ from timonel.scheduler.core.framework import Attempt
 from timonel.scheduler.core.plugins import FILTERS
 from timonel.scheduler.core.queue import SchedulingQueue, Waiting
 from timonel.scheduler.core.schedule import NoFit, schedule
+from timonel.scheduler.core.volumes import VolumePlan
+from timonel.scheduler.figures import ERROR_RESULT, UNSCHEDULABLE_RESULT, SchedulingFigures
 from timonel.scheduler.groups import SpreadGroups
 from timonel.scheduler.mirror import Mirror
+from timonel.scheduler.volume_binding import VolumeBinding, VolumesNotBound
 from timonel.scheduler.writing import GATED, GATED_MESSAGE, SCHEDULER_ERROR, UNSCHEDULABLE, Writer
 
 log = logging.getLogger(__name__)
@@ -50,6 +53,7 @@ class Scheduler:
         self._rng = rng or random.Random()
         self._wake = asyncio.Event()
         self._ready = asyncio.Event()
+        self.figures = SchedulingFigures()
         self.cluster = Cluster()
         self.queue = SchedulingQueue({plugin.name: plugin.helped_by for plugin in FILTERS})
         self._writer = Writer(client=client, clock=clock, workers=self._config.writers, backlog=self._config.backlog)
@@ -68,6 +72,11 @@ class Scheduler:
             on_gated=self._note_gated,
         )
 
+        self._tasks = asyncio.TaskGroup()
+        self._volumes = VolumeBinding(
+            client=client, mirror=self._mirror, clock=clock, timeout_seconds=self._config.bind_timeout_seconds
+        )
+
     async def run(self) -> None:
         await self._mirror.wait_synced()
         for informer in self._group_informers:
@@ -75,6 +84,7 @@ class Scheduler:
         self._ready.set()
         log.info("Scheduler started nodes=%d waiting=%d", self.cluster.nodes.count, len(self.queue))
         async with asyncio.TaskGroup() as group:
+            self._tasks = group
             group.create_task(self._writer.run(), name="scheduler-writers")
             group.create_task(self._decide(), name="scheduler-decisions")
 
@@ -107,9 +117,11 @@ class Scheduler:
             self.queue.remove(pod.uid)
             self._say(obj, "Warning", "FailedScheduling", f"skip schedule deleting pod: {_full_name(obj)}")
             return
+        waiting.taken_at = began = self._clock.monotonic()
         try:
             pod = waiting.pod = self.cluster.parse_pod(obj)
             decision = schedule(self.cluster, Attempt(pod, self._groups.selector_of(obj)), self._rng)
+            self.figures.algorithm.observe(self._clock.monotonic() - began)
         except Exception as exc:  # one odd pod must not stop all others
             log.exception("Deciding failed pod=%s", _full_name(obj))
             await self._fail(waiting, obj, f"scheduler failed: {exc!r}")
@@ -117,11 +129,18 @@ class Scheduler:
         if isinstance(decision, NoFit):
             await self._refuse(waiting, obj, decision)
             return
+        plan = self.cluster.volumes.plan(pod, self.cluster.nodes.slots[decision.node]) if pod.claims else None
         self._mirror.assume(pod, decision.node)
-        await self._writer.submit(lambda: self._bind(waiting, obj, decision.node))
+        if plan:
+            self.cluster.volumes.assume(plan, decision.node)
+            self._tasks.create_task(self._bind_volumes(waiting, obj, decision.node, plan), name="volumes of a pod")
+        else:
+            await self._writer.submit(lambda: self._bind(waiting, obj, decision.node))
 
     async def _refuse(self, waiting: Waiting, obj: Object, decision: NoFit) -> None:
-        self.queue.refused(waiting, decision.plugins, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self.queue.refused(waiting, decision.plugins, now)
+        self.figures.attempted(UNSCHEDULABLE_RESULT, now - waiting.taken_at)
         log.info(
             "Found no node for a pod pod=%s attempts=%d why=%s", _full_name(obj), waiting.attempts, decision.message
         )
@@ -131,15 +150,34 @@ class Scheduler:
     async def _fail(self, waiting: Waiting, obj: Object, why: str) -> None:
         if self.queue.get(waiting.pod.uid) is not waiting:
             return  # deleted, or placed after all: nothing is owed to it
-        self.queue.failed(waiting, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self.queue.failed(waiting, now)
+        self.figures.attempted(ERROR_RESULT, now - waiting.taken_at)
         self._wake.set()
         self._say(obj, "Warning", "FailedScheduling", why)
         await self._writer.set_waiting(obj, SCHEDULER_ERROR, why)
 
-    # Binding, in a writer
+    # Binding: volumes first, each pod by itself, for that may take minutes
+
+    async def _bind_volumes(self, waiting: Waiting, obj: Object, node: str, plan: VolumePlan) -> None:
+        try:
+            await self._volumes.bind(obj, plan, node)
+        except Exception as exc:
+            if not isinstance(exc, (VolumesNotBound, ApiError)):
+                log.exception("Binding volumes broke pod=%s", _full_name(obj))
+            log.info("Volumes were not bound pod=%s node=%s error=%s", _full_name(obj), node, exc)
+            self._mirror.forget(waiting.pod.uid)
+            await self._fail(waiting, obj, f'running PreBind plugin "VolumeBinding": {exc}')
+        else:
+            await self._writer.submit(lambda: self._bind(waiting, obj, node))
+        finally:
+            self.cluster.volumes.forget(plan)
+
+    # Then the pod, in a writer
 
     async def _bind(self, waiting: Waiting, obj: Object, node: str) -> None:
         uid = waiting.pod.uid
+        began = self._clock.monotonic()
         try:
             await self._writer.bind(obj, node)
         except (NotFound, Conflict) as exc:
@@ -152,6 +190,8 @@ class Scheduler:
             self._mirror.forget(uid)
             await self._fail(waiting, obj, f"binding rejected: {exc.message}")
         else:
+            now = self._clock.monotonic()
+            self.figures.bound(waiting, now - began, now)
             self.queue.remove(uid)
             self._say(obj, "Normal", "Scheduled", f"Successfully assigned {_full_name(obj)} to {node}", "Binding")
 

@@ -235,11 +235,10 @@ async def test_pods_of_one_replica_set_or_service_spread_over_nodes() -> None:
 
 async def test_what_is_not_built_is_said_by_name_and_nothing_is_placed() -> None:
     async with running(node("node-1")) as world:
-        claim = {"name": "data", "persistentVolumeClaim": {"claimName": "disk"}}
-        await world.create(pod("x", volumes=[claim]))
+        await world.create(pod("x", resourceClaims=[{"name": "gpu"}]))
         assert world.node_of("x") == ""
         assert world.condition("x")["message"] == (
-            '0/1 nodes are available: not built in this release: volume "data" of type persistentVolumeClaim.'
+            "0/1 nodes are available: not built in this release: resourceClaims (dynamic resource allocation)."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import aiohttp
@@ -14,12 +14,14 @@ from timonel.api.refs import NODES, PODS
 from timonel.apiserver.admission.chain import AdmissionRequest
 from timonel.apiserver.authz.attributes import denied
 from timonel.apiserver.connections import cancel_when_lost
+from timonel.apiserver.proxy.byte_socket import send_over_websocket
 from timonel.apiserver.proxy.forward import forwarded_headers, new_session, open_forward
 from timonel.apiserver.proxy.kubelets import kubelet_address
 from timonel.apiserver.proxy.locations import log_path, port_forward_path, stream_path
 from timonel.apiserver.proxy.tunnel import Target, refusal, tunnel, wants_upgrade
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.subresources import HANDLERS
+from timonel.apiserver.watch_streams import is_websocket
 
 _MAX_ERROR_BYTES = 10 * 1024
 
@@ -55,24 +57,33 @@ async def read_log(context: RequestContext) -> web.StreamResponse:
     """Streams as the container writes. A pod that has no node yet has an empty log, as upstream answers."""
     pod = _pod(context)
     target = kubelet_target(context, pod, log_path(pod, context.route.query))
-    headers = {"Content-Type": "text/plain", "Cache-Control": "no-cache, private", "Audit-Id": context.audit_id}
-    response = web.StreamResponse(headers=headers)
     if target is None:
-        await response.prepare(context.request)
-        await response.write_eof()
-        return response
+        return await _send_log(context, _nothing())
     async with new_session() as session:
         backend = await open_forward(session, target)
         if not 200 <= backend.status <= 206:
             raise refusal(backend.status, await backend.content.read(_MAX_ERROR_BYTES))
-        await response.prepare(context.request)
         try:
-            async for chunk in backend.content.iter_any():
-                await response.write(chunk)
+            return await _send_log(context, backend.content.iter_any())
         except aiohttp.ClientError as exc:
             # The head has been sent; the only way to say that the log is cut short is to cut it short.
             raise ConnectionResetError("the kubelet broke off") from exc
-        await response.write_eof()
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+async def _send_log(context: RequestContext, chunks: AsyncIterator[bytes]) -> web.StreamResponse:
+    if is_websocket(context.request):
+        return await send_over_websocket(context.request, chunks, {"Audit-Id": context.audit_id})
+    headers = {"Content-Type": "text/plain", "Cache-Control": "no-cache, private", "Audit-Id": context.audit_id}
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(context.request)
+    async for chunk in chunks:
+        await response.write(chunk)
+    await response.write_eof()
     return response
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from timonel.api.cel import macros, types
+from timonel.api.cel import macros
 from timonel.api.cel.macros import Macros
 from timonel.api.cel.overloads import Overload, Table, table_of
 from timonel.api.cel.types import Type
@@ -21,7 +21,7 @@ class Field:
 @dataclass(frozen=True, slots=True)
 class Struct:
     fields: Mapping[str, Field]
-    is_open: bool = False  # fields that are not listed are dyn
+    others: Type | None = None  # of fields that are not listed; None: there are none
 
 
 FindStruct = Callable[[str], "Struct | None"]
@@ -43,7 +43,9 @@ class Environment:
         found = self.find_struct(struct)
         if found is None:
             return None
-        return found.fields.get(name) or (Field(types.DYN) if found.is_open else None)
+        # Reserved words are escaped as names of fields, but cannot be mistaken after a dot.
+        known = found.fields.get(name) or found.fields.get(f"__{name}__")
+        return known if known is not None or found.others is None else Field(found.others)
 
 
 @cache

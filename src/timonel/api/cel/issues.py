@@ -62,6 +62,8 @@ def _place(lines: list[str], offset: int) -> tuple[int, int]:
     """Line from 1 and column from 0."""
     if offset == NOWHERE:
         return -1, -1
+    if lines == [""]:
+        return 1, -1  # upstream has no place in a text without characters
     for number, line in enumerate(lines):
         if offset <= len(line):
             return number + 1, offset
@@ -71,7 +73,7 @@ def _place(lines: list[str], offset: int) -> tuple[int, int]:
 
 def _render(lines: list[str], line: int, column: int, message: str) -> str:
     head = f"ERROR: <input>:{line}:{column + 1}: {message}"
-    if line < 1 or len(lines[line - 1]) > _LONGEST_SHOWN:
+    if line < 1 or column < 0 or len(lines[line - 1]) > _LONGEST_SHOWN:
         return head
     snippet = lines[line - 1].replace("\t", " ")
     dots = "".join("." if char.isascii() else "．" for char in snippet[:column])

@@ -15,8 +15,7 @@ from timonel.api.cel.planner import fits
 from timonel.api.cel.types import Type
 from timonel.api.cel.values import duration, parse_duration, parse_timestamp, timestamp, type_of
 
-
-_CONVERSIONS = frozenset("bool bytes double duration int string timestamp uint".split())
+_CONVERSIONS = frozenset({"bool", "bytes", "double", "duration", "int", "string", "timestamp", "uint"})
 _UNDEFINED = frozenset({"duration", "timestamp"})
 
 

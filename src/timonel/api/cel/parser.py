@@ -174,7 +174,7 @@ class _Parser:
         if len(kinds) == 1 and kinds[0] != END and token.kind in self._goes_on_after(kinds[0]):
             self._say(token, say.missing(kinds[0], token))
             return token
-        self._fail(token, say.mismatched(token, kinds))
+        return self._fail(token, say.mismatched(token, kinds))
 
     def _goes_on_after(self, kind: str) -> frozenset[str]:
         if kind == ":":

@@ -28,7 +28,7 @@ class Type:
         return f"{name}({', '.join(param.declared() for param in self.params)})" if self.params else name
 
 
-_SPELLED = {"error": "!error!", "null": "null"}
+_SPELLED = {"error": "!error!", "null": "null", "unknown": ""}
 DECLARED = {
     "any": "google.protobuf.Any",
     "duration": "google.protobuf.Duration",
@@ -42,6 +42,7 @@ BOOL, INT, UINT, DOUBLE = Type("bool"), Type("int"), Type("uint"), Type("double"
 STRING, BYTES = Type("string"), Type("bytes")
 DURATION, TIMESTAMP = Type("duration"), Type("timestamp")
 TYPE = Type("type")
+UNKNOWN = Type("unknown")
 
 
 @cache

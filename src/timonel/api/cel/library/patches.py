@@ -15,9 +15,10 @@ _PATCH = Struct(
         "path": Field(types.STRING),
         "from": Field(types.STRING),
         "value": Field(types.DYN),
-    }
+    },
+    others=types.UNKNOWN,  # takes no value, which the issue says and not that there is no such field
 )
-_OBJECT = Struct({}, is_open=True)
+_OBJECT = Struct({}, others=types.DYN)
 
 
 def patch_struct(name: str) -> Struct | None:

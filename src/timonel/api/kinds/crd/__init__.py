@@ -1,7 +1,7 @@
 """CustomResourceDefinition: a kind that users add.
 
-What is checked of its schemas is in `openapi`, `structural` and `defaults`; whether default values are valid, and CEL
-rules compile, is not.
+What is checked of its schemas is in `openapi`, `structural`, `defaults` and `rule_compiling`; that default values pass
+the rules is not.
 Source: kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions
 """
 
@@ -63,7 +63,7 @@ class CustomResourceDefinitionStrategy(Strategy):
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
         errors: Errors = []
-        _validate(errors, new)
+        _validate(errors, new, old)
         spec, before = new["spec"], old["spec"]
         established = find_by(get_path(old, "status", "conditions"), "type", "Established") or {}
         if established.get("status") == "True":
@@ -105,9 +105,9 @@ def _remember_stored(definition: Object) -> None:
             return
 
 
-def _validate(errors: Errors, definition: Object) -> None:
+def _validate(errors: Errors, definition: Object, old: Object | None = None) -> None:
     spec, status = definition["spec"], definition.get("status") or {}
-    check_spec(errors, _SPEC, spec)
+    check_spec(errors, _SPEC, spec, old and old["spec"])
     check_names(errors, _STATUS / "acceptedNames", status.get("acceptedNames") or {})
     _check_stored(errors, status.get("storedVersions"), spec.get("versions") or [])
     if spec.get("preserveUnknownFields"):

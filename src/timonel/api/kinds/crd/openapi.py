@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from timonel.api.field_errors import Path, forbidden, invalid, not_supported, required
 from timonel.api.kinds.crd.defaults import default_findings
+from timonel.api.kinds.crd.rule_compiling import Place, compile_rules
+from timonel.api.kinds.crd.rule_costs import Occurrence, TotalCost
 from timonel.api.kinds.crd.structural import structural_findings, unsupported
 from timonel.api.kinds.crd.validation_rules import check_validation_rules
 from timonel.api.kinds.crd.walking import Schema
@@ -28,25 +30,44 @@ _KEYS = "x-kubernetes-list-map-keys"
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in the object a schema applies: `no_defaults` says why defaults are forbidden there."""
+    """Where in the object a schema applies: `no_defaults` says why defaults are forbidden there.
+
+    `occurrence`: how often; None where rules are not compiled. `uncorrelated`: the part around it whose values have no
+    old values that belong to them.
+    """
 
     in_meta: bool = False
     no_defaults: str = ""
+    occurrence: Occurrence | None = None
+    uncorrelated: Path | None = None
+
+    def inside(self, schema: Schema) -> _Place:
+        return replace(self, occurrence=self.occurrence and self.occurrence.inside(schema))
 
 
-def check_schema(errors: Errors, path: Path, schema: Schema, *, has_status: bool) -> None:
-    """`path` is that of openAPIV3Schema; with a status subresource the root may say less."""
+def check_schema(errors: Errors, path: Path, schema: Schema, *, has_status: bool, costs_limited: bool = True) -> None:
+    """`path` is that of openAPIV3Schema; with a status subresource the root may say less.
+
+    `costs_limited`: a single rule may be too expensive; those of a stored schema may not.
+    """
     before = len(errors)
     if has_status:
         _check_root(errors, path, schema)
     if schema.get("nullable"):
         errors.append(forbidden(path / "nullable", "nullable cannot be true at the root"))
-    unreadable = unsupported(schema)
+    unreadable, total = unsupported(schema), TotalCost()
+    place = _Place()
     if not unreadable:
-        errors += structural_findings(path, schema) or default_findings(path, schema)
-    _check(errors, path, schema, _Place(), root=True)
+        found = structural_findings(path, schema) or default_findings(path, schema)
+        errors += found
+        if not found:
+            place = _Place(occurrence=Occurrence(1, total, costs_limited))
+    of_rules: Errors = []
+    _check(errors, of_rules, path, schema, place, root=True)
+    errors += of_rules
     if unreadable and len(errors) == before:
         errors.append(invalid(path, "", unreadable))
+    errors += total.findings(path)
 
 
 def _check_root(errors: Errors, path: Path, schema: Schema) -> None:
@@ -62,7 +83,8 @@ def _check_root(errors: Errors, path: Path, schema: Schema) -> None:
         errors.append(invalid(path, schema, why))
 
 
-def _check(errors: Errors, path: Path, schema: Schema, place: _Place, *, root: bool = False) -> None:
+def _check(errors: Errors, of_rules: Errors, path: Path, schema: Schema, place: _Place, *, root: bool = False) -> None:
+    before, apart = len(errors), replace(place, occurrence=None)
     _check_allowed(errors, path, schema, place)
     if schema.get("uniqueItems"):
         why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
@@ -72,32 +94,41 @@ def _check(errors: Errors, path: Path, schema: Schema, place: _Place, *, root: b
         why = "additionalProperties and properties are mutual exclusive"
         errors.append(forbidden(path / "additionalProperties", why))
     if isinstance(others, dict):
-        reason = "inside additionalProperties applying to object metadata"
-        inner = replace(place, no_defaults=reason) if place.in_meta else place
-        _check(errors, path / "additionalProperties", others, inner)
+        inner = place.inside(schema)
+        if place.in_meta:
+            inner = replace(inner, no_defaults="inside additionalProperties applying to object metadata")
+        _check(errors, of_rules, path / "additionalProperties", others, inner)
+    embedded = bool(schema.get("x-kubernetes-embedded-resource"))
     for name, field in properties.items():
-        inner = place
-        if (root or schema.get("x-kubernetes-embedded-resource")) and name in _META_FIELDS:
-            inner = replace(place, in_meta=True)
+        inner = place.inside(schema)
+        if (root or embedded) and name in _META_FIELDS:
+            inner = replace(inner, in_meta=True)
             if root:
                 inner = replace(inner, no_defaults=f"in top-level {name}")
-        _check(errors, (path / "properties")[name], field, inner)
+        _check(errors, of_rules, (path / "properties")[name], field, inner)
     if schema.get("not") is not None:
-        _check(errors, path / "not", schema["not"], place)
+        _check(errors, of_rules, path / "not", schema["not"], apart)
     for junctor in ("allOf", "oneOf", "anyOf"):
         for index, part in enumerate(schema.get(junctor) or ()):
-            _check(errors, (path / junctor)[index], part, place)
+            _check(errors, of_rules, (path / junctor)[index], part, apart)
     for name, part in (schema.get("definitions") or {}).items():
-        _check(errors, (path / "definitions")[name], part, place)
+        _check(errors, of_rules, (path / "definitions")[name], part, apart)
     items = schema.get("items")
+    of_items = place.inside(schema)
+    if schema.get(_LIST_TYPE) != "map" and place.uncorrelated is None:
+        of_items = replace(of_items, uncorrelated=path)
     for index, item in enumerate(items if isinstance(items, list) else [items]):
         if isinstance(item, dict):
-            _check(errors, (path / "items")[index] if isinstance(items, list) else path / "items", item, place)
+            here = (path / "items")[index] if isinstance(items, list) else path / "items"
+            _check(errors, of_rules, here, item, of_items)
     for name, part in (schema.get("dependencies") or {}).items():
         if isinstance(part, dict):
-            _check(errors, (path / "dependencies")[name], part, place)
+            _check(errors, of_rules, (path / "dependencies")[name], part, apart)
     _check_extensions(errors, path, schema)
     check_validation_rules(errors, path / "x-kubernetes-validations", schema)
+    # A schema with errors, here or inside, cannot be told apart from one that rules could use.
+    if schema.get("x-kubernetes-validations") and len(errors) == before and place.occurrence is not None:
+        compile_rules(of_rules, Place(path, root or embedded, place.occurrence, place.uncorrelated), schema)
 
 
 def _check_allowed(errors: Errors, path: Path, schema: Schema, place: _Place) -> None:

@@ -14,7 +14,7 @@ from timonel.api.kinds.crd.openapi import check_schema
 from timonel.api.kinds.crd.walking import each_schema, find_field
 from timonel.api.kinds.rules import Errors, check_choice
 from timonel.api.names import validate_dns1035_label, validate_dns1123_subdomain
-from timonel.api.objects import Object, get_path
+from timonel.api.objects import Object, find_by, get_path
 
 _MOST_SELECTABLE = 8
 _WARNING_LIMIT = 256
@@ -27,7 +27,8 @@ _SHARED = {
 """Fields of a version, and their names where all versions share them."""
 
 
-def check_spec(errors: Errors, path: Path, spec: Object) -> None:
+def check_spec(errors: Errors, path: Path, spec: Object, old: Object | None = None) -> None:
+    """`old`: the spec before an update."""
     group, versions = spec.get("group") or "", spec.get("versions") or []
     if not group:
         errors.append(required(path / "group"))
@@ -44,7 +45,7 @@ def check_spec(errors: Errors, path: Path, spec: Object) -> None:
         errors.append(invalid(path / "preserveUnknownFields", True, why))
     shared = {field for field in _SHARED if all(v.get(field) == versions[0].get(field) for v in versions)}
     for index, version in enumerate(versions):
-        _check_version(errors, (path / "versions")[index], version, shared)
+        _check_version(errors, (path / "versions")[index], version, shared, old)
     names = [version.get("name") or "" for version in versions]
     if len(set(names)) < len(names):
         errors.append(invalid(path / "versions", versions, "must contain unique version names"))
@@ -58,7 +59,7 @@ def check_spec(errors: Errors, path: Path, spec: Object) -> None:
             errors.append(required(path / "names" / name))
     check_names(errors, path / "names", spec.get("names") or {})
     if versions:
-        _check_fields(errors, path, versions[0], shared, _SHARED, any(map(_has_status, versions)))
+        _check_fields(errors, path, versions[0], shared, _SHARED, any(map(_has_status, versions)), old)
     _check_conversion(errors, path / "conversion", spec)
 
 
@@ -92,7 +93,13 @@ def _has_status(version: Object) -> bool:
     return get_path(version, "subresources", "status") is not None
 
 
-def _check_version(errors: Errors, path: Path, version: Object, shared: set[str]) -> None:
+def _has_new_schema(version: Object, old: Object | None) -> bool:
+    """Whether it is another than the version had before."""
+    before = find_by((old or {}).get("versions"), "name", version.get("name"))
+    return before is None or before.get("schema") != version.get("schema")
+
+
+def _check_version(errors: Errors, path: Path, version: Object, shared: set[str], old: Object | None) -> None:
     name = version.get("name") or ""
     if found := validate_dns1035_label(name):
         errors.append(invalid(path / "name", name, ",".join(found)))
@@ -101,7 +108,7 @@ def _check_version(errors: Errors, path: Path, version: Object, shared: set[str]
         for why in _warning_findings(warning, bool(version.get("deprecated"))):
             errors.append(invalid(path / "deprecationWarning", warning, why))
     own = {field: field for field in _SHARED}
-    _check_fields(errors, path, version, _SHARED.keys() - shared, own, _has_status(version))
+    _check_fields(errors, path, version, _SHARED.keys() - shared, own, _has_status(version), old)
 
 
 def _warning_findings(warning: str, deprecated: bool) -> list[str]:
@@ -121,12 +128,19 @@ def _warning_findings(warning: str, deprecated: bool) -> list[str]:
 
 
 def _check_fields(
-    errors: Errors, path: Path, version: Object, fields: Any, called: dict[str, str], has_status: bool
+    errors: Errors,
+    path: Path,
+    version: Object,
+    fields: Any,
+    called: dict[str, str],
+    has_status: bool,
+    old: Object | None,
 ) -> None:
     """Those of a version's parts that are kept at `path`."""
     schema = get_path(version, "schema", "openAPIV3Schema")
     if "schema" in fields and schema is not None:
-        check_schema(errors, path / called["schema"] / "openAPIV3Schema", schema, has_status=has_status)
+        here, is_new = path / called["schema"] / "openAPIV3Schema", _has_new_schema(version, old)
+        check_schema(errors, here, schema, has_status=has_status, costs_limited=is_new)
     if "subresources" in fields:
         _check_scale(errors, path / called["subresources"], get_path(version, "subresources", "scale"))
     if "additionalPrinterColumns" in fields:

@@ -1,4 +1,4 @@
-"""x-kubernetes-validations: what surrounds a CEL rule. The rule itself is not compiled here."""
+"""x-kubernetes-validations: what surrounds a CEL rule. The rule itself is for `rule_compiling`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ UNBUILT: dict[ResourceRef, str] = {
     refs.HORIZONTAL_POD_AUTOSCALERS: "nothing scales by HorizontalPodAutoscalers",
     refs.HORIZONTAL_POD_AUTOSCALERS_V1: "nothing scales by HorizontalPodAutoscalers",
     refs.NETWORK_POLICIES: "NetworkPolicies are not enforced",
-    refs.PERSISTENT_VOLUME_CLAIMS: "PersistentVolumeClaims are not bound to volumes",
     refs.RESOURCE_CLAIMS: "no devices are allocated to ResourceClaims",
     refs.VALIDATING_WEBHOOK_CONFIGURATIONS: "webhooks are not called",
     refs.MUTATING_WEBHOOK_CONFIGURATIONS: "webhooks are not called",

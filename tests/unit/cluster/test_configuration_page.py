@@ -14,6 +14,7 @@ from timonel.cluster.config import (
     ApiConfig,
     ClusterConfig,
     EtcdConfig,
+    HollowNodesConfig,
     NetworkConfig,
     NodeConfig,
     RegistryConfig,
@@ -22,7 +23,8 @@ from timonel.cluster.config import (
 
 PAGE = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
 SECTIONS: dict[str, Any] = {
-    "network": NetworkConfig, "api": ApiConfig, "etcd": EtcdConfig, "registries": RegistryConfig, "node": NodeConfig
+    "network": NetworkConfig, "api": ApiConfig, "etcd": EtcdConfig, "registries": RegistryConfig, "node": NodeConfig,
+    "hollow": HollowNodesConfig,
 }  # fmt: skip
 KEYS = [(section, field) for section, cls in SECTIONS.items() for field in dataclasses.fields(cls)]
 

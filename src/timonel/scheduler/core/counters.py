@@ -6,7 +6,6 @@ date by every pod that comes or goes. So a scheduling decision reads an array an
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -53,7 +52,8 @@ class _Counter:
 class PodCounters:
     def __init__(self, namespaces: Namespaces) -> None:
         self._namespaces = namespaces
-        self._counters: OrderedDict[Question, _Counter] = OrderedDict()
+        # Not an OrderedDict: going through one hashes every key, and every change of a pod goes through it.
+        self._counters: dict[Question, _Counter] = {}
         self._numbers = count(1)
 
     def counts(self, question: Question, capacity: int, pods: Iterator[tuple[Pod, int]]) -> Counts:
@@ -65,9 +65,9 @@ class PodCounters:
                 if self._concerns(counter, pod):
                     counter.counts[slot] += 1
             if len(self._counters) > _MAX_COUNTERS:
-                self._counters.popitem(last=False)
+                del self._counters[next(iter(self._counters))]
         else:
-            self._counters.move_to_end(question)
+            self._counters[question] = self._counters.pop(question)  # the last one used is the last to go
         if len(counter.counts) < capacity:
             counter.counts = np.pad(counter.counts, (0, capacity - len(counter.counts)))
         return counter.counts

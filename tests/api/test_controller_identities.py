@@ -137,7 +137,9 @@ class Users:
                     await self._start(pod)
                     self._started.add(uid_of(pod))
             except ApiError:
-                pass  # it has changed meanwhile, and comes again
+                now_there = self.informers.of(PODS).lister.get(namespace_of(pod), name_of(pod))
+                if now_there is not None:
+                    self._pods.put_nowait(now_there)
 
     async def _start(self, pod: Object) -> None:
         ends = "job-name" in (pod["metadata"].get("labels") or {})

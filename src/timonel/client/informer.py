@@ -225,6 +225,7 @@ class Informers:
         self._rng = rng or random.Random()
         self._informers: dict[tuple[ResourceRef, str, str, str, bool], Informer] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._tasks: dict[Informer, asyncio.Task[None]] = {}
 
     def of(
         self,
@@ -262,6 +263,13 @@ class Informers:
                 self._start(informer)
         return informer
 
+    def forget(self, ref: ResourceRef) -> None:
+        """Stops all informers of a kind that is no longer served; `of` makes new ones when it is again."""
+        for key in [key for key in self._informers if key[0] == ref]:
+            task = self._tasks.pop(self._informers.pop(key), None)
+            if task is not None:
+                task.cancel()
+
     async def read(self, ref: ResourceRef, name: str, namespace: str = "") -> Object | None:
         """The object as the server has it at this moment, where a copy will not do; None when there is none.
 
@@ -281,6 +289,7 @@ class Informers:
                 await asyncio.get_running_loop().create_future()
             finally:
                 self._group = None
+                self._tasks.clear()
 
     async def wait_synced(self) -> None:
         """Waits for all informers asked for until now."""
@@ -289,4 +298,5 @@ class Informers:
 
     def _start(self, informer: Informer) -> None:
         assert self._group is not None
-        self._group.create_task(informer.run(), name=f"informer {informer.ref.group_resource}")
+        task = self._group.create_task(informer.run(), name=f"informer {informer.ref.group_resource}")
+        self._tasks[informer] = task

@@ -61,6 +61,10 @@ class Lister:
             found = [obj for obj in found if selector.matches(labels_of(obj))]
         return found
 
+    def named(self, name: str) -> Objects:
+        """Those of that name, whichever their namespace; costs a look-up for each namespace."""
+        return [objects[name] for objects in self._namespaces.values() if name in objects]
+
     def by_index(self, name: str, value: Hashable) -> Objects:
         bucket = self._indexes[name].entries.get(value)
         return [*bucket.values()] if bucket else []

@@ -20,6 +20,7 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.leader import LeaderConfig, LeaderElector
 from timonel.client.protocol import ApiClient
+from timonel.controllers.admissionpolicies import PolicyStatusController
 from timonel.controllers.bootstrap_tokens import BootstrapSigner, BootstrapTokenCleaner
 from timonel.controllers.certificates import RequestApprover, RequestCleaner, RequestSigner, SigningConfig
 from timonel.controllers.clusterrole_aggregation import ClusterRoleAggregationController
@@ -39,6 +40,7 @@ from timonel.controllers.endpoints import (
 from timonel.controllers.ephemeralvolumes import EphemeralVolumeController
 from timonel.controllers.expansion import ExpansionController
 from timonel.controllers.garbage import GarbageCollector
+from timonel.controllers.horizontalpodautoscaler import AutoscalerConfig, HorizontalPodAutoscalerController
 from timonel.controllers.job import JobController
 from timonel.controllers.legacy_tokens import LegacyTokenCleaner, LegacyTokenConfig
 from timonel.controllers.namespaces import (
@@ -87,6 +89,7 @@ class ManagerConfig:
     legacy_tokens: LegacyTokenConfig = field(default_factory=LegacyTokenConfig)
     token_signer: TokenSigner | None = None
     """Of --service-account-private-key-file: signs tokens in Secrets; None: none are made."""
+    autoscaler: AutoscalerConfig = field(default_factory=AutoscalerConfig)
     without: frozenset[str] = frozenset()
     """Names of controllers not to run."""
 
@@ -210,6 +213,16 @@ def _signer(around: Surroundings) -> Component:
     )
 
 
+def _autoscaler(around: Surroundings) -> Component:
+    return HorizontalPodAutoscalerController(
+        client=around.client,
+        informers=around.informers,
+        clock=around.clock,
+        recorder=around.recorder("horizontal-pod-autoscaler"),
+        config=around.config.autoscaler,
+    )
+
+
 def _garbage(around: Surroundings) -> Component:
     recorder = around.recorder("garbage-collector-controller")
     return GarbageCollector(client=around.client, informers=around.informers, clock=around.clock, recorder=recorder)
@@ -251,6 +264,7 @@ CONTROLLERS: tuple[tuple[str, str, Factory], ...] = (
         _row(ServiceCidrController, "service-cidr-controller"),
     ),
     ("resourcequota", "resourcequota-controller", _row(ResourceQuotaController)),
+    (HorizontalPodAutoscalerController.name, "horizontal-pod-autoscaler", _autoscaler),
     (DisruptionController.name, "disruption-controller", _row(DisruptionController, "controllermanager")),
     (
         ClusterRoleAggregationController.name,
@@ -278,6 +292,11 @@ CONTROLLERS: tuple[tuple[str, str, Factory], ...] = (
         DeviceTaintEvictionController.name,
         "device-taint-eviction-controller",
         _row(DeviceTaintEvictionController, DeviceTaintEvictionController.name),
+    ),
+    (
+        PolicyStatusController.name,
+        "validatingadmissionpolicy-status-controller",
+        _row(PolicyStatusController),
     ),
     ("garbage-collector", "generic-garbage-collector", _garbage),
 )

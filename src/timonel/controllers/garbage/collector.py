@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
 
 from timonel.api.clock import Clock
-from timonel.api.errors import ApiError, MethodNotAllowed, NotFound
+from timonel.api.errors import NotFound
 from timonel.api.objects import Object, is_deleting, namespace_of, owner_references, resource_version_of, uid_of
-from timonel.api.refs import EVENTS, EVENTS_V1, ResourceRef
-from timonel.client.backoff import Backoff
+from timonel.api.refs import ResourceRef
 from timonel.client.controller import Result, run_workers
-from timonel.client.discovery import discover
+from timonel.client.events import EventRecorder
 from timonel.client.informer import Informer, Informers
 from timonel.client.protocol import ApiClient
 from timonel.client.workqueue import WorkQueue
@@ -34,60 +32,79 @@ from timonel.controllers.garbage.graph import (
     owner_uids,
     waits_for_dependents,
 )
+from timonel.controllers.garbage.kinds import CollectableKinds
+from timonel.controllers.garbage.owners import OwnerLookup, kind_of
 
 log = logging.getLogger(__name__)
 
-_IGNORED = {EVENTS, EVENTS_V1}
-"""Too many, too short-lived, never owned."""
-
-
-@dataclass(slots=True)
-class Owners:
-    """An object's owner references by what became of the owners."""
-
-    solid: list[Object] = field(default_factory=list)
-    gone: list[Object] = field(default_factory=list)
-    waiting: list[Object] = field(default_factory=list)
-    """Being deleted in the foreground, waiting for this object among others."""
+_START_SECONDS = 30.0
+"""How long the start waits for kinds that cannot be listed."""
 
 
 class GarbageCollector:
     name = "garbage-collector"
     workers = 20
 
-    def __init__(self, *, client: ApiClient, informers: Informers, clock: Clock) -> None:
+    def __init__(
+        self, *, client: ApiClient, informers: Informers, clock: Clock, recorder: EventRecorder | None = None
+    ) -> None:
         self._client = client
         self._informers = informers
         self._clock = clock
         self._graph = OwnerGraph()
         self._kinds: dict[tuple[str, str], Informer] = {}
+        self._owners = OwnerLookup(client=client, graph=self._graph, kinds=self._kinds, recorder=recorder)
+        self._served = CollectableKinds(client=client, informers=informers, clock=clock, on_change=self._kinds_changed)
         self.queue: WorkQueue[GraphKey] = WorkQueue(clock, name=self.name)
         self.queues = (self.queue,)
 
     async def run(self) -> None:
         await self.register()
-        for informer in self._kinds.values():
-            await informer.wait_synced()
-        await run_workers(self.name, self.queue, self.sync, self.workers)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._served.run(), name="kinds to collect")
+            await self._wait_listed()
+            group.create_task(run_workers(self.name, self.queue, self.sync, self.workers), name="garbage workers")
 
     async def register(self) -> None:
         """Finds out what is served, and watches it; where there is a full informer already, that one."""
-        backoff = Backoff()
-        while True:
-            try:
-                served = await discover(self._client)
-                break
-            except ApiError as exc:
-                log.info("discovery failed error=%s", exc)
-                await self._clock.sleep(backoff.next_delay())
-        for row in served:
-            if row.ref in _IGNORED or not {"list", "watch", "delete"} <= row.verbs:
-                continue
-            self._watch(row.ref)
+        await self._served.discover()
+
+    async def _wait_listed(self) -> None:
+        async def listed() -> None:
+            for informer in list(self._kinds.values()):
+                await informer.wait_synced()
+
+        waiting = asyncio.create_task(listed(), name="kinds are listed")
+        timer = asyncio.create_task(self._clock.sleep(_START_SECONDS), name="time limit of listing")
+        try:
+            await asyncio.wait((waiting, timer), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (waiting, timer):
+                task.cancel()
+            await asyncio.gather(waiting, timer, return_exceptions=True)
+        if missing := [informer.ref.group_resource for informer in self._kinds.values() if not informer.has_synced]:
+            log.warning("garbage collected without some kinds, which cannot be listed kinds=%s", ",".join(missing))
+
+    def _kinds_changed(self, appeared: list[ResourceRef], vanished: list[ResourceRef]) -> None:
+        for ref in vanished:
+            self._forget(ref)
+        for ref in appeared:
+            self._watch(ref)
+        log.info("kinds to collect changed appeared=%d vanished=%d", len(appeared), len(vanished))
+
+    def _forget(self, ref: ResourceRef) -> None:
+        informer = self._kinds.pop((ref.group, ref.kind), None)
+        if informer is None:
+            return
+        self._informers.forget(ref)
+        for obj in informer.lister.list():
+            self._graph.update(graph_key(ref, obj), obj, None)
 
     def _watch(self, ref: ResourceRef) -> None:
         informer = self._informers.of(ref, metadata_only=True)
-        self._kinds[ref.api_version, ref.kind] = informer
+        self._kinds[ref.group, ref.kind] = informer
+        for key in self._owners.strangers.pop((ref.group, ref.kind), ()):
+            self.queue.add(key)
 
         def on_add(obj: Object) -> None:
             key = graph_key(ref, obj)
@@ -110,6 +127,7 @@ class GarbageCollector:
         def on_delete(obj: Object) -> None:
             self._graph.update(graph_key(ref, obj), obj, None)
             self._graph.note_deleted(obj)
+            self._owners.forget(graph_key(ref, obj), obj)
             self._add_dependents(uid_of(obj))
             for reference in owner_references(obj):
                 self._look_at_owner(reference, namespace_of(obj))
@@ -122,20 +140,13 @@ class GarbageCollector:
 
     def _look_at_owner(self, reference: Object, namespace: str) -> None:
         """A dependent changed: an owner that waits for it may go on."""
-        owner = self._cached(reference, namespace)
+        owner = self._owners.cached(reference, namespace)
         if owner is not None and _needs_finalizing(owner):
-            ref = self._kinds[reference["apiVersion"], reference["kind"]].ref
-            self.queue.add(graph_key(ref, owner))
-
-    def _cached(self, reference: Object, namespace: str) -> Object | None:
-        informer = self._kinds.get((reference["apiVersion"], reference["kind"]))
-        if informer is None:
-            return None
-        found = informer.lister.get(namespace if informer.ref.namespaced else "", reference["name"])
-        return found if found is not None and uid_of(found) == reference["uid"] else None
+            self.queue.add(graph_key(self._kinds[kind_of(reference)].ref, owner))
 
     def _find(self, key: GraphKey) -> Object | None:
-        return self._kinds[key.ref.api_version, key.ref.kind].lister.get(key.namespace, key.name)
+        informer = self._kinds.get((key.ref.group, key.ref.kind))
+        return informer.lister.get(key.namespace, key.name) if informer is not None else None
 
     async def sync(self, key: GraphKey) -> Result:
         obj = self._find(key)
@@ -153,12 +164,13 @@ class GarbageCollector:
         return Result()
 
     async def _check_owners(self, key: GraphKey, obj: Object) -> None:
-        owners = Owners()
-        for reference in owner_references(obj):
-            await self._classify(reference, obj, owners)
+        owners = await self._owners.classify(key, obj)
         if owners.solid:
             if owners.gone or owners.waiting:
                 await self._drop_owners(key, obj, {r["uid"] for r in owners.gone + owners.waiting})
+            return
+        if owners.freed:
+            await self._drop_owners(key, obj, {r["uid"] for r in owners.gone + owners.waiting})
             return
         dependents = self._graph.dependents(uid_of(obj))
         if owners.waiting and dependents:
@@ -181,38 +193,6 @@ class GarbageCollector:
             propagation_policy=policy,
         )
         log.info("garbage deleted key=%s policy=%s", key, policy)
-
-    async def _classify(self, reference: Object, obj: Object, owners: Owners) -> None:
-        if self._graph.is_absent(reference["uid"]):
-            owners.gone.append(reference)
-            return
-        namespace = namespace_of(obj)
-        owner = self._cached(reference, namespace)
-        if owner is None:
-            owner = await self._ask(reference, namespace)
-        if owner is None:
-            self._graph.note_absent(reference["uid"])
-            owners.gone.append(reference)
-        elif waits_for_dependents(owner):
-            owners.waiting.append(reference)
-        else:
-            owners.solid.append(reference)
-
-    async def _ask(self, reference: Object, namespace: str) -> Object | None:
-        """The owner from the server; None when it does not exist. Of an unknown kind, something stands for it."""
-        informer = self._kinds.get((reference["apiVersion"], reference["kind"]))
-        if informer is None or (informer.ref.namespaced and not namespace):
-            # Not served, or a cluster-wide object that names an owner in a namespace: nothing can be said, so it stays.
-            return {"metadata": {"uid": reference["uid"]}}
-        try:
-            found = await self._client.get(
-                informer.ref, reference["name"], namespace if informer.ref.namespaced else ""
-            )
-        except NotFound:
-            return None
-        except MethodNotAllowed:
-            return {"metadata": {"uid": reference["uid"]}}
-        return found if uid_of(found) == reference["uid"] else None
 
     async def _drop_owners(self, key: GraphKey, obj: Object, uids: set[str]) -> None:
         kept = [reference for reference in owner_references(obj) if reference["uid"] not in uids]
@@ -257,6 +237,7 @@ class GarbageCollector:
                 except NotFound:
                     return
 
+        self._graph.note_orphaned(uid_of(obj))
         await asyncio.gather(*(free(dependent) for dependent in self._graph.dependents(uid_of(obj))))
         await self._remove_finalizer(key, obj, ORPHAN)
 

@@ -57,6 +57,7 @@ class OwnerGraph:
     def __init__(self) -> None:
         self._dependents: dict[str, dict[GraphKey, None]] = {}
         self._absent: OrderedDict[str, None] = OrderedDict()
+        self._orphaned: OrderedDict[str, None] = OrderedDict()
 
     def dependents(self, owner_uid: str) -> list[GraphKey]:
         return list(self._dependents.get(owner_uid, ()))
@@ -75,12 +76,24 @@ class OwnerGraph:
 
     def note_absent(self, uid: str) -> None:
         """This uid is gone for good: uids are never used twice."""
-        self._absent[uid] = None
-        if len(self._absent) > _ABSENT:
-            self._absent.popitem(last=False)
+        _note(self._absent, uid)
 
     def is_absent(self, uid: str) -> bool:
         return uid in self._absent
 
+    def note_orphaned(self, uid: str) -> None:
+        """Its dependents were set free. One that was not known then, since its kind could not be read, is freed when
+        it becomes known."""
+        _note(self._orphaned, uid)
+
+    def has_orphaned(self, uid: str) -> bool:
+        return uid in self._orphaned
+
     def note_deleted(self, obj: Object) -> None:
         self.note_absent(uid_of(obj))
+
+
+def _note(uids: OrderedDict[str, None], uid: str) -> None:
+    uids[uid] = None
+    if len(uids) > _ABSENT:
+        uids.popitem(last=False)

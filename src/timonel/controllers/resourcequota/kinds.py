@@ -95,6 +95,8 @@ class QuotableKinds:
         self._others = {row.ref for row in found if row.ref == DEVICE_CLASSES}
         if served != self._served:
             self._served = served
+            kept = {*served.values(), *self._others}
+            self._watched = {ref: informer for ref, informer in self._watched.items() if ref in kept}
             self._missed.clear()
             self._on_change()
 

@@ -80,3 +80,33 @@ async def test_what_services_were_given_is_counted(server, namespace):
     assert status == 422
     refused = f'kube_apiserver_clusterip_allocator_allocation_errors_total{{cidr="{cidr}",scope="static"}}'
     assert added(before, await metrics(server), refused) == 1
+
+
+async def test_the_indicator_of_service_levels_counts_every_request_once(server, namespace):
+    before = await metrics(server)
+    await server.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", config_map("a"))
+    await server.request("POST", f"/api/v1/namespaces/{namespace}/configmaps?dryRun=All", config_map("b"))
+    after = await metrics(server)
+    labels = 'resource="configmaps",scope="namespace",subresource="",verb="POST",version="v1"}'
+    name = "apiserver_request_sli_duration_seconds"
+    assert added(before, after, f'{name}_count{{component="apiserver",group="",{labels}') == 2
+    bounds = [re.findall('le="(.*?)"', key)[0] for key in after if key.startswith(f"{name}_b") and key.endswith(labels)]
+    assert bounds[:2] == ["0.05", "0.1"]
+    assert added(before, after, f'{name}_bucket{{component="apiserver",group="",le="+Inf",{labels}') == 2
+
+
+async def test_use_of_deprecated_kinds_is_told(server, namespace):
+    await server.request("GET", f"/api/v1/namespaces/{namespace}/endpoints")
+    labels = 'group="",removed_release="",resource="endpoints",subresource="",version="v1"'
+    assert (await metrics(server))[f"apiserver_requested_deprecated_apis{{{labels}}}"] == 1
+
+
+async def test_changes_from_the_store_its_size_and_own_queues_are_told(server, namespace):
+    before = await metrics(server)
+    await server.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", config_map("a"))
+    after = await metrics(server)
+    labels = '{group="",resource="configmaps"}'
+    for name in ("storage", "watch_cache"):
+        assert added(before, after, f"apiserver_{name}_events_received_total{labels}") == 1
+    assert after['apiserver_storage_size_bytes{storage_cluster_id="etcd-0"}'] > 4096
+    assert after['workqueue_adds_total{name="ipallocator-repair"}'] >= 1

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 MAX_PENDING_BYTES = 8 * 1024 * 1024
 """What may wait to be written; about 10 000 events."""
+GATHER_SECONDS = 0.05
+"""Events that come meanwhile are written together. One write by one took a thread's turn of the interpreter from every
+few requests: 75 µs of a GET's 190."""
 
 _QUIET_PATHS = ("/livez", "/readyz", "/healthz", "/metrics", "/version", "/openapi", "/api", "/apis", "/.well-known")
 _QUIET_VERBS = frozenset({"get", "head"})
@@ -56,7 +59,10 @@ class AuditRecord:
 class AuditTrail:
     """What becomes known of one request on its way: filled by the server, recorded at its end."""
 
-    __slots__ = ("annotations", "attributes", "audit_id", "error", "head_lines", "is_terminated", "received", "request")
+    __slots__ = (
+        "annotations", "attributes", "audit_id", "error", "head_lines", "is_terminated", "queued_seconds", "received",
+        "request",
+    )  # fmt: skip
 
     def __init__(self, request: web.BaseRequest, audit_id: str, received: datetime) -> None:
         self.request = request
@@ -70,6 +76,8 @@ class AuditTrail:
         """Whether the server refused or ended it to protect itself."""
         self.head_lines = b""
         """For the head of the answer, whichever it will be."""
+        self.queued_seconds = 0.0
+        """How long it waited for a seat."""
 
     def decided(self, attributes: Attributes, decision: Decision) -> None:
         self.attributes = attributes
@@ -207,6 +215,7 @@ class AuditLog:
         try:
             while True:
                 await self._wake.wait()
+                await self._clock.sleep(GATHER_SECONDS)
                 await asyncio.shield(self.flush())
         finally:
             await self.flush()

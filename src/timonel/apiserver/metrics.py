@@ -5,12 +5,15 @@ Source: kubernetes.io/docs/reference/instrumentation/metrics
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from timonel.apiserver.audit import AuditTrail
 from timonel.apiserver.flowcontrol.metrics import FlowControlCollector
@@ -19,6 +22,8 @@ from timonel.apiserver.request_counts import RequestCounts, scope_of
 from timonel.apiserver.routing import Route
 from timonel.apiserver.version import version_info
 from timonel.apiserver.work_counts import WorkCounts
+from timonel.client.exposition import QueueCollector
+from timonel.storage.protocol import StoreError
 
 if TYPE_CHECKING:
     from timonel.apiserver.server import ApiServer
@@ -29,6 +34,8 @@ _BUILD_LABELS = {
     "git_tree_state": "gitTreeState", "build_date": "buildDate", "go_version": "goVersion", "compiler": "compiler",
     "platform": "platform",
 }  # fmt: skip
+
+_STORE_SECONDS = 2.0
 
 
 class Metrics:
@@ -72,6 +79,8 @@ class Metrics:
                 objects.labels(row.ref.group, row.ref.plural).set_function(cache.__len__)
                 stored.labels(row.ref.group_resource).set_function(cache.__len__)
                 revisions.labels(row.ref.group, row.ref.plural).set_function(_revision_of(cache))
+        registry.register(_DeprecatedUse(server, self._requests))
+        registry.register(QueueCollector(lambda: server.queues))
         if server.flow.levels is not None:
             registry.register(FlowControlCollector(server.flow.levels))
         version = version_info()
@@ -91,9 +100,32 @@ class Metrics:
         labels = (route.group, route.version, route.resource, route.subresource, scope_of(route), "apiserver")
         self._streams.labels(verb, *labels).inc(change)
 
+    async def look(self) -> None:
+        """Finds out what has to be asked for, before `render`."""
+        try:
+            async with asyncio.timeout(_STORE_SECONDS):
+                self.work.store_bytes = await self._server.store.size_bytes()
+        except (StoreError, TimeoutError):
+            self.work.store_bytes = None
+
     def render(self, accept: str) -> tuple[bytes, str]:
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+
+class _DeprecatedUse(Collector):
+    def __init__(self, server: ApiServer, requests: RequestCounts) -> None:
+        self._server = server
+        self._requests = requests
+
+    def collect(self) -> Iterator[Metric]:
+        names = ("group", "version", "resource", "subresource", "removed_release")
+        used = GaugeMetricFamily("apiserver_requested_deprecated_apis", "Deprecated APIs in use.", labels=names)
+        for group, version, resource, subresource in sorted(self._requests.resources()):
+            row = self._server.table.find(group, version, resource)
+            if row is not None and row.deprecation:
+                used.add_metric((group, version, resource, subresource, ""), 1)
+        yield used
 
 
 def _revision_of(cache: WatchCache) -> Callable[[], float]:

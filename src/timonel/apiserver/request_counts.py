@@ -20,6 +20,8 @@ from timonel.apiserver.routing import Route
 
 SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0,
             30.0, 45.0, 60.0)  # fmt: skip
+_SLI_SKIPS = 2
+"""The finest bounds of SECONDS, which upstream's service level indicator leaves out."""
 _BYTES = tuple(1000.0 * 10**power for power in range(7))
 _LONG = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _MOST_KEYS = 10_000
@@ -35,6 +37,8 @@ class _Count:
     requests: int
     seconds: Buckets | None
     sizes: Buckets | None
+    labels: Labels
+    """Of `seconds`."""
 
 
 class RequestCounts(Collector):
@@ -48,6 +52,8 @@ class RequestCounts(Collector):
         self._by_labels: dict[Labels, _Count] = {}
         self._seconds: dict[Labels, Buckets] = {}
         self._sizes: dict[Labels, Buckets] = {}
+        self._unqueued: dict[Labels, tuple[Buckets, Buckets]] = {}
+        """Of the few that waited: how long they took, and how long without the waiting."""
         self._senders: dict[tuple[str, str], int] = {}
         """By (user, decision)."""
         self._unknown_senders = 0
@@ -66,6 +72,13 @@ class RequestCounts(Collector):
             count.seconds.observe(seconds)
         if count.sizes is not None:
             count.sizes.observe(length)
+        if trail.queued_seconds and count.seconds is not None:
+            whole, own = self._unqueued_of(count.labels)
+            whole.observe(seconds)
+            own.observe(seconds - trail.queued_seconds)
+
+    def _unqueued_of(self, labels: Labels) -> tuple[Buckets, Buckets]:
+        return self._unqueued.setdefault(labels, (Buckets(SECONDS), Buckets(SECONDS)))
 
     def _count_sender(self, trail: AuditTrail, status: int) -> None:
         attributes = trail.attributes
@@ -89,7 +102,7 @@ class RequestCounts(Collector):
         full = (shown, dry_run, *labels, code)
         count = self._by_labels.get(full)
         if count is None:
-            count = _Count(0, None, None)
+            count = _Count(0, None, None, (shown, dry_run, *labels))
             if verb != "watch" and subresource not in _LONG:
                 count.seconds = self._seconds.setdefault((shown, dry_run, *labels), Buckets(SECONDS))
                 count.sizes = self._sizes.setdefault((shown, *labels), Buckets(_BYTES))
@@ -108,6 +121,7 @@ class RequestCounts(Collector):
         yield requests
         text = "How long requests took, watches and streams left out."
         yield histogram("apiserver_request_duration_seconds", text, names, self._seconds)
+        yield self._indicator()
         text = "Bytes of answers to requests about resources."
         yield histogram("apiserver_response_sizes", text, ("verb", *LABEL_NAMES), self._sizes)
         # Upstream counts these two without "_total", which no Counter of this library can leave out.
@@ -124,6 +138,25 @@ class RequestCounts(Collector):
         yield _by_label(GaugeMetricFamily("authenticated_user_requests", text, labels=("username",)), users)
         yield _by_label(CounterMetricFamily("authorization_attempts", "Requests by what was decided about them.",
                                             labels=("result",)), decisions)  # fmt: skip
+
+    def _indicator(self) -> Metric:
+        """As how long requests took, whether dry or not, but for what they waited in queues."""
+        found: dict[Labels, Buckets] = {}
+        for labels, seconds in self._seconds.items():
+            merged = found.setdefault((labels[0], *labels[2:]), Buckets(SECONDS[_SLI_SKIPS:]))
+            whole, own = self._unqueued.get(labels, (None, None))
+            for part, sign in ((seconds, 1), (whole, -1), (own, 1)):
+                if part is not None:
+                    merged.total += sign * part.total
+                    merged.counts[0] += sign * sum(part.counts[: _SLI_SKIPS + 1])
+                    for place, number in enumerate(part.counts[_SLI_SKIPS + 1 :], 1):
+                        merged.counts[place] += sign * number
+        text = "How long requests took, without waiting for a seat."
+        return histogram("apiserver_request_sli_duration_seconds", text, ("verb", *LABEL_NAMES), found)
+
+    def resources(self) -> set[tuple[str, str, str, str]]:
+        """Group, version, resource and subresource of what has been asked for."""
+        return {(labels[2], labels[3], labels[4], labels[5]) for labels in self._by_labels if labels[4]}
 
 
 def scope_of(route: Route) -> str:

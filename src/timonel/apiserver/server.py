@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from aiohttp import web
 
@@ -58,6 +59,7 @@ from timonel.apiserver.subresources import HANDLERS
 from timonel.apiserver.system_objects import SystemObjects
 from timonel.apiserver.verbs import VERBS
 from timonel.apiserver.watch_streams import WatchStream
+from timonel.client.workqueue import WorkQueue
 from timonel.storage.codec import Codec
 from timonel.storage.protocol import Store, StoreError
 
@@ -123,6 +125,8 @@ class ApiServer:
         self.store_health = StoreHealth(store)
         self.health = Health(server_checks(self))
         self.watches: set[WatchStream] = set()
+        self.queues: list[tuple[str, WorkQueue[Any]]] = []
+        """Work queues by name, for metrics."""
         self.is_stopping = False
         self.is_serving = False
         self._ready = asyncio.Event()
@@ -159,6 +163,7 @@ class ApiServer:
         )
         await system.prepare()
         repair = AllocationRepair(self.registry, self.allocation, clock=self.clock)
+        self.queues.append(("ipallocator-repair", repair.queue))
         await repair.start()  # before anybody asks for an address
         listener = Listener(self.handle, head_seconds=self.config.request_head_seconds)
         servers, self.port = await listen(listener, self.config)
@@ -326,6 +331,7 @@ class ApiServer:
         """Raises Refused (429)."""
         trail.attributes = _attributes(route, user)
         cancel_when_lost(request)
+        started = time.perf_counter()
         try:
             return await self.flow.control.wait(route, user)
         except Refused as refused:
@@ -333,6 +339,7 @@ class ApiServer:
             trail.is_terminated = True
             raise
         finally:
+            trail.queued_seconds = time.perf_counter() - started
             cancel_when_lost(request, on=False)
 
     async def _serve_resource(

@@ -30,6 +30,8 @@ class WorkCounts(Collector):
         self._calls: dict[Labels, Buckets] = {}
         self._failed_calls: dict[Labels, int] = {}
         self._terminations: dict[Labels, int] = {}
+        self.store_bytes: int | None = None
+        """Asked of the store before each look."""
 
     def events_of(self, group: str, version: str, resource: str) -> Buckets:
         """Sizes of events that watches of a resource were sent."""
@@ -73,6 +75,22 @@ class WorkCounts(Collector):
         yield _counter("apiserver_audit_level", "Requests by how much of them is recorded.", ("level",), levels)
         yield _counter("apiserver_audit_requests_rejected", "Requests refused for want of audit.", (), {(): 0})
         yield from self._given_out()
+        yield from self._storage()
+
+    def _storage(self) -> Iterator[Metric]:
+        names = ("group", "resource")
+        received: dict[Labels, int] = {}
+        for row in self._server.table.rows:
+            if row.storage_prefix and (number := self._server.registry.of(row.ref).cache.events_received):
+                received[row.ref.group, row.ref.plural] = number
+        yield _counter("apiserver_storage_events_received", "Changes heard of from the store.", names, received)
+        yield _counter("apiserver_watch_cache_events_received", "Changes that watch caches took in.", names, received)
+        yield _counter("apiserver_watch_cache_events_dispatched", "Changes offered to watches.", names, received)
+        if self.store_bytes is not None:
+            text = "Bytes that the store takes up on disk."
+            size = GaugeMetricFamily("apiserver_storage_size_bytes", text, labels=("storage_cluster_id",))
+            size.add_metric(("etcd-0",), self.store_bytes)
+            yield size
 
     def _events_and_calls(self) -> Iterator[Metric]:
         names = ("group", "version", "resource")

@@ -67,6 +67,7 @@ class WatchCache:
         self._channels: dict[Hashable, set[Watcher]] = {}
         self._unsubscribe: Callable[[], None] | None = None
         self._is_ending = False
+        self.events_received = 0
         self.on_call: Callable[[str, float, bool], None] | None = None
         """Told of each call of the store: "create", "list" …, the seconds it took, whether it failed."""
         self._listeners: list[Callable[[CachedObject | None, CachedObject | None], None]] = []
@@ -327,6 +328,7 @@ class WatchCache:
         if changes and changes[0].revision <= self._started_at:
             # Committed before the first list was read, and heard of after it: the list has it already.
             changes = [change for change in changes if change.revision > self._started_at]
+        self.events_received += len(changes)
         events = [event for event in map(self._apply, changes) if event is not None]
         if not events:
             return

@@ -50,7 +50,7 @@ class AllocationRepair:
         client = OwnClient(registry)
         self._address_events = EventRecorder(client, component="ipallocator-repair-controller", clock=clock)
         self._port_events = EventRecorder(client, component="portallocator-repair-controller", clock=clock)
-        self._queue: WorkQueue[Key] = WorkQueue(clock, name="ipallocator-repair")
+        self.queue: WorkQueue[Key] = WorkQueue(clock, name="ipallocator-repair")
         self._leaks: dict[int, int] = {}
 
     async def start(self) -> None:
@@ -80,37 +80,37 @@ class AllocationRepair:
                 tasks.create_task(self._work(), name="address repair")
                 tasks.create_task(self._repair_ports_regularly(), name="port repair")
         finally:
-            self._queue.close()
+            self.queue.close()
 
     # Addresses
 
     def _see_service(self, old: Object | None, new: Object | None) -> None:
         service = new or old or {}
         if new is not None:
-            self._queue.add(Key("service", namespace_of(service), name_of(service)))
+            self.queue.add(Key("service", namespace_of(service), name_of(service)))
 
     def _see_address(self, old: Object | None, new: Object | None) -> None:
         address = new or old or {}
         if new is not None:
-            self._queue.add(Key("address", "", name_of(address)))
+            self.queue.add(Key("address", "", name_of(address)))
         else:
             parent = (address.get("spec") or {}).get("parentRef") or {}
-            self._queue.add(Key("service", parent.get("namespace") or "", parent.get("name") or ""))
+            self.queue.add(Key("service", parent.get("namespace") or "", parent.get("name") or ""))
 
     async def _work(self) -> None:
         while True:
-            key = await self._queue.get()
+            key = await self.queue.get()
             try:
                 await self._sync(key)
-                self._queue.forget(key)
+                self.queue.forget(key)
             except (ApiError, StoreError) as exc:
                 log.warning("addresses could not be repaired, will retry name=%s error=%s", key.name, exc)
-                if self._queue.failures(key) < _MOST_TRIES:
-                    self._queue.add_rate_limited(key)
+                if self.queue.failures(key) < _MOST_TRIES:
+                    self.queue.add_rate_limited(key)
                 else:
-                    self._queue.forget(key)  # until something of it changes
+                    self.queue.forget(key)  # until something of it changes
             finally:
-                self._queue.done(key)
+                self.queue.done(key)
 
     async def _sync(self, key: Key) -> None:
         if key.kind == "service":
@@ -126,7 +126,7 @@ class AllocationRepair:
             self._tell(self._address_events, address, finding.reason, finding.message, "IPAddressAllocation")
             await self._delete(parse_ip(key.name))
         elif again:
-            self._queue.add_after(key, again)
+            self.queue.add_after(key, again)
 
     def _check(self, service: Object) -> list[Finding]:
         return list(
@@ -150,7 +150,7 @@ class AllocationRepair:
                 await self._registry.create(IP_ADDRESSES, address_object(finding.address, service))
             except AlreadyExists:
                 # Somebody was faster, or a finalizer keeps the old one.
-                self._queue.add_after(Key("service", namespace_of(service), name_of(service)), RACE_SECONDS)
+                self.queue.add_after(Key("service", namespace_of(service), name_of(service)), RACE_SECONDS)
 
     async def _delete(self, address: IPAddress | None) -> None:
         try:

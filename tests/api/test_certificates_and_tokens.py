@@ -30,6 +30,7 @@ from timonel.api.refs import (
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
+    VALIDATING_ADMISSION_POLICIES,
 )
 from timonel.api.token_keys import TokenSigner, parse_private_key
 from timonel.client.service_accounts import ServiceAccountClients
@@ -43,6 +44,7 @@ RUN = {
     "certificatesigningrequest-signing-controller", "certificatesigningrequest-approving-controller",
     "bootstrap-signer-controller", "token-cleaner-controller", "serviceaccount-token-controller",
     "endpointslice-mirroring-controller", "resourceclaim-controller",
+    "validatingadmissionpolicy-status-controller",
 }  # fmt: skip
 NODE = ("system:node:n1", ["system:nodes"])
 KUBELET = "kubernetes.io/kube-apiserver-client-kubelet"
@@ -319,3 +321,21 @@ async def test_claims_from_a_template(server, namespace) -> None:
         return not (await server.client.list(RESOURCE_CLAIMS, namespace))["items"]
 
     await eventually(gone)
+
+
+async def test_a_policy_that_gets_a_kind_wrong(server) -> None:
+    """The example of kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/#type-checking."""
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}
+    validations = [{"expression": "object.replicas > 1"}, {"expression": "object.spec.replicas > 1"}]
+    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": validations}
+    await server.client.create(VALIDATING_ADMISSION_POLICIES, {"metadata": {"name": "few.example.com"}, "spec": spec})
+
+    async def checked():
+        found = await server.client.get(VALIDATING_ADMISSION_POLICIES, "few.example.com")
+        return get_path(found, "status", "typeChecking", "expressionWarnings")
+
+    (warning,) = await eventually(checked)
+    assert warning["fieldRef"] == "spec.validations[0].expression"
+    assert warning["warning"].startswith(
+        "apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'replicas'\n | object.replicas > 1\n"
+    )

@@ -20,7 +20,7 @@ from timonel.api import refs
 from timonel.api.clock import Clock, format_time
 from timonel.api.errors import ApiError, Expired, already_exists, conflict, not_found
 from timonel.api.fields import FieldSelector, parse_field_selector
-from timonel.api.labels import Selector, parse_label_selector
+from timonel.api.labels import Selector, parse_label_selector, selector_from_map, selector_from_object
 from timonel.api.objects import Object, ObjectKey, copy_object, get_path, key_of, labels_of, name_of, namespace_of
 from timonel.api.refs import ResourceRef
 from timonel.client.rest import PatchType
@@ -44,7 +44,7 @@ _WITH_STATUS = _WITH_GENERATION | {
     refs.SERVICES, refs.SERVICE_CIDRS, refs.VOLUME_ATTACHMENTS,
 }  # fmt: skip
 _WITH_SCALE = (refs.DEPLOYMENTS, refs.REPLICA_SETS, refs.REPLICATION_CONTROLLERS, refs.STATEFUL_SETS)
-_SUBRESOURCE_FIELDS = {"approval": ("status",), "status": ("status",), "finalize": ("spec",)}
+_SUBRESOURCE_FIELDS = {"approval": ("status",), "status": ("status",), "finalize": ("spec",), "scale": ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class FakeClient:
         """(verb, resource) of every get, list and watch."""
         self.served = tuple(served)
         self.with_scale = tuple(with_scale)
-        """Kinds with the subresource `scale`, which can be read."""
+        """Kinds with the subresource `scale`."""
         self.revision = 1
         self._kinds: dict[tuple[str, str], _Kind] = {}
         self._failures: list[Callable[[str, ResourceRef, str], ApiError | None]] = []
@@ -410,8 +410,15 @@ class FakeClient:
         if ref not in self.with_scale:
             raise not_found(ref, name_of(obj))
         metadata = {name: obj["metadata"].get(name) for name in ("name", "namespace", "uid", "resourceVersion")}
-        replicas = get_path(obj, "spec", "replicas", default=0)
-        return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {"replicas": replicas}}
+        selector = get_path(obj, "spec", "selector", default={})
+        chosen = selector_from_map(selector) if ref == refs.REPLICATION_CONTROLLERS else selector_from_object(selector)
+        return {
+            "kind": "Scale",
+            "apiVersion": "autoscaling/v1",
+            "metadata": metadata,
+            "spec": {"replicas": get_path(obj, "spec", "replicas", default=0)},
+            "status": {"replicas": get_path(obj, "status", "replicas", default=0), "selector": str(chosen)},
+        }
 
     def _stamped(self, ref: ResourceRef, obj: Object) -> Object:
         metadata = obj["metadata"]
@@ -431,6 +438,8 @@ class FakeClient:
             raise conflict(ref, name_of(new), "Precondition failed: UID in precondition")
         if subresource:
             kept = copy_object(old)
+            if subresource == "scale":
+                kept["spec"]["replicas"] = new["spec"]["replicas"]
             for name in _SUBRESOURCE_FIELDS[subresource]:
                 kept[name] = new.get(name)
             if subresource == "status":  # annotations may travel with a status, as upstream's strategies allow
@@ -531,7 +540,7 @@ class FakeClient:
             row = {"name": ref.plural, "kind": ref.kind, "namespaced": ref.namespaced, "verbs": verbs}
             rows.append(row)
             if ref in self.with_scale:
-                rows.append({**row, "name": f"{ref.plural}/scale", "kind": "Scale", "verbs": ["get"]})
+                rows.append({**row, "name": f"{ref.plural}/scale", "kind": "Scale", "verbs": ["get", "update"]})
         return {"kind": "APIResourceList", "groupVersion": found[0].api_version, "resources": rows}
 
 

@@ -44,7 +44,7 @@ def policy(**spec: Any) -> Object:
 
 
 def mutating(**spec: Any) -> Object:
-    mutation = {"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}
+    mutation = {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'remove', path: '/spec'}]"}}
     return named(
         spec={
             "matchConstraints": {"resourceRules": [RULE]}, "mutations": [mutation], "reinvocationPolicy": "Never",
@@ -149,7 +149,7 @@ FORM = "; desired format: https://host[/path]"
             ],
         ),
         (
-            hooked(matchConditions=[{"name": "a", "expression": "true"}, {"name": "a"}, {"expression": "x"}]),
+            hooked(matchConditions=[{"name": "a", "expression": "true"}, {"name": "a"}, {"expression": "true"}]),
             [
                 f"{HOOK}.matchConditions[1].expression: Required value",
                 f'{HOOK}.matchConditions[1].name: Duplicate value: "a"',
@@ -157,7 +157,7 @@ FORM = "; desired format: https://host[/path]"
             ],
         ),
         (
-            hooked(matchConditions=[{"name": f"n{number}", "expression": "x"} for number in range(65)]),
+            hooked(matchConditions=[{"name": f"n{number}", "expression": "true"} for number in range(65)]),
             [f"{HOOK}.matchConditions: Too many: 65: must have at most 64 items"],
         ),
     ],
@@ -202,7 +202,7 @@ NO_ITEMS = "Required value: validations or auditAnnotations must contain at leas
                 "spec.matchConstraints.resourceRules: Required value",
             ],
         ),
-        (refs.VALIDATING_ADMISSION_POLICIES, named(spec={"validations": [{"expression": "x"}]}),
+        (refs.VALIDATING_ADMISSION_POLICIES, named(spec={"validations": [{"expression": "true"}]}),
          ["spec.matchConstraints: Required value"]),
         (refs.VALIDATING_ADMISSION_POLICIES, policy(validations=[]),
          [f"spec.validations: {NO_ITEMS}", f"spec.auditAnnotations: {NO_ITEMS}"]),
@@ -226,7 +226,7 @@ NO_ITEMS = "Required value: validations or auditAnnotations must contain at leas
         (
             refs.VALIDATING_ADMISSION_POLICIES,
             policy(auditAnnotations=[
-                {"key": "a", "valueExpression": "x"}, {"key": "a", "valueExpression": "x" * 5121},
+                {"key": "a", "valueExpression": "'x'"}, {"key": "a", "valueExpression": "x" * 5121},
             ]),
             [
                 "spec.auditAnnotations[1].valueExpression: Required value: must not exceed 5120 bytes in length",

@@ -33,12 +33,16 @@ class SystemClock:
 
 def format_time(moment: datetime) -> str:
     """metav1.Time on the wire: RFC 3339, UTC, whole seconds ("2026-01-02T03:04:05Z")."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="seconds")[:19] + "Z"
 
 
 def format_micro_time(moment: datetime) -> str:
     """metav1.MicroTime on the wire: RFC 3339, UTC, six decimals ("2026-01-02T03:04:05.000006Z")."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def parse_time(text: str) -> datetime:

@@ -188,7 +188,9 @@ class AuditLog:
                 code=code,
                 reason=error.status_reason if error is not None else "",
                 message=error.message if error is not None else "",
-                impersonator=request.get(IMPERSONATOR),
+                impersonator=request.get(IMPERSONATOR)
+                if len(request)
+                else None,  # asking for what is not there is slow
                 source_ips=source_addresses(request),
                 user_agent=request.headers.get("User-Agent", ""),
                 annotations=trail.annotations,

@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 from aiohttp import web
@@ -416,10 +417,15 @@ def is_long_running(route: Route) -> bool:
     return route.verb == "watch" or route.subresource in STREAMS
 
 
+_NEW_IDS = f"{random.getrandbits(32):08x}-{random.getrandbits(16):04x}-4{random.getrandbits(12):03x}-a"
+_ids = count(random.getrandbits(59))
+
+
 def new_audit_id() -> str:
-    """A version 4 UUID. It only has to be unique, and asking the kernel for randomness costs more than the rest."""
-    text = f"{random.getrandbits(128):032x}"
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
+    """A version 4 UUID: of each process its own beginning, then a number. It only has to be unique, and randomness for
+    each would cost 1 µs more."""
+    text = f"{next(_ids):015x}"
+    return f"{_NEW_IDS}{text[:3]}-{text[3:]}"
 
 
 def _attributes(route: Route, user: UserInfo) -> Attributes:

@@ -16,10 +16,18 @@ from aiohttp.test_utils import make_mocked_request
 
 from timonel.api.errors import Forbidden
 from timonel.apiserver import audit
-from timonel.apiserver.audit import AuditLog, AuditRecord, AuditTrail, is_quiet, render_event, source_addresses
+from timonel.apiserver.audit import (
+    GATHER_SECONDS,
+    AuditLog,
+    AuditRecord,
+    AuditTrail,
+    is_quiet,
+    render_event,
+    source_addresses,
+)
 from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.authz.attributes import Attributes, Decision
-from timonel.testing.clock import VirtualClock
+from timonel.testing.clock import VirtualClock, settle
 
 ANN = UserInfo("ann", "7", ("devs",))
 CLOCK = VirtualClock()
@@ -102,6 +110,9 @@ async def test_written_beside_the_requests(tmp_path: Path) -> None:
     task = asyncio.create_task(log.run())
     log.record(record())
     log.record(record(attributes=Attributes(ANN, "get", path="/healthz")))
+    await settle()
+    assert not path.exists()  # more may come
+    await CLOCK.advance(GATHER_SECONDS)
     while not path.exists():
         await asyncio.sleep(0)
     log.record(record(audit_id="id-2"))

@@ -93,11 +93,14 @@ class RequestAuthenticator:
         return self._authenticated(user), common
 
     def _find(self, token: str, audiences: tuple[str, ...] | None) -> tuple[UserInfo, tuple[str, ...]]:
+        if self._tokens is not None and self._tokens.knows(token):
+            return self._tokens.authenticate(token, audiences)  # what most requests carry
         for source in (self._static_tokens, self._bootstrap_tokens):
             user = source.authenticate(token) if source is not None else None
-            common = self._own_audiences(audiences)
-            if user is not None and (audiences is None or common):
-                return user, common
+            if user is not None:
+                common = self._own_audiences(audiences)
+                if audiences is None or common:
+                    return user, common
         if self._legacy_tokens is not None and self._legacy_tokens.is_ours(token):
             user, common = self._legacy_tokens.authenticate(token), self._own_audiences(audiences)
             if audiences is None or common:

@@ -108,6 +108,10 @@ class ServiceAccountTokens:
         }
         return self.keys.sign(claims), jti
 
+    def knows(self, token: str) -> bool:
+        """Whether its signature has been verified before; that it is still good `authenticate` says."""
+        return token in self._verified
+
     def is_ours(self, token: str) -> bool:
         """Whether the token claims to be from our issuer; says nothing of its signature."""
         if token in self._verified:

@@ -31,8 +31,8 @@ _REFUSED = Decision(False)
 class Grant:
     """Why one (verb, resource) is allowed: for every name, or for some."""
 
-    any_name: str | None = None
-    names: dict[str, str] = field(default_factory=dict)
+    any_name: Decision | None = None
+    names: dict[str, Decision] = field(default_factory=dict)
     refused: Decision = _REFUSED
     """The answer for any other name; it tells of roles that bindings name and that do not exist."""
 
@@ -72,8 +72,7 @@ class RbacAuthorizer:
             if len(grants) >= MAX_GRANTS_PER_SUBJECT:
                 grants.clear()
             grant = grants[asked] = self._work_out(a)
-        reason = grant.any_name or grant.names.get(a.name)
-        return grant.refused if reason is None else Decision(True, reason)
+        return grant.any_name or grant.names.get(a.name) or grant.refused
 
     def rules_for(self, user: UserInfo, namespace: str) -> list[Object]:
         """Every rule that holds for the user in the namespace, cluster-wide ones included ("": only those)."""
@@ -94,13 +93,13 @@ class RbacAuthorizer:
         for binding, rule in self._rules(a.user, a.namespace, missing):
             if not a.resource:
                 if matches_path(rule, a.verb, a.path):
-                    grant.any_name = grant.any_name or _reason(binding, a.user)
+                    grant.any_name = grant.any_name or _allowed(binding, a.user)
             elif matches_resource_type(rule, a.verb, a.group, a.resource, a.subresource):
                 if names := rule.get("resourceNames"):
                     for name in names:
-                        grant.names.setdefault(name, _reason(binding, a.user))
+                        grant.names.setdefault(name, _allowed(binding, a.user))
                 else:
-                    grant.any_name = grant.any_name or _reason(binding, a.user)
+                    grant.any_name = grant.any_name or _allowed(binding, a.user)
         if missing:
             grant.refused = Decision(False, f"RBAC: {join_errors(missing)}")
         return grant
@@ -156,13 +155,14 @@ def _subjects(binding: Object) -> Iterator[str]:
             yield f"User:{service_account_user_name(namespace, subject.get('name') or '')}"
 
 
-def _reason(binding: Object, user: UserInfo) -> str:
-    """Upstream's reason for an allowed request, seen in SubjectAccessReviews and audit annotations."""
+def _allowed(binding: Object, user: UserInfo) -> Decision:
+    """With upstream's reason, seen in SubjectAccessReviews and audit annotations."""
     namespace, name = _key(binding)
     kind, described = ("RoleBinding", f"{name}/{namespace}") if namespace else ("ClusterRoleBinding", name)
     subject = next(_matching_subjects(binding, user), "")
     role = binding["roleRef"]
-    return f'RBAC: allowed by {kind} "{described}" of {role["kind"]} "{role["name"]}" to {subject}'
+    reason = f'RBAC: allowed by {kind} "{described}" of {role["kind"]} "{role["name"]}" to {subject}'
+    return Decision(True, reason)
 
 
 def _matching_subjects(binding: Object, user: UserInfo) -> Iterator[str]:

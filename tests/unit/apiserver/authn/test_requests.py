@@ -69,9 +69,14 @@ def bearer(token: str) -> tuple[str, str]:
 
 
 @pytest.fixture
-def tokens() -> ServiceAccountTokens:
+def readers() -> FakeReaders:
     readers = FakeReaders()
     readers.put(SERVICE_ACCOUNTS, ACCOUNT)
+    return readers
+
+
+@pytest.fixture
+def tokens(readers: FakeReaders) -> ServiceAccountTokens:
     return ServiceAccountTokens(
         keys=KeySet(ec.generate_private_key(ec.SECP256R1())), readers=readers, clock=VirtualClock()
     )
@@ -98,6 +103,30 @@ async def test_bearer_token(tokens: ServiceAccountTokens) -> None:
     assert user is not None
     assert user.name == "system:serviceaccount:d:app"
     assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:d", "system:authenticated")
+
+
+async def test_what_is_remembered_of_a_token_never_outlives_its_account(
+    readers: FakeReaders, tokens: ServiceAccountTokens
+) -> None:
+    token, _ = tokens.issue(ACCOUNT, audiences=[DEFAULT_ISSUER], expiration_seconds=600)
+    made = authenticator(tokens)
+    for _ in range(2):
+        assert await made.authenticate(request(bearer(token)))
+    assert tokens.knows(token)
+    readers.reader(SERVICE_ACCOUNTS).remove("d", "app")
+    with pytest.raises(Unauthorized):
+        await made.authenticate(request(bearer(token)))
+    readers.put(SERVICE_ACCOUNTS, {"metadata": {**ACCOUNT["metadata"], "uid": "another"}})
+    with pytest.raises(Unauthorized):
+        await made.authenticate(request(bearer(token)))
+
+
+async def test_fixed_tokens_are_remembered_only_when_they_are_good() -> None:
+    fixed = StaticTokens({"secret": UserInfo("ann")})
+    for _ in range(2):
+        assert fixed.authenticate("secret") == UserInfo("ann")
+        assert fixed.authenticate("secre") is None
+    assert StaticTokens({"other": UserInfo("bob")}).authenticate("secret") is None
 
 
 async def test_token_in_a_websocket_subprotocol(tokens: ServiceAccountTokens) -> None:

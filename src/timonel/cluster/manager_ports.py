@@ -19,7 +19,7 @@ from timonel.client.rest import Client
 from timonel.cluster.component_port import ComponentPort, PortConfig
 from timonel.cluster.settings import ManagerSettings
 from timonel.controllers.manager import ControllerManager
-from timonel.controllers.metrics import named_queues
+from timonel.controllers.metrics import ZoneCollector, named_queues
 from timonel.scheduler.loop import Scheduler
 from timonel.scheduler.metrics import SchedulerCollector
 
@@ -27,6 +27,7 @@ from timonel.scheduler.metrics import SchedulerCollector
 def controllers_registry(manager: ControllerManager, client: Client) -> CollectorRegistry:
     registry = _registry(client)
     registry.register(QueueCollector(lambda: named_queues(manager)))
+    registry.register(ZoneCollector(manager))
     registry.register(LeaderCollector("kube-controller-manager", lambda: manager.is_leader))
     return registry
 

@@ -1,4 +1,4 @@
-"""The controllers' /metrics: their queues, under the names that upstream's queues have.
+"""The controllers' /metrics: their queues and the zones of nodes, under upstream's names.
 
 Source: kubernetes.io/docs/reference/instrumentation/metrics
 """
@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from timonel.client.exposition import counter, gauge
 from timonel.client.workqueue import WorkQueue
 from timonel.controllers.manager import ControllerManager
+from timonel.controllers.nodes import NodeLifecycleController
 
 _NAMES = {
     "certificatesigningrequest-approving-controller": "certificate",
@@ -47,3 +52,25 @@ def named_queues(manager: ControllerManager) -> Iterator[tuple[str, WorkQueue]]:
     for component in manager.components.values():
         for queue in getattr(component, "queues", ()):
             yield _NAMES.get(queue.name, queue.name.replace("-", "_")), queue
+
+
+class ZoneCollector(Collector):
+    """The health of zones, and how many nodes were emptied."""
+
+    def __init__(self, manager: ControllerManager) -> None:
+        self._manager = manager
+
+    def collect(self) -> Iterator[Metric]:
+        lifecycle = self._manager.components.get(NodeLifecycleController.name)
+        if not isinstance(lifecycle, NodeLifecycleController):
+            return
+        zones = [((zone.replace("\x00", ""),), figures) for zone, figures in lifecycle.zones.figures()]
+        names = ("zone",)
+        yield gauge("node_collector_zone_size", "Nodes of a zone.", names,
+                    [(zone, float(each.size)) for zone, each in zones])  # fmt: skip
+        yield gauge("node_collector_zone_health", "Percentage of the nodes of a zone that are ready.", names,
+                    [(zone, 100.0 * (each.size - each.unhealthy) / each.size) for zone, each in zones])  # fmt: skip
+        yield gauge("node_collector_unhealthy_nodes_in_zone", "Nodes of a zone that are not ready.", names,
+                    [(zone, float(each.unhealthy)) for zone, each in zones])  # fmt: skip
+        yield counter("node_collector_evictions", "Nodes whose pods were sent away since the start.", names,
+                      [(zone, float(each.evictions)) for zone, each in zones])  # fmt: skip

@@ -18,7 +18,7 @@ from timonel.client.request_figures import RequestFigures
 from timonel.client.workqueue import WorkQueue
 from timonel.cluster.component_port import ComponentPort, PortConfig
 from timonel.cluster.pki import MANAGER_SERVING, PROXY, ensure_pki
-from timonel.controllers.metrics import named_queues
+from timonel.controllers.metrics import ZoneCollector, named_queues
 from timonel.testing.clock import VirtualClock
 
 
@@ -162,6 +162,8 @@ async def test_each_controllers_queue_has_upstreams_name():
         found = of(QueueCollector(lambda: named_queues(cluster.manager)))
         names = {key[1] for key in found if key[0] == "workqueue_adds_total"}
         assert found["workqueue_adds_total", "deployment"] > 0
+        zones = of(ZoneCollector(cluster.manager))
+        assert (zones["node_collector_zone_size", ""], zones["node_collector_zone_health", ""]) == (1, 100)
     upstreams = {
         "deployment", "replicaset", "statefulset", "daemonset", "replicationmanager", "job", "job_orphan_pod",
         "cronjob", "ttl_jobs_to_delete", "endpoint_slice", "endpoint", "namespace", "serviceaccount",

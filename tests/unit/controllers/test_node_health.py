@@ -11,7 +11,7 @@ from timonel.api.objects import find_by, name_of
 from timonel.api.placement import tolerates
 from timonel.api.refs import LEASES, NODES, PODS
 from timonel.controllers.manager import ManagerConfig
-from timonel.controllers.nodes import NodeIpamConfig, NodeLifecycleConfig
+from timonel.controllers.nodes import EvictionConfig, NodeIpamConfig, NodeLifecycleConfig
 from timonel.controllers.nodes.cidrs import CidrPool
 from timonel.controllers.nodes.eviction import eviction_delay
 from timonel.controllers.nodes.health import NOT_READY, UNREACHABLE, plan_taints
@@ -29,7 +29,7 @@ def taints(cluster, name):
 
 
 def quick(**fields):
-    lifecycle = NodeLifecycleConfig(grace_seconds=20, startup_grace_seconds=30, eviction_interval_seconds=1)
+    lifecycle = NodeLifecycleConfig(grace_seconds=20, startup_grace_seconds=30, eviction=EvictionConfig(rate=1))
     return ManagerConfig(leader_election=False, node_lifecycle=lifecycle, **fields)
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from timonel.api.clock import Clock, format_time
 from timonel.api.errors import ApiError, NotFound
@@ -26,6 +28,7 @@ from timonel.controllers.nodes.health import (
     ready_status,
     wanted_no_execute,
 )
+from timonel.controllers.nodes.zones import EvictionConfig, Zones, zone_of
 from timonel.controllers.own_writes import OwnWrites
 from timonel.controllers.pods import NODE_INDEX, condition_of, is_ready, is_terminal, node_index, node_name_of
 
@@ -43,8 +46,8 @@ class NodeLifecycleConfig:
     """Silence after which a node is Unknown; several times the kubelet's heartbeat. Upstream's default."""
     startup_grace_seconds: float = 60.0
     """The same for a node that has never reported."""
-    eviction_interval_seconds: float = 10.0
-    """Between two nodes being given a taint that sends their pods away, in case the fault is with this side."""
+    eviction: EvictionConfig = field(default_factory=EvictionConfig)
+    """How fast nodes may be given a taint that sends their pods away, in case the fault is not with the nodes."""
 
 
 @dataclass(slots=True)
@@ -79,23 +82,29 @@ class NodeLifecycleController(Controller):
         self.informer(PODS).add_index(NODE_INDEX, node_index)
         self._own = OwnWrites(clock)
         self._health: dict[str, _Health] = {}
-        self._ready_nodes: set[str] = set()
-        self._none_ready = False
-        self._next_eviction = float("-inf")
+        self.zones = Zones(self._config.eviction)
 
     def register(self) -> None:
         self.informer(NODES).add_handler(
-            on_add=self._note_ready,
-            on_update=lambda old, new: self._note_ready(new),
-            on_delete=lambda node: self._ready_nodes.discard(name_of(node)),
+            on_add=self._note,
+            on_update=lambda old, new: self._note(new),
+            on_delete=lambda node: self._pace_changed(self.zones.forget(name_of(node))),
         )
         super().register()
 
-    def _note_ready(self, node: Object) -> None:
-        if ready_status(node) == "True":
-            self._ready_nodes.add(name_of(node))
-        else:
-            self._ready_nodes.discard(name_of(node))
+    def _note(self, node: Object) -> None:
+        was_lost = self.zones.all_are_lost
+        self._pace_changed(self.zones.note(name_of(node), zone_of(node), ready_status(node) == "True"))
+        if self.zones.all_are_lost != was_lost:
+            log.info("eviction possible" if was_lost else "no node is ready, eviction stopped")
+            if was_lost:
+                # It was this side that could not see: the others have a whole period to be heard, too.
+                for health in self._health.values():
+                    health.seen = self.clock.monotonic()
+
+    def _pace_changed(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.queue.add(ObjectKey("", name))
 
     def _node_of_pod(self, pod: Object) -> Keys:
         """A pod that calls itself ready on a node that is silent."""
@@ -111,7 +120,6 @@ class NodeLifecycleController(Controller):
             gone = self._health.pop(key.name, None)
             if gone is not None:
                 self._node_event(gone.node, "RemovingNode", f"Removing Node {key.name} from Controller")
-            self._judge_all()
             return Result()
         if not self._own.are_seen(key):
             return Result(requeue_after=1.0)
@@ -120,12 +128,11 @@ class NodeLifecycleController(Controller):
             remaining = await self._ask_before_giving_up(node)
         if remaining <= 0:
             node = await self._declare_unknown(key, node)
-            self._note_ready(node)  # newer than the cache
-        self._judge_all()
+            self._note(node)  # newer than the cache
         if ready_status(node) == "Unknown":
             await self._unready_pods(node)  # before the taints: requests still go there
         wait = await self._taint(key, node)
-        waits = [seconds for seconds in (wait, remaining) if seconds is not None and seconds > 0]
+        waits = [seconds for seconds in (wait, remaining) if seconds is not None and 0 < seconds < math.inf]
         return Result(requeue_after=min(waits, default=None))
 
     def _observe(self, node: Object, lease: Object | None) -> float:
@@ -180,28 +187,19 @@ class NodeLifecycleController(Controller):
             self.event(node, "Normal", "NodeNotReady", f"Node {key.name} status is now: NodeNotReady")
         return written
 
-    def _judge_all(self) -> None:
-        """When no node at all is ready, more likely this side is cut off: nobody is sent away then."""
-        none_ready = not self._ready_nodes and len(self.lister(NODES)) > 0
-        if none_ready != self._none_ready:
-            self._none_ready = none_ready
-            log.info("no node is ready, eviction stopped" if none_ready else "eviction possible")
-            for key in self.lister(NODES).keys():  # noqa: SIM118  # not a dict
-                self.queue.add(key)
-
     async def _taint(self, key: ObjectKey, node: Object) -> float | None:
         """Sets the taints; gives the seconds to wait before pods may be sent away, if that is what is missing."""
         no_execute = wanted_no_execute(node)
         wait = None
-        if self._none_ready:
+        if self.zones.all_are_lost:
             no_execute = ""
         elif no_execute and not has_no_execute(node):
             now = self.clock.monotonic()
-            wait = self._next_eviction - now
+            wait = self.zones.wait(key.name, now)
             if wait > 0:
                 no_execute = ""
             else:
-                self._next_eviction = now + self._config.eviction_interval_seconds
+                self.zones.evicted(key.name, now)
         taints = plan_taints(node, no_execute, self.clock.now())
         if taints is not None:
             patch = {"metadata": {"resourceVersion": resource_version_of(node)}, "spec": {"taints": taints or None}}

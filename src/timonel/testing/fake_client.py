@@ -517,19 +517,19 @@ class FakeClient:
         groups: dict[str, dict[str, list[ResourceRef]]] = {}
         for ref in self.served:
             groups.setdefault(ref.group, {}).setdefault(ref.version, []).append(ref)
-        if path == "/apis":
-            return {
-                "kind": "APIGroupList",
-                "groups": [
-                    {
-                        "name": group,
-                        "versions": [{"groupVersion": f"{group}/{v}", "version": v} for v in versions],
-                        "preferredVersion": {"groupVersion": f"{group}/{next(iter(versions))}"},
-                    }
-                    for group, versions in groups.items()
-                    if group
-                ],
+        documents = {
+            group: {
+                "name": group,
+                "versions": [{"groupVersion": f"{group}/{v}", "version": v} for v in versions],
+                "preferredVersion": {"groupVersion": f"{group}/{next(iter(versions))}"},
             }
+            for group, versions in groups.items()
+            if group
+        }
+        if path == "/apis":
+            return {"kind": "APIGroupList", "groups": list(documents.values())}
+        if path.removeprefix("/apis/") in documents:
+            return {"kind": "APIGroup", **documents[path.removeprefix("/apis/")]}
         group, _, version = path.removeprefix("/apis/").removeprefix("/api/").rpartition("/")
         found = groups.get(group, {}).get(version)
         if found is None:

@@ -19,6 +19,11 @@ class Buckets:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def observe_many(self, value: float, times: int) -> None:
+        """The same value so many times."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
 
 def powers(first: float, factor: float, count: int) -> tuple[float, ...]:
     """Bounds that grow by a factor: powers(1, 2, 3) is (1, 2, 4)."""

@@ -82,7 +82,7 @@ class Metrics:
         registry.register(_DeprecatedUse(server, self._requests))
         registry.register(QueueCollector(lambda: server.queues))
         if server.flow.levels is not None:
-            registry.register(FlowControlCollector(server.flow.levels))
+            registry.register(FlowControlCollector(server.flow.levels, server.clock.monotonic))
         version = version_info()
         labels = {label: str(version[field]) for label, field in _BUILD_LABELS.items()}
         info = Gauge("kubernetes_build_info", "The version of this server.", tuple(labels), registry=registry)

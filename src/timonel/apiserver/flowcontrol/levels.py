@@ -19,9 +19,10 @@ from timonel.api.kinds.flowcontrol.mandatory import (
 from timonel.api.objects import Object, name_of
 from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.flowcontrol.classification import Schema, compile_schema, in_order
+from timonel.apiserver.flowcontrol.dealing import Queuing
 from timonel.apiserver.flowcontrol.flow_stats import FlowStats
 from timonel.apiserver.flowcontrol.limits import Adjustment, Demand, Limits, adjust, divide, next_demand
-from timonel.apiserver.flowcontrol.queue_set import QueueSet, Queuing
+from timonel.apiserver.flowcontrol.queue_set import QueueSet
 from timonel.apiserver.flowcontrol.retry_after import RetryAfter
 from timonel.apiserver.flowcontrol.suggested import bootstrap_object
 from timonel.apiserver.flowcontrol.tickets import Flow
@@ -177,8 +178,7 @@ class Levels:
                 square=queues.square,
                 peak=queues.peak,
             )
-            queues.area = queues.square = 0.0
-            queues.area_from, queues.peak = now, queues.in_use + queues.waiting_seats
+            queues.begin_period(now)
         exempt = frozenset(name for name, level in self.by_name.items() if level.queue_set.exempt)
         self.adjustment = adjust(
             {name: level.limits for name, level in self.by_name.items()},
@@ -186,8 +186,11 @@ class Levels:
             exempt,
         )
         for name, seats in self.adjustment.current.items():
+            level = self.by_name[name]
+            queues, nominal = level.queue_set, level.limits.nominal
             if name not in exempt:
-                self.by_name[name].queue_set.limit = seats
+                queues.limit = seats
+            queues.times.measure_by(nominal=nominal, limit=seats, places=queues.dealer.queuing.places, now=now)
 
     def _put_level(self, name: str, obj: Object, now: float) -> None:
         spec = obj["spec"]

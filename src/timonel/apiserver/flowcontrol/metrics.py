@@ -43,12 +43,14 @@ _LEVEL_GAUGES: tuple[tuple[str, str, Callable[[Level], float]], ...] = (
 
 
 class FlowControlCollector(Collector):
-    def __init__(self, levels: Levels) -> None:
+    def __init__(self, levels: Levels, monotonic: Callable[[], float]) -> None:
         self._levels = levels
+        self._monotonic = monotonic
 
     def collect(self) -> Iterator[Metric]:
         levels = list(self._levels.by_name.values())
         yield from _level_gauges(levels, self._levels)
+        yield from _load_times(levels, self._monotonic())
         flows = [
             ((level.name, schema), stats, level.queue_set.exempt)
             for level in levels
@@ -124,6 +126,28 @@ def _level_gauges(levels: Iterable[Level], state: Levels) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         _PREFIX + "seat_fair_frac", "Part of its target that every level gets.", value=state.adjustment.fair_fraction
     )
+
+
+def _load_times(levels: Iterable[Level], now: float) -> Iterator[Metric]:
+    phases = (*_LEVEL, "phase")
+    demand = _histogram("demand_seats", "Nanoseconds by seats asked for, of a level's nominal ones.", _LEVEL)
+    text = "Nanoseconds by seats in use, of those that a level may use."
+    seats = _histogram("priority_level_seat_utilization", text, phases)
+    text = "Nanoseconds by requests, of those that a level may run or keep waiting."
+    requests = _histogram("priority_level_request_utilization", text, phases)
+    for level in levels:
+        level.queue_set.advance(now)
+        times = level.queue_set.times
+        times.sort(now)
+        name = level.name
+        for family, labels, buckets in (
+            (demand, (name,), times.demand),
+            (seats, (name, "executing"), times.seats),
+            (requests, (name, "executing"), times.running),
+            (requests, (name, "waiting"), times.waiting),
+        ):
+            _add(family, labels, buckets.bounds, buckets.counts, buckets.total)
+    yield from (demand, seats, requests)
 
 
 def _histogram(name: str, text: str, labels: tuple[str, ...]) -> HistogramMetricFamily:

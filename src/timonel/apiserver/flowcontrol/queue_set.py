@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from timonel.apiserver.authn.user import UserInfo
+from timonel.apiserver.flowcontrol.dealing import Dealer, Marks, Queuing, pick_queue
 from timonel.apiserver.flowcontrol.flow_stats import QUICK_SECONDS, FlowStats
-from timonel.apiserver.flowcontrol.shuffle import deal_hand, flow_hash
+from timonel.apiserver.flowcontrol.meter import Meter
 from timonel.apiserver.flowcontrol.tickets import Flow, Queue, Ticket
 from timonel.apiserver.flowcontrol.work import ONE_SEAT, SERVICE_SECONDS, Work
 from timonel.apiserver.routing import Route
@@ -30,49 +30,22 @@ CONCURRENCY_LIMIT, QUEUE_FULL, TIME_OUT, CANCELLED = "concurrency-limit", "queue
 """Reasons of refusal, as metrics name them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Queuing:
-    """`queues` 0: no request waits for a seat, what finds none is refused."""
-
-    queues: int = 0
-    hand_size: int = 1
-    length_limit: int = 0
-
-
-class QueueSet:
+class QueueSet(Meter):
     """One level. `limit`: how many seats it may use now. `exempt`: no limit at all, only counted."""
 
     def __init__(self, name: str, *, now: float, exempt: bool = False) -> None:
+        super().__init__(now=now)
         self.name = name
         self.exempt = exempt
-        self.queuing = Queuing()
         self.limit = sys.maxsize if exempt else 0
-        self.queues: list[Queue] = []
-        self.plain = Queue(-1)
-        """Of an exempt level or one without queues."""
+        self.dealer = Dealer(exempt=exempt)
         self.alone: Ticket | None = None
         """The only request of the level, when it has been so from its start: it is in no queue yet."""
-        self.in_use = 0
-        """Seats, those of echoes included."""
-        self.waiting = 0
-        self.waiting_seats = 0
-        self.peak = 0
-        """Most seats that were in use or waited for."""
-        self.area = 0.0
-        self.square = 0.0
-        """Integrals since `area_from`, seconds, of seats in use or waited for, and of their square."""
-        self.area_from = now
-        self.at = now
-        """Up to when integrals and meter are worked out."""
-        self.r = 0.0
-        self.busy = 0
-        """Queues with requests running or waiting."""
-        self._dealt = 0
         self._robin = 0
         self._pending: set[Queue] = set()
         """Queues where somebody waits."""
-        self.dispatch_r = (0.0, 0.0, 0.0, 0.0)
-        """At the last dispatch: the meter, the queue's mark, least and most of all waiting queues' marks."""
+        self.dispatch_r: Marks = (0.0, 0.0, 0.0, 0.0)
+        """At the last dispatch."""
         self.turn = self.turn_used = 0
         self.lead = 0.0
         """Of the event loop's turns, see `turns`: what this level began in which, and how far it has come."""
@@ -82,23 +55,17 @@ class QueueSet:
     # Configuration
 
     def configure(self, queuing: Queuing) -> None:
-        """New queues begin at once; surplus ones take no new requests and go when they are empty."""
-        if queuing == self.queuing:
-            return
-        self._seat_alone()  # its flow was dealt queues of before
-        self.queuing = queuing
-        for index in range(len(self.queues), queuing.queues):
-            self.queues.append(Queue(index))
-        self._drop_surplus()
+        if queuing != self.dealer.queuing:
+            self._seat_alone()  # its flow was dealt queues of before
+            self.dealer.configure(queuing)
 
     @property
-    def executing(self) -> int:
-        """Requests, echoes not among them."""
-        return (self.alone is not None) + sum(len(queue.executing) for queue in (self.plain, *self.queues))
+    def queues(self) -> list[Queue]:
+        return self.dealer.queues
 
     @property
-    def is_idle(self) -> bool:
-        return not self.waiting and not self.in_use
+    def plain(self) -> Queue:
+        return self.dealer.plain
 
     # A request's way
 
@@ -108,19 +75,20 @@ class QueueSet:
         in_use = self.in_use
         if self.waiting or in_use + seats > self.limit:
             return None
-        ticket = Ticket(flow, self.plain, route, user, now)
+        ticket = Ticket(flow, self.dealer.plain, route, user, now)
         if work is not ONE_SEAT:
             self._describe(ticket, work)
         if in_use:
             if self.alone is not None:
                 self._seat_alone()
             self.advance(now)
-            self._seat(ticket, self._first_queue(flow))
+            self._seat(ticket, self.dealer.next_of(flow))
             self.in_use = in_use = in_use + seats
         else:
             self.alone = ticket
             self.at = now
             self.in_use = in_use = seats
+        self.executing += 1
         if in_use > self.peak:
             self.peak = in_use
         flow.stats.started += 1
@@ -136,14 +104,15 @@ class QueueSet:
         self.advance(now)
         seats = work.seats
         stats = flow.stats
-        if not self.queuing.queues:
+        queuing = self.dealer.queuing
+        if not queuing.queues:
             taken = self.in_use + self.waiting_seats
             if taken and taken + seats > self.limit:
                 return self._refuse(stats, CONCURRENCY_LIMIT)
-            queue = self.plain
+            queue = self.dealer.plain
         else:
-            queue = self._choose(flow)
-            if len(queue.waiting) >= self.queuing.length_limit and (held or self.in_use >= self.limit):
+            queue = self.dealer.shortest_of(flow)
+            if len(queue.waiting) >= queuing.length_limit and (held or self.in_use >= self.limit):
                 return self._refuse(stats, QUEUE_FULL)
         ticket = Ticket(flow, queue, route, user, now)
         ticket.arrived = now
@@ -169,10 +138,10 @@ class QueueSet:
 
     def dispatch(self, now: float) -> Ticket | None:
         """Starts the request whose turn it is, if there is one and it has a seat."""
-        if not self.waiting or (self.in_use >= self.limit and self.queuing.queues):
+        if not self.waiting or (self.in_use >= self.limit and self.dealer.queuing.queues):
             return None
         self.advance(now)
-        queue = self._next_queue()
+        queue, self.dispatch_r = pick_queue(self._pending, r=self.r, count=max(1, len(self.queues)), last=self._robin)
         ticket = queue.waiting[0]
         seats = ticket.work.seats
         if not self._fits(seats):
@@ -185,6 +154,7 @@ class QueueSet:
         ticket.started = now
         queue.next_r += ticket.work.charge
         queue.executing.add(ticket)
+        self.executing += 1
         self.in_use += seats
         self._bound(queue)
         ticket.flow.stats.dispatched(seats, now - (ticket.arrived or now))
@@ -206,14 +176,17 @@ class QueueSet:
         if self.alone is ticket:
             self.alone = None
             if work is ONE_SEAT and self.at == started:
-                self.in_use = 0
+                self.in_use = self.executing = 0
                 self.at = now
+                self.times.alone_seconds += lasted
                 self.area += lasted
                 self.square += lasted
                 return 0.0
             self.advance(now)
+            self.executing -= 1
         else:
             self.advance(now)
+            self.executing -= 1
             queue = ticket.queue
             queue.executing.discard(ticket)
             if queue.executing or queue.waiting:
@@ -227,8 +200,9 @@ class QueueSet:
         self.in_use -= work.seats
         if work.seats != 1:
             stats.released_wide(work.seats)
-        if len(self.queues) > self.queuing.queues:
-            self._drop_surplus()
+        dealer = self.dealer
+        if len(dealer.queues) > dealer.queuing.queues:
+            dealer.drop_surplus()
         return 0.0
 
     def release(self, ticket: Ticket, now: float) -> None:
@@ -251,7 +225,7 @@ class QueueSet:
         if reason == TIME_OUT:
             self.timed_out += 1
         ticket.flow.stats.cancelled(ticket.work.seats, now - (ticket.arrived or now))
-        self._drop_surplus()
+        self.dealer.drop_surplus()
 
     # What is to be seen
 
@@ -263,28 +237,13 @@ class QueueSet:
             yield from queue.executing
             yield from queue.waiting
 
-    def advance(self, now: float) -> None:
-        """Brings meter and integrals up to `now`; before every change of what they are made of."""
-        elapsed = now - self.at
-        if elapsed <= 0:
-            return
-        self.at = now
-        in_use = self.in_use
-        demand = in_use + self.waiting_seats
-        if demand:
-            area = demand * elapsed
-            self.area += area
-            self.square += demand * area
-            if self.busy:
-                self.r += in_use * elapsed / self.busy
-
     # Inside
 
     def _seat_alone(self) -> None:
         """Somebody comes: the one who was alone gets its queue, as if it had had it from its start."""
         ticket, self.alone = self.alone, None
         if ticket is not None:
-            self._seat(ticket, self._first_queue(ticket.flow))
+            self._seat(ticket, self.dealer.next_of(ticket.flow))
 
     def _seat(self, ticket: Ticket, queue: Queue) -> None:
         ticket.queue = queue
@@ -293,31 +252,6 @@ class QueueSet:
             queue.next_r = self.r
         queue.next_r += ticket.work.charge
         queue.executing.add(ticket)
-
-    def _first_queue(self, flow: Flow) -> Queue:
-        """Where the flow's next request goes while nobody waits anywhere: its queues in turn."""
-        if self.exempt or not self.queuing.queues:
-            return self.plain
-        hand = flow.hand or self._hand(flow)
-        self._dealt += 1
-        return self.queues[hand[self._dealt % len(hand)]]
-
-    def _hand(self, flow: Flow) -> tuple[int, ...]:
-        queuing = self.queuing
-        if queuing.queues > 1:
-            entropy = flow_hash(flow.schema, flow.distinguisher)
-            flow.hand = deal_hand(entropy, queues=queuing.queues, hand_size=queuing.hand_size)
-        else:
-            flow.hand = (0,)
-        return flow.hand
-
-    def _choose(self, flow: Flow) -> Queue:
-        """Of the flow's queues the one with the least work waiting; the first look goes round."""
-        hand = flow.hand or self._hand(flow)
-        self._dealt += 1
-        first = self._dealt % len(hand)
-        queues = self.queues
-        return min((queues[index] for index in (*hand[first:], *hand[:first])), key=_waiting_charge)
 
     def _refuse(self, stats: FlowStats, reason: str) -> str:
         stats.refused(reason)
@@ -334,28 +268,6 @@ class QueueSet:
             return not self.in_use  # wider than the level will ever be: alone, then
         return self.in_use + seats <= self.limit
 
-    def _next_queue(self) -> Queue:
-        """Of the queues where somebody waits, the one that would be furthest behind with its next request done."""
-        count, robin = max(1, len(self.queues)), self._robin + 1
-        best: Queue | None = None
-        best_finish = least = most = 0.0
-        best_order = 0
-        for queue in self._pending:
-            mark = queue.next_r
-            finish = mark + queue.waiting[0].work.charge
-            if best is None:
-                best, best_finish, least, most = queue, finish, mark, mark
-                best_order = (queue.index - robin) % count
-                continue
-            if finish <= best_finish:
-                order = (queue.index - robin) % count
-                if finish < best_finish or order < best_order:  # of equals the next one round
-                    best, best_finish, best_order = queue, finish, order
-            least, most = min(least, mark), max(most, mark)
-        assert best is not None
-        self.dispatch_r = (self.r, best.next_r, least, most)
-        return best
-
     def _bound(self, queue: Queue) -> None:
         """Whoever waits was not here before it came: a queue that used less than it might cannot claim it later."""
         if queue.waiting and queue.next_r < queue.waiting[0].arrived_r:
@@ -370,13 +282,3 @@ class QueueSet:
         self.waiting_seats -= work.seats
         if not queue.waiting:
             self._pending.discard(queue)
-
-    def _drop_surplus(self) -> None:
-        """From the end, so that no queue changes its number."""
-        queues = self.queues
-        while len(queues) > self.queuing.queues and not queues[-1].executing and not queues[-1].waiting:
-            queues.pop()
-
-
-def _waiting_charge(queue: Queue) -> float:
-    return queue.waiting_charge

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timonel.apiserver.flowcontrol.queue_set import CANCELLED, CONCURRENCY_LIMIT, QUEUE_FULL, TIME_OUT, Queuing
+from timonel.apiserver.flowcontrol.dealing import Queuing
+from timonel.apiserver.flowcontrol.queue_set import CANCELLED, CONCURRENCY_LIMIT, QUEUE_FULL, TIME_OUT
 from timonel.apiserver.flowcontrol.tickets import Ticket
 from timonel.apiserver.flowcontrol.work import ONE_SEAT, Work
 
@@ -47,7 +48,7 @@ def test_long_requests_are_charged_by_their_length() -> None:
     number = 0
     while len(flows) < 2:  # two flows with a queue each
         each = flow(crowd.queue_set, f"flow-{number}")
-        flows.setdefault(crowd.queue_set._hand(each)[0], each)
+        flows.setdefault(crowd.queue_set.dealer._hand(each)[0], each)
         number += 1
     long, short = flows[0], flows[1]
     for _ in range(20):
@@ -65,7 +66,7 @@ def test_wide_requests_are_charged_by_their_width() -> None:
     number = 0
     while len(flows) < 2:
         each = flow(crowd.queue_set, f"flow-{number}")
-        flows.setdefault(crowd.queue_set._hand(each)[0], each)
+        flows.setdefault(crowd.queue_set.dealer._hand(each)[0], each)
         number += 1
     wide, narrow = flows[0], flows[1]
     four = Work(4)

@@ -7,9 +7,10 @@ from typing import Any
 from timonel.api.kinds.flowcontrol.mandatory import MANDATORY_FLOW_SCHEMAS, MANDATORY_PRIORITY_LEVELS
 from timonel.api.objects import Object
 from timonel.apiserver.authn.user import UserInfo
+from timonel.apiserver.flowcontrol.dealing import Queuing
 from timonel.apiserver.flowcontrol.flow_stats import FlowStats
 from timonel.apiserver.flowcontrol.levels import Levels
-from timonel.apiserver.flowcontrol.queue_set import QueueSet, Queuing
+from timonel.apiserver.flowcontrol.queue_set import QueueSet
 from timonel.apiserver.flowcontrol.suggested import (
     SUGGESTED_FLOW_SCHEMAS,
     SUGGESTED_PRIORITY_LEVELS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,36 @@ async def test_a_local_volume_is_bound_below_the_pod(node: Node, links: dict[str
         await node.until(lambda: node.get("web") is None, seconds=40)
     assert links == {}
     assert disk.is_dir()
+
+
+async def test_no_folder_is_removed_while_something_is_being_bound_there(
+    node: Node, links: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod that is deleted in the middle of mounting: the thread that binds is not to be overtaken."""
+    began, go_on = threading.Event(), threading.Event()
+    seen: list[bool] = []
+
+    def bind(source: str, target: str) -> None:
+        began.set()
+        go_on.wait(10)
+        seen.append(os.path.isdir(target))
+        links[target] = source
+
+    monkeypatch.setattr(mounts, "bind", bind)
+    (tmp_path / "disk").mkdir()
+    node.client.add(bound_claim())
+    node.client.add(local(tmp_path / "disk"))
+    async with node.running():
+        await node.client.create(PODS, using())
+        await node.until(began.is_set)
+        await node.client.delete(PODS, "web", "default")
+        for _ in range(20):
+            await node.clock.advance(1)
+        assert node.get("web") is not None
+        go_on.set()
+        await node.until(lambda: node.get("web") is None, seconds=40)
+    assert seen == [True]
+    assert links == {}
 
 
 async def test_read_only_claims_are_mounted_so(node: Node, tmp_path: Path) -> None:

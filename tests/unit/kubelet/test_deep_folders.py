@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from timonel.kubelet.volumes import mounts
 from timonel.kubelet.volumes.trees import remove_tree, used_bytes
 
 
@@ -47,3 +48,21 @@ def test_folders_of_any_depth(folder: Path, levels: int, name: str) -> None:
     remove_tree(str(root))
     assert not root.exists()
     assert (outside / "kept").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_nothing_is_removed_through_a_mount(folder: Path) -> None:
+    """Not even one within the same file system, as volumes are bound into the folders of pods."""
+    data, bound = folder / "data", folder / "pod/volumes/bound"
+    data.mkdir()
+    (data / "file").write_text("kept")
+    bound.mkdir(parents=True)
+    mounts.bind(str(data), str(bound))
+    try:
+        with pytest.raises(OSError, match="something is mounted there"):
+            remove_tree(str(folder / "pod"))
+        assert (data / "file").read_text() == "kept"
+    finally:
+        mounts.unmount(str(bound))
+    remove_tree(str(folder / "pod"))
+    assert (data / "file").read_text() == "kept"

@@ -264,7 +264,7 @@ async def test_a_new_agent_keeps_files_up_to_date(node: Node) -> None:
 
 async def test_a_volume_source_that_is_not_built_is_named(node: Node) -> None:
     async with node.running():
-        await node.client.create(PODS, pod(C, volumes=[{"name": "v", "iscsi": {"targetPortal": "x", "iqn": "y", "lun": 0}}]))
+        await node.client.create(PODS, pod(C, volumes=[{"name": "v", "iscsi": {"targetPortal": "x", "iqn": "y"}}]))
         await node.until(lambda: node.events("web"))
     assert "volume source iscsi is not built" in node.events("web")[0][1]
 

@@ -10,8 +10,9 @@ import asyncio
 import logging
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import timedelta
+from typing import Any
 
 from timonel.api.clock import Clock
 from timonel.api.objects import Object, name_of, namespace_of, uid_of
@@ -83,6 +84,7 @@ class Volumes:
         self._pods: dict[str, Object] = {}
         self._attached: dict[str, dict[str, Attached]] = {}
         """Pod uid -> name of a PERSISTENT volume -> where it is. Found out anew when a pod's next container starts."""
+        self._attaching: dict[str, set[asyncio.Task[Attached]]] = {}
         self._used_by: dict[str, set[str]] = {}
         """PersistentVolume -> uids of pods here."""
         self._stale: set[tuple[str, str]] = set()
@@ -153,21 +155,25 @@ class Volumes:
         name, uid = volume["name"], uid_of(pod)
         try:
             if source_of(volume) in ("nfs", "csi"):
-                attached = await attach(
-                    volume, name=name, folder=paths.volumes, pod=pod, is_block=False, read_only=False
+                attached = await self._finish(
+                    uid,
+                    attach(volume, name=name, folder=paths.volumes, pod=pod, is_block=False, read_only=False),
                 )
             else:
                 found = await claimed_volume(self._client, pod, volume)
                 name = name_of(found.volume)
                 self._check_alone(uid, found)
-                attached = await attach(
-                    found.volume["spec"],
-                    name=name,
-                    folder=paths.volumes,
-                    pod=pod,
-                    is_block=found.is_block,
-                    read_only=found.read_only,
-                    own=directory_of(found.volume, self._volumes_dir),
+                attached = await self._finish(
+                    uid,
+                    attach(
+                        found.volume["spec"],
+                        name=name,
+                        folder=paths.volumes,
+                        pod=pod,
+                        is_block=found.is_block,
+                        read_only=found.read_only,
+                        own=directory_of(found.volume, self._volumes_dir),
+                    ),
                 )
                 self._used_by.setdefault(name, set()).add(uid)
         except ClaimError as exc:
@@ -175,6 +181,17 @@ class Volumes:
         except (OSError, HostPathError, VolumeError) as exc:
             raise MountFailure(name, exc) from exc
         self._attached.setdefault(uid, {})[volume["name"]] = attached
+
+    async def _finish(self, uid: str, work: Coroutine[Any, Any, Attached]) -> Attached:
+        """To the end, also when nobody waits any more: a thread cannot be stopped, and what it binds while the pod's
+        folder is being removed would be removed with it. `unmount` waits for this.
+        """
+        task = asyncio.ensure_future(work)
+        running = self._attaching.setdefault(uid, set())
+        running.add(task)
+        task.add_done_callback(running.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # told by the next attempt
+        return await asyncio.shield(task)
 
     def _check_alone(self, uid: str, found: ClaimedVolume) -> None:
         """ReadWriteOncePod, also for pods that came past the scheduler."""
@@ -363,6 +380,8 @@ class Volumes:
         """Unmounts and removes all of a pod's volumes and files. Raises OSError when something is left."""
         self._pods.pop(uid, None)
         self._tokens.forget(uid)
+        if running := self._attaching.pop(uid, None):
+            await asyncio.wait(running)
         self._attached.pop(uid, None)
         for name in [name for name, users in self._used_by.items() if uid in users]:
             self._used_by[name].discard(uid)

@@ -6,6 +6,7 @@ container can make, would stop a pod from ever being removed, or the agent. All 
 
 from __future__ import annotations
 
+import errno
 import os
 from itertools import count
 
@@ -38,7 +39,11 @@ def _blocks(entry: os.DirEntry[str]) -> int:
 
 
 def remove_tree(root: str) -> None:
-    """Removes a folder with all below it; follows no symbolic link. Raises OSError when something cannot be removed."""
+    """Removes a folder with all below it. Raises OSError when something cannot be removed.
+
+    Follows no symbolic link, and goes through no mount: what is bound there may be somebody's data.
+    """
+    own_mount: str | None = None
     emptied: list[str] = []
     pending = [(root, 0)]
     numbers = count()
@@ -47,6 +52,11 @@ def remove_tree(root: str) -> None:
         emptied.append(folder)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
+            mount = _mount_of(descriptor)
+            if own_mount is None:
+                own_mount = mount
+            elif mount != own_mount:
+                raise OSError(errno.EBUSY, "something is mounted there", folder)
             with os.scandir(descriptor) as found:
                 entries = list(found)
             for entry in entries:
@@ -62,3 +72,12 @@ def remove_tree(root: str) -> None:
             os.close(descriptor)
     for folder in reversed(emptied):  # each was noted after the one it is in, or was moved into the first
         os.rmdir(folder)
+
+
+def _mount_of(descriptor: int) -> str:
+    """Which mount an open folder is on: a folder that is bound somewhere has the same device number there.
+
+    Source: proc(5), /proc/pid/fdinfo
+    """
+    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as lines:
+        return next((line for line in lines if line.startswith("mnt_id:")), "")

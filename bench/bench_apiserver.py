@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import ssl
 import subprocess
@@ -45,11 +46,14 @@ Make = Callable[[int], bytes]
 
 
 async def serve(directory: Path) -> None:
+    from timonel.cluster.process import COLLECTION_THRESHOLDS, keep_what_is_there
     from timonel.testing.server import start_api_server
 
+    gc.set_threshold(*COLLECTION_THRESHOLDS)
     server = await start_api_server(
         directory, store_path=str(directory / "store.db"), audit_log=directory / "audit.log"
     )
+    keep_what_is_there()  # as the real process does
     print(orjson.dumps({"port": server.api.port, "ca": str(server.ca), "token": server.token,
                         "alice": server.alice_token}).decode(), flush=True)  # fmt: skip
     loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -14,12 +15,16 @@ import uvloop
 
 logger = logging.getLogger(__name__)
 
+COLLECTION_THRESHOLDS = (10_000, 20, 20)
+"""Of Python's cycle collector. Its own 700 are fewer than the containers in a few pods, which hold no cycles: looking
+for some in them again and again took a fifth of the instructions of a PATCH and a third of those of an apply."""
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 def run_process(work: Callable[[], Awaitable[None]], *, log_level: str = "INFO") -> None:
     """Runs `work` until it ends or SIGTERM or SIGINT cancels it. An error it raises ends the process with 1."""
     logging.basicConfig(level=log_level, format=LOG_FORMAT, stream=sys.stderr)
+    gc.set_threshold(*COLLECTION_THRESHOLDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_stopped(work))
 
@@ -51,3 +56,11 @@ def notify(message: str) -> None:
 async def notify_when(ready: Callable[[], Awaitable[None]]) -> None:
     await ready()
     notify("READY=1")
+    keep_what_is_there()
+
+
+def keep_what_is_there() -> None:
+    """What a process has made until it is ready stays until it ends: modules, tables, schemas. The cycle collector
+    looks at none of it again, which also leaves those pages as they are."""
+    gc.collect()
+    gc.freeze()

@@ -210,6 +210,8 @@ class Bench:
             async with aclosing(cast(Any, stream)) as events:
                 async for kind, obj in events:
                     name = obj["metadata"].get("name")
+                    if kind == "BOOKMARK":
+                        continue
                     if kind == "DELETED" or not is_good(obj):
                         good.pop(name, None)
                     else:

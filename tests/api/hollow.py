@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from timonel.api.clock import SystemClock
-from timonel.api.objects import Object, ObjectKey, is_deleting
+from timonel.api.objects import Object, is_deleting
 from timonel.api.refs import PODS, ResourceRef
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
@@ -19,13 +20,24 @@ from timonel.simulation.config import HollowConfig
 from timonel.simulation.hollow import HollowNodes
 
 
+class JumpingClock(SystemClock):
+    """Its wall clock is ahead by `jumped`; what measures time is not."""
+
+    jumped = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.jumped
+
+
 class HollowCluster:
     """`client` may stand between controllers and server; nodes and scheduler speak to the server directly."""
 
     def __init__(self, server: Any, *, nodes: int = 3, client: Any = None, **settings: Any) -> None:
         self.server = server
         self.client = server.client
-        self._controllers_client = client or server.client
+        self.controllers_client = client or server.client
+        self.clock = JumpingClock()
+        """The manager's."""
         self._config = HollowConfig(count=nodes, address="192.0.2.1", **settings)
         self.informers = Informers(server.client, clock=SystemClock())
         """What the test sees."""
@@ -46,10 +58,10 @@ class HollowCluster:
             await nodes.wait_ready()
 
     async def start_manager(self) -> None:
-        clock = SystemClock()
+        clock = self.clock
         recorder = EventRecorder(self.client, component="default-scheduler", clock=clock)
         self.manager = ControllerManager(
-            self._controllers_client,
+            self.controllers_client,
             clock,
             ManagerConfig(leader_election=False),
             hosted=[
@@ -124,7 +136,3 @@ def workload(kind: str, name: str, namespace: str, template: Object | None = Non
 def image_patch(image: str) -> Object:
     """A strategic merge patch of a workload."""
     return {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}}
-
-
-def key(namespace: str, name: str) -> ObjectKey:
-    return ObjectKey(namespace, name)

@@ -470,7 +470,7 @@ def test_up_with_arguments_that_cannot_be(tmp_path: Path) -> None:
     assert "use 1-20 lower-case letters" in up("--name", "Not_A_Name", home=tmp_path)
     assert "between 1 and 100 nodes" in up("--name", TRIAL, "--nodes", "0", home=tmp_path)
     assert up("--name", TRIAL, "--store", "redis", home=tmp_path) == "--store redis: there are sqlite and etcd"
-    assert up("--name", TRIAL, "--hollow", "-5", home=tmp_path) == "--hollow -5: between 0 and 20000 hollow nodes can be had"
+    assert "between 0 and 20000 hollow nodes" in up("--name", TRIAL, "--hollow", "-5", home=tmp_path)
 
 
 def test_up_with_its_port_taken(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ class Heartbeats:
         count = len(self._nodes.lister)
         duration = lease_seconds(count, self._config.leases_per_second)
         due = [self._turn.popleft() for _ in range(min(len(self._turn), -(-4 * count // duration)))]
-        due += [self._new.popleft() for _ in range(min(len(self._new), -(-count // int(_FIRST_SECONDS))))]
+        new = max(round(self._config.leases_per_second), -(-count // int(_FIRST_SECONDS)))
+        due += [self._new.popleft() for _ in range(min(len(self._new), new))]
         work = iter(due)
 
         async def renew_some() -> None:

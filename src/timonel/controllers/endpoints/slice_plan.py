@@ -32,6 +32,8 @@ from timonel.controllers.endpoints.addresses import (
     is_headless,
     pod_addresses,
 )
+from timonel.controllers.endpoints.hints import add_topology_hints, plan_hints
+from timonel.controllers.endpoints.topology import Ratios
 from timonel.controllers.endpoints.trigger_times import TRIGGER_TIME
 from timonel.controllers.ownership import controller_reference
 from timonel.controllers.pods import node_name_of
@@ -40,8 +42,6 @@ SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 MAX_ENDPOINTS = 100
-_SAME_NODE = "PreferSameNode"
-_CLOSE = ("PreferClose", "PreferSameZone", _SAME_NODE)
 _RESERVED = {SERVICE_NAME, MANAGED_BY, HEADLESS}
 
 
@@ -50,6 +50,10 @@ class SlicePlan:
     create: tuple[Object, ...] = ()
     update: tuple[Object, ...] = ()
     delete: tuple[Object, ...] = ()
+    hinted: tuple[AddressType, ...] = ()
+    """Address types whose endpoints have hints by topology-mode."""
+    problems: tuple[str, ...] = ()
+    """Why others of them have none."""
 
 
 def plan_slices(
@@ -59,10 +63,11 @@ def plan_slices(
     existing: Sequence[Object],
     max_endpoints: int = MAX_ENDPOINTS,
     trigger_time: str = "",
+    ratios: Ratios | None = None,
 ) -> SlicePlan:
     """`zones` maps the names of existing nodes to their zone or ""; pods on nodes that are not there are left out.
 
-    `trigger_time` is noted on what is written: see trigger_times.py.
+    `trigger_time` is noted on what is written: see trigger_times.py. `ratios`: the zones' shares of the processors.
     """
     create: list[Object] = []
     update: list[Object] = []
@@ -72,6 +77,8 @@ def plan_slices(
     strange = [item for item in existing if not _is_owned(item, service)]
     existing = [item for item in existing if _is_owned(item, service)]
     wanted = _wanted(service, list(pods), zones, types)
+    of_types = {kind: [group for (each, _), group in wanted.items() if each == kind] for kind in types}
+    hinted, problems = add_topology_hints(service, of_types, existing, ratios)
     for address_type in types:
         of_type = [item for item in existing if item.get("addressType") == address_type]
         groups = {ports: group for (kind, ports), group in wanted.items() if kind == address_type}
@@ -98,6 +105,8 @@ def plan_slices(
         tuple(_timed(item, trigger_time) for item in create),
         tuple(_timed(item, trigger_time) for item in update),
         tuple(item for item in delete if not is_deleting(item)),
+        hinted,
+        problems,
     )
 
 
@@ -141,22 +150,6 @@ def _wanted(
                     made["hints"] = hints
                 wanted.setdefault((address_type, ports), {})[made["targetRef"]["uid"]] = made
     return wanted
-
-
-def plan_hints(service: Object, made: Object) -> Object | None:
-    """For whom an endpoint is, by the Service's trafficDistribution; None: for everybody.
-
-    Source: kubernetes.io/docs/concepts/services-networking/service/#traffic-distribution
-    """
-    wish = service["spec"].get("trafficDistribution")
-    if wish not in _CLOSE or not made["conditions"]["ready"]:
-        return None
-    hints: Object = {}
-    if zone := made.get("zone"):
-        hints["forZones"] = [{"name": zone}]
-    if wish == _SAME_NODE and (node := made.get("nodeName")):
-        hints["forNodes"] = [{"name": node}]
-    return hints or None
 
 
 def _plan_group(

@@ -200,8 +200,19 @@ def _part_command(part: str) -> None:
     app.command(name=part)(run)
 
 
-for _part in ("server", "manager", "agent"):
+for _part in ("server", "agent"):
     _part_command(_part)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def manager(
+    context: typer.Context,
+    settings: Annotated[Path, typer.Option(help="Settings file, as `timonel up` writes it.")],
+) -> None:
+    """Runs the manager in the foreground. It also takes flags of kube-controller-manager (docs/configuration.md)."""
+    from timonel.cluster.part import run_part
+
+    run_part("manager", settings, context.args)
 
 
 @image_app.command("import")

@@ -21,6 +21,7 @@ import yaml
 from timonel.apiserver.admission.selection import AdmissionConfig, select_plugins
 from timonel.cluster.errors import UserError
 from timonel.cluster.hollow_config import HollowNodesConfig, check_hollow
+from timonel.cluster.manager_options import ManagerOptions, check_options, unknown
 
 DEFAULT_CONFIG_FILE = Path("/etc/timonel/config.yaml")
 
@@ -96,6 +97,7 @@ class ClusterConfig:
     registries: Mapping[str, RegistryConfig] = field(default_factory=dict)
     """By registry host: "docker.io", "registry.example.org:5000"; "*" for every other."""
     node: NodeConfig = field(default_factory=NodeConfig)
+    manager: ManagerOptions = field(default_factory=ManagerOptions)
     hollow: HollowNodesConfig = field(default_factory=HollowNodesConfig)
 
 
@@ -148,6 +150,8 @@ def _build(cls: Any, data: Any, source: str, path: str) -> Any:
     for key, value in data.items():
         where = f"{path}.{key}" if path else str(key)
         if key not in names:
+            if cls is ManagerOptions:
+                raise UserError(f"{source}: {unknown(_flag(str(key)), where, 'manager.{}')}")
             raise UserError(f"{source}: unknown key {where!r}; known here: {', '.join(sorted(names))}")
         values[names[key]] = _convert(hints[names[key]], value, source, where)
     return cls(**values)
@@ -184,6 +188,11 @@ def _kind(value: Any) -> str:
         return "empty"
     kinds = {dict: "a mapping", list: "a list", **_NAMES}
     return kinds.get(type(value), type(value).__name__)
+
+
+def _flag(key: str) -> str:
+    """concurrentGcSyncs -> concurrent-gc-syncs; a flag as it is stays so."""
+    return re.sub(r"[A-Z]", lambda match: f"-{match[0].lower()}", key)
 
 
 def _camel(name: str) -> str:
@@ -235,6 +244,7 @@ def _check(config: ClusterConfig, source: str) -> None:
     if not 1 <= config.api.port <= 65535:
         raise UserError(f"{source}: api.port must be between 1 and 65535")
     _check_requests(config.api, source)
+    check_options(config.manager, lambda name: f"{source}: manager.{_camel(name)}")
     check_hollow(config.hollow, source)
     for server in config.etcd.servers:
         if not re.fullmatch(r"https?://[^/\s]+", server):

@@ -7,8 +7,10 @@ informers.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 from timonel.api.clock import SystemClock
 from timonel.api.token_keys import TokenSigner, parse_private_key
@@ -18,6 +20,7 @@ from timonel.client.leader import LeadershipLost
 from timonel.client.rest import Client
 from timonel.client.service_accounts import ServiceAccountClients
 from timonel.cluster.errors import UserError
+from timonel.cluster.manager_options import apply_options, from_settings
 from timonel.cluster.process import notify_when
 from timonel.cluster.settings import ManagerSettings
 from timonel.controllers.certificates import SigningConfig
@@ -28,8 +31,10 @@ from timonel.scheduler.loop import Scheduler
 _PORTS_AFTER_SECONDS = 3.0
 
 
-async def run_manager(settings: ManagerSettings) -> None:
-    """Until cancelled. Raises UserError when leadership is lost: the supervisor starts a new one then."""
+async def run_manager(settings: ManagerSettings, flags: Mapping[str, Any] | None = None) -> None:
+    """Until cancelled; `flags` win over the options of the settings file.
+
+    Raises UserError when leadership is lost: the supervisor starts a new one then."""
     clock = SystemClock()
     config = ManagerConfig(
         root_ca=_read(settings.ca_file),
@@ -43,6 +48,8 @@ async def run_manager(settings: ManagerSettings) -> None:
             cluster_signing_duration=settings.cluster_signing_seconds,
         ),
     )
+    options = from_settings({**settings.options, **(flags or {})})
+    config = apply_options(config, options)
     own = ClientConfig.from_kubeconfig(settings.kubeconfig, user_agent="timonel-manager")
     schedulers = ClientConfig.from_kubeconfig(settings.scheduler_kubeconfig, user_agent="timonel-scheduler")
     async with (
@@ -65,6 +72,7 @@ async def run_manager(settings: ManagerSettings) -> None:
 
             await run_ports(
                 settings,
+                options,
                 manager=manager,
                 client=client,
                 scheduler_client=scheduler_client,

@@ -6,6 +6,7 @@ Imported after the start, since they are the only thing in the process that need
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from timonel.client.delegated_access import DelegatedAccess
 from timonel.client.exposition import LeaderCollector, QueueCollector, RequestCollector
 from timonel.client.rest import Client
 from timonel.cluster.component_port import ComponentPort, PortConfig
+from timonel.cluster.manager_options import ManagerOptions
 from timonel.cluster.settings import ManagerSettings
 from timonel.controllers.manager import ControllerManager
 from timonel.controllers.metrics import ZoneCollector, named_queues
@@ -43,6 +45,7 @@ def scheduler_registry(
 
 async def run_ports(
     settings: ManagerSettings,
+    options: ManagerOptions,
     *,
     manager: ControllerManager,
     client: Client,
@@ -55,17 +58,23 @@ async def run_ports(
     def port(number: int, asker: Client, registry: CollectorRegistry) -> ComponentPort:
         config = PortConfig(
             port=number,
-            address=settings.bind_address,
+            address=options.bind_address,
             cert_file=settings.serving_cert_file,
             key_file=settings.serving_key_file,
             client_ca_file=settings.ca_file,
         )
         access = DelegatedAccess(client=asker, clock=clock)
-        return ComponentPort(config, registry=registry, access=access, is_ready=lambda: manager.is_ready)
+        return ComponentPort(
+            config,
+            registry=registry,
+            access=access,
+            is_ready=lambda: manager.is_ready,
+            configuration=lambda: {"kubecontrollermanager.config.k8s.io": dataclasses.asdict(options)},
+        )
 
     ports = (
-        (settings.secure_port, client, controllers_registry(manager, client)),
-        (settings.scheduler_secure_port, scheduler_client, scheduler_registry(manager, scheduler_client, scheduler)),
+        (options.secure_port, client, controllers_registry(manager, client)),
+        (options.scheduler_secure_port, scheduler_client, scheduler_registry(manager, scheduler_client, scheduler)),
     )
     async with asyncio.TaskGroup() as group:
         for number, asker, registry in ports:

@@ -15,6 +15,7 @@ from typing import Any
 from timonel.cluster.config import ClusterConfig
 from timonel.cluster.etcd import CLIENT_PORT, ensure_etcd_pki, etcd_part
 from timonel.cluster.layout import Layout, NodeLayout
+from timonel.cluster.manager_options import changed
 from timonel.cluster.pki import MANAGER_SERVING
 from timonel.cluster.segment import address_of
 from timonel.cluster.settings import AgentSettings, HollowSettings, ManagerSettings, ServerSettings
@@ -126,6 +127,7 @@ def plan_manager(layout: Layout, config: ClusterConfig) -> ManagerSettings:
         serving_cert_file=str(layout.pki / f"{MANAGER_SERVING}.crt"),
         serving_key_file=str(layout.pki / f"{MANAGER_SERVING}.key"),
         node_monitor_grace_seconds=config.node.monitor_grace_seconds,
+        options=changed(config.manager),
     )
 
 

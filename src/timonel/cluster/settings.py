@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,10 +60,8 @@ class ManagerSettings:
     serving_cert_file: str = ""
     """Of the ports for /metrics; "": they are not opened."""
     serving_key_file: str = ""
-    bind_address: str = "127.0.0.1"
-    secure_port: int = 10257
-    """Of the controllers; 0: none."""
-    scheduler_secure_port: int = 10259
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Flags of kube-controller-manager that differ from the defaults; see manager_options.py."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,7 @@ class DeviceTaintEvictionController(Controller):
     """Keys are pods. Pods without claims cost nothing."""
 
     name = "device-taint-eviction-controller"
+    workers = 8
 
     def __init__(
         self, *, client: ApiClient, informers: Informers, clock: Clock, recorder: EventRecorder | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from timonel.client.informer import Informers
 from timonel.client.leader import LeaderConfig, LeaderElector
 from timonel.client.protocol import ApiClient
 from timonel.controllers.admissionpolicies import PolicyStatusController
+from timonel.controllers.attachdetach import AttachDetachController
 from timonel.controllers.bootstrap_tokens import BootstrapSigner, BootstrapTokenCleaner
 from timonel.controllers.certificates import RequestApprover, RequestCleaner, RequestSigner, SigningConfig
 from timonel.controllers.clusterrole_aggregation import ClusterRoleAggregationController
@@ -92,6 +93,8 @@ class ManagerConfig:
     autoscaler: AutoscalerConfig = field(default_factory=AutoscalerConfig)
     without: frozenset[str] = frozenset()
     """Names of controllers not to run."""
+    workers: Mapping[str, int] = field(default_factory=dict)
+    """By name of a controller, how many keys it works on at once, where that is not its default."""
 
 
 class Component(Protocol):
@@ -276,6 +279,11 @@ CONTROLLERS: tuple[tuple[str, str, Factory], ...] = (
     (AttributesClassProtection.name, "volumeattributesclass-protection-controller", _row(AttributesClassProtection)),
     (VolumeBinder.name, "persistent-volume-binder", _row(VolumeBinder, "persistentvolume-controller")),
     (LocalVolumeProvisioner.name, "local-volume-provisioner", _row(LocalVolumeProvisioner, LOCAL_PROVISIONER)),
+    (
+        AttachDetachController.name,
+        "attachdetach-controller",
+        _row(AttachDetachController, "attachdetach-controller"),
+    ),
     (ExpansionController.name, "expand-controller", _row(ExpansionController, "volume_expand")),
     (
         EphemeralVolumeController.name,
@@ -358,6 +366,9 @@ class ControllerManager:
             for name, account, make in CONTROLLERS
             if name not in self._config.without and (name != "root-ca-cert-publisher" or self._config.root_ca)
         }
+        for name, count in self._config.workers.items():
+            if name in self.components:
+                self.components[name].workers = count  # type: ignore[attr-defined]  # only Controllers are named
         own = self._surroundings("", surroundings)
         self.components |= {f"hosted {number}": make(own) for number, make in enumerate(self._hosted)}
         try:

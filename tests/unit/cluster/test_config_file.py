@@ -45,7 +45,7 @@ def test_every_key_is_read() -> None:
     [
         ("network: [", "not valid YAML: line"),
         ("- a list", "the file must be a mapping, not a list"),
-        ("netwrok: {}", "unknown key 'netwrok'; known here: api, etcd, hollow, network, node, registries"),
+        ("netwrok: {}", "unknown key 'netwrok'; known here: api, etcd, hollow, manager, network, node, registries"),
         ("network: {pod: 1}", "unknown key 'network.pod'"),
         ("api: {port: many}", "api.port must be a whole number, not text"),
         ("api: {port: true}", "api.port must be a whole number, not true or false"),

@@ -20,11 +20,12 @@ from timonel.cluster.config import (
     RegistryConfig,
     parse_config,
 )
+from timonel.cluster.manager_options import ManagerOptions
 
 PAGE = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
 SECTIONS: dict[str, Any] = {
     "network": NetworkConfig, "api": ApiConfig, "etcd": EtcdConfig, "registries": RegistryConfig, "node": NodeConfig,
-    "hollow": HollowNodesConfig,
+    "manager": ManagerOptions, "hollow": HollowNodesConfig,
 }  # fmt: skip
 KEYS = [(section, field) for section, cls in SECTIONS.items() for field in dataclasses.fields(cls)]
 
@@ -74,4 +75,6 @@ def test_defaults_in_the_tables_are_true(section: str, field: dataclasses.Field[
     told = table_of(section)[key_of(field)]
     if field.default == "":
         return  # told in words
-    assert yaml.safe_load(told.strip("`")) == (list(field.default) if field.default == () else field.default)
+    assert yaml.safe_load(told.strip("`")) == (
+        list(field.default) if isinstance(field.default, tuple) else field.default
+    )

@@ -59,6 +59,7 @@ class Remains:
 
 class NamespaceController(Controller):
     name = "namespace"
+    workers = 10
 
     def __init__(
         self, *, client: ApiClient, informers: Informers, clock: Clock, recorder: EventRecorder | None = None

@@ -52,6 +52,7 @@ class ResourceClaimController(Controller):
     """Keys are pods and claims in one queue: names with "pod:" or "claim:" before them, which no name contains."""
 
     name = "resourceclaim-controller"
+    workers = 10
 
     def __init__(
         self, *, client: ApiClient, informers: Informers, clock: Clock, recorder: EventRecorder | None = None

@@ -160,6 +160,8 @@ class KubeletBackend:
 
     async def metrics_page(self, name: str) -> bytes | None:
         match name:
+            case "":
+                return (await self._kubelet.stats.volume_metrics()).encode()
             case "resource":
                 return (await self._kubelet.stats.resource_metrics()).encode()
             case "cadvisor":

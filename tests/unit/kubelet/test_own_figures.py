@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.exposition import generate_latest
 
 from timonel.kubelet.metrics import KubeletMetrics, ProbeMetrics, operation_name
+from timonel.kubelet.stats.node_stats import claim_of
 
 from .node import Node
 from .pods import container, pod
@@ -55,6 +56,13 @@ def test_probes_are_counted_and_forgotten_with_their_pod() -> None:
     assert f"prober_probe_duration_seconds_count{{{timed}}} 2.0" in text
     assert "u-b" not in text
     assert 'pod="b"' not in text
+
+
+def test_claims_behind_volumes() -> None:
+    web = pod(container("main"), name="web")
+    assert claim_of(web, {"name": "a", "persistentVolumeClaim": {"claimName": "data"}}) == "data"
+    assert claim_of(web, {"name": "a", "ephemeral": {"volumeClaimTemplate": {}}}) == "web-a"
+    assert claim_of(web, {"name": "a", "emptyDir": {}}) == ""
 
 
 async def test_a_kubelet_counts_what_it_runs(tmp_path: Path) -> None:

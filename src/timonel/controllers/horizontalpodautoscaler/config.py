@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class AutoscalerConfig:
-    concurrent_syncs: int = 5
-    """--concurrent-horizontal-pod-autoscaler-syncs"""
     sync_period_seconds: float = 15.0
     """--horizontal-pod-autoscaler-sync-period: between two looks at one autoscaler."""
     downscale_stabilization_seconds: float = 300.0

@@ -65,7 +65,6 @@ class HorizontalPodAutoscalerController(Controller):
     ) -> None:
         super().__init__(client=client, informers=informers, clock=clock, recorder=recorder)
         self._config = config or AutoscalerConfig()
-        self.workers = self._config.concurrent_syncs
         self.watches = (Watch(HORIZONTAL_POD_AUTOSCALERS, changed=_spec_changed),)
         self.informer(PODS)  # read, but no reason to look
         self._targets = Targets(client)

@@ -46,6 +46,9 @@ class FilesystemSample:
     """By pod uid and volume name."""
 
 
+_ByName = dict[tuple[str, str], FilesystemUsage]
+
+
 class Filesystems:
     """`root_dir` is the kubelet's folder: its file system is the node's."""
 
@@ -57,13 +60,21 @@ class Filesystems:
         """Path -> when, bytes, inodes."""
         self._lock = asyncio.Lock()
 
-    async def sample(self, pods: Iterable[PodSource]) -> FilesystemSample:
+    async def sample(self, pods: Iterable[PodSource], *, layers: bool = True) -> FilesystemSample:
+        """Without `layers`, what the runtime knows is left out."""
+        pods = list(pods)
+        # One at a time, and in a thread: a network file system whose server is away answers nobody.
         async with self._lock:
             node = self._usage(self._root_dir)
-            pods = list(pods)
-            await asyncio.to_thread(self._count, pods)
-            images, layers = await self._ask_runtime(node)
-        logs, volumes = {}, {}
+            logs, volumes = await asyncio.to_thread(self._read, pods, node)
+            images, known_layers = await self._ask_runtime(node) if layers else (None, {})
+        return FilesystemSample(node, images, known_layers, logs, volumes)
+
+    def _read(self, pods: list[PodSource], node: FilesystemUsage) -> tuple[_ByName, _ByName]:
+        """Logs and volumes."""
+        self._count(pods)
+        logs: _ByName = {}
+        volumes: _ByName = {}
         for pod in pods:
             for container in pod.containers:
                 if pod.logs:
@@ -72,7 +83,7 @@ class Filesystems:
                 whole = self._usage(volume.path)
                 # A claim's volume is a file system of its own; of others, the files count.
                 volumes[pod.uid, volume.name] = whole if volume.claim else self._part(volume.path, whole)
-        return FilesystemSample(node, images, layers, logs, volumes)
+        return logs, volumes
 
     def _usage(self, path: str) -> FilesystemUsage:
         try:

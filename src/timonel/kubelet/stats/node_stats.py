@@ -23,7 +23,8 @@ from timonel.kubelet.stats.resource_metrics import render_resource_metrics
 from timonel.kubelet.stats.sampler import Sampler
 from timonel.kubelet.stats.samples import ContainerSource, PodSource, VolumeSource
 from timonel.kubelet.stats.summary import render_summary
-from timonel.kubelet.volumes.layout import BUILT, source_of
+from timonel.kubelet.stats.volume_metrics import render_volume_metrics
+from timonel.kubelet.volumes.layout import source_of
 from timonel.kubelet.volumes.manager import Volumes
 
 
@@ -78,21 +79,24 @@ class NodeStats:
         files = await self._filesystems.sample(pod.source for pod in sample.pods)
         return render_cadvisor_metrics(sample, files, self._machine, block_devices())
 
+    async def volume_metrics(self) -> str:
+        """Of PersistentVolumeClaims in use; "" without any."""
+        claimed = [source for source in self.sources() if any(volume.claim for volume in source.volumes)]
+        if not claimed:
+            return ""
+        return render_volume_metrics(claimed, await self._filesystems.sample(claimed, layers=False))
+
     def sources(self) -> Iterator[PodSource]:
         """The pods with something that runs."""
         for worker in self._workers:
             view = self._reader.known(worker.uid)
             if view.sandbox is None or not view.sandbox.ready or worker.orphan:
                 continue
-            volumes = [
-                VolumeSource(
-                    volume["name"],
-                    self._volumes.paths(worker.uid).volume(volume),
-                    get_path(volume, "persistentVolumeClaim", "claimName", default=""),
-                )
-                for volume in worker.pod["spec"].get("volumes") or ()
-                if source_of(volume) in BUILT and source_of(volume) != "hostPath"
-            ]
+            volumes = []
+            for volume in worker.pod["spec"].get("volumes") or ():
+                place = None if source_of(volume) == "hostPath" else self._volumes.place(worker.uid, volume)
+                if place is not None:
+                    volumes.append(VolumeSource(volume["name"], place, claim_of(worker.pod, volume)))
             yield pod_source(worker.pod, view, self._cgroups.runtime_path(worker.pod), self._logs, volumes)
 
 
@@ -113,6 +117,14 @@ def pod_source(
         volumes=tuple(volumes),
         logs=f"{logs_dir}/{namespace_of(pod)}_{name_of(pod)}_{uid_of(pod)}",
     )
+
+
+def claim_of(pod: Object, volume: Object) -> str:
+    """Name of the PersistentVolumeClaim behind a pod's volume; that of an ephemeral one is made of both names."""
+    if volume.get("ephemeral") is not None:
+        return f"{name_of(pod)}-{volume['name']}"
+    claim: str = get_path(volume, "persistentVolumeClaim", "claimName", default="")
+    return claim
 
 
 def _container(pod: Object, view: ContainerView) -> ContainerSource:

@@ -114,7 +114,10 @@ class StreamingBackend(Protocol):
         ...
 
     async def metrics_page(self, name: str) -> bytes | None:
-        """What Prometheus scrapes at /metrics/<name>: "resource", "cadvisor", "probes"; None for another name."""
+        """What Prometheus scrapes at /metrics/<name>: "resource", "cadvisor", "probes"; None for another name.
+
+        "" is what follows the registry's own figures at /metrics.
+        """
         ...
 
     def health(self) -> str:

@@ -249,9 +249,11 @@ class KubeletServer:
         return web.Response(text="ok")
 
     async def _prometheus(self, request: web.BaseRequest, segments: list[str]) -> web.StreamResponse:
-        body = await self._backend.metrics_page(segments[0]) if segments else generate_latest(self._registry)
+        body = await self._backend.metrics_page(segments[0] if segments else "")
         if body is None:
             raise NotFound("404 page not found\n")
+        if not segments:
+            body = generate_latest(self._registry) + body
         response = web.Response(body=body)
         response.headers["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8"
         return response

@@ -254,6 +254,13 @@ class Volumes:
             if source_of(volume) in WRITTEN:
                 self._mark(uid, volume["name"])
 
+    def place(self, uid: str, volume: Object) -> str | None:
+        """Where the files of a pod's volume are; None for what has none, or is not mounted yet."""
+        if source_of(volume) in PERSISTENT:
+            attached = self._attached.get(uid, {}).get(volume["name"])
+            return None if attached is None or attached.is_block else attached.path
+        return self.paths(uid).volume(volume) if source_of(volume) in BUILT else None
+
     # Into containers
 
     def container_mounts(self, pod: Object, container: Object, environment: Mapping[str, str]) -> list[MountPoint]:

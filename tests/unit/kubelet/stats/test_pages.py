@@ -22,6 +22,7 @@ from timonel.kubelet.stats.resource_metrics import render_resource_metrics
 from timonel.kubelet.stats.sampler import Sampler
 from timonel.kubelet.stats.samples import ContainerSource, PodSource, VolumeSource
 from timonel.kubelet.stats.summary import render_summary
+from timonel.kubelet.stats.volume_metrics import render_volume_metrics
 from timonel.testing.clock import VirtualClock
 from timonel.testing.fake_runtime import FakeRuntime
 
@@ -240,6 +241,19 @@ async def test_a_runtime_that_is_away_is_told_of(world: World) -> None:
 async def test_pods_in_the_nodes_network_have_no_figures_of_it(world: World) -> None:
     world.pod = replace(world.pod, host_network=True)
     assert (await world.sampler.sample()).pods[0].interfaces == ()
+
+
+async def test_claims_in_use(world: World) -> None:
+    """Of the file system that is mounted there, not of what one pod has put into it; and once, however many use it."""
+    claimed = VolumeSource("data", str(world.folder), "data-0")
+    one = replace(world.pod, volumes=(*world.pod.volumes, claimed))
+    other = replace(one, name="other", uid="u2")
+    found = values(render_volume_metrics([one, other], await world.files.sample([one, other], layers=False)))
+    labels = (("namespace", "default"), ("persistentvolumeclaim", "data-0"))
+    assert {key[1] for key in found} == {labels}
+    capacity, available = (found[f"kubelet_volume_stats_{name}_bytes", labels] for name in ("capacity", "available"))
+    assert capacity == (await world.files.sample([])).node.capacity
+    assert 0 < available <= capacity - found["kubelet_volume_stats_used_bytes", labels]
 
 
 async def test_files_are_counted_once_a_minute(world: World) -> None:

@@ -232,7 +232,7 @@ class FakeBackend:
         return {"node": {"nodeName": "n1"}, "pods": [], "only": only_cpu_and_memory}
 
     async def metrics_page(self, name: str) -> bytes | None:
-        return self.pages.get(name)
+        return self.pages.get(name) if name else b"more 1\n"
 
     def health(self) -> str:
         return self.unhealthy

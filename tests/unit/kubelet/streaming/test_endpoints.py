@@ -39,6 +39,7 @@ async def test_metrics_count_requests(node: Node) -> None:
         text = await answer.text()
     labels = '{long_running="false",method="GET",path="healthz",server_type="readwrite"}'
     assert f"kubelet_http_requests_total{labels} 1.0" in text
+    assert text.endswith("\nmore 1\n")
 
 
 async def test_other_pages_of_figures_are_the_backends(node: Node) -> None:

@@ -76,7 +76,7 @@ def plan_hollow_pod(
         state.view = _without_sandbox(_end_all(state.view, now, _STOPPED))
     elif not math.isinf(deadline):
         state.wakes.append(deadline)
-    probes = _probes(pod, behaviour, state, seconds)
+    probes = _probes(pod, behaviour, state, _nanoseconds(now))
     made = build_status(pod, status, StatusInput(
         view=state.view, probes=probes, now=now, host_ips=host_ips, runtime_name=runtime.RUNTIME_NAME,
         waiting=state.waiting, ended=state.done, reason=reason, message=message,
@@ -200,7 +200,7 @@ def _back_off_until(container: Object, ended: ContainerView) -> float | None:
     return ended.finished_at / 1e9 + _delay(ended.attempt)
 
 
-def _probes(pod: Object, behaviour: Behaviour, state: _State, seconds: float) -> PodProbes:
+def _probes(pod: Object, behaviour: Behaviour, state: _State, nanoseconds: int) -> PodProbes:
     probes = PodProbes()
     for container in state.view.running:
         found = find_container(pod, container.name)
@@ -213,8 +213,9 @@ def _probes(pod: Object, behaviour: Behaviour, state: _State, seconds: float) ->
         delay = (spec.get("readinessProbe") or {}).get("initialDelaySeconds") or 0
         if kind is Kind.MAIN:
             delay = max(delay, behaviour.ready_seconds)
-        ready_at = container.started_at / 1e9 + delay
-        if ready_at > seconds:
+        # In whole nanoseconds: as fractions of seconds, what has just been started may seem to lie ahead.
+        ready_at = container.started_at + round(delay * 1e9)
+        if ready_at > nanoseconds:
             probes.by_id[container.id] = ProbeState(readiness=False)
-            state.wakes.append(ready_at)
+            state.wakes.append(ready_at / 1e9)
     return probes

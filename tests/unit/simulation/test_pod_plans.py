@@ -85,6 +85,14 @@ def test_without_delays_a_pod_is_ready_in_one_write() -> None:
     assert life.writes == 1
 
 
+@pytest.mark.parametrize("seconds", [0.1, 0.7, 1.3, 1763934629.123457 % 1, 0.000001])
+def test_without_delays_it_is_ready_at_once_whatever_the_time(seconds) -> None:
+    life = Life()
+    life.seconds = seconds
+    life.run()
+    assert (life.condition("Ready"), life.writes) == ("True", 1)
+
+
 def test_delays_show() -> None:
     life = Life(Behaviour(start_seconds=2, ready_seconds=3))
     assert life.run() == 2

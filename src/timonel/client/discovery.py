@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from timonel.api.errors import ApiError, error_from_status
+from timonel.api.errors import ApiError, InternalError, error_from_status
 from timonel.api.objects import Object
 from timonel.api.refs import ResourceRef
 from timonel.client.protocol import ApiClient
@@ -28,6 +28,8 @@ class Discovery:
     resources: tuple[ServedResource, ...]
     failed: Mapping[str, ApiError] = field(default_factory=dict)
     """By group version, those whose resources are not known now."""
+    unreadable: tuple[str, ...] = ()
+    """Group versions that are none, as some extension API server may send: "a/b/c"."""
 
 
 async def discover(client: ApiClient) -> list[ServedResource]:
@@ -36,6 +38,8 @@ async def discover(client: ApiClient) -> list[ServedResource]:
     found = await discover_available(client)
     for error in found.failed.values():
         raise error
+    if found.unreadable:
+        raise InternalError(unreadable_message(found.unreadable[0]))
     return list(found.resources)
 
 
@@ -53,19 +57,27 @@ async def discover_available(client: ApiClient) -> Discovery:
     documents = await asyncio.gather(*(_get(client, path) for path in paths), return_exceptions=True)
     found: dict[tuple[str, str], ServedResource] = {}
     failed: dict[str, ApiError] = {}
+    unreadable: list[str] = []
     for path, document in zip(paths, documents, strict=True):
         if isinstance(document, ApiError):
             failed[path.removeprefix("/apis/").removeprefix("/api/")] = document
             continue
         if isinstance(document, BaseException):
             raise document
+        if document["groupVersion"].count("/") > 1:
+            unreadable.append(document["groupVersion"])
+            continue
         group_name, _, version = document["groupVersion"].rpartition("/")
         for row in document.get("resources") or ():
             key = group_name, row["name"]
             if "/" not in row["name"] and key not in found:
                 ref = ResourceRef(group_name, version, row["name"], row["kind"], bool(row["namespaced"]))
                 found[key] = ServedResource(ref, frozenset(row.get("verbs") or ()))
-    return Discovery(tuple(found.values()), failed)
+    return Discovery(tuple(found.values()), failed, tuple(unreadable))
+
+
+def unreadable_message(group_version: str) -> str:
+    return f"unexpected GroupVersion string: {group_version}"
 
 
 async def _get(client: ApiClient, path: str) -> Object:

@@ -3,7 +3,17 @@
 from tests.unit.controllers.cluster import Cluster, deployment, namespace, node
 from timonel.api.errors import Forbidden
 from timonel.api.objects import find_by, name_of, owner_references, uid_of
-from timonel.api.refs import CONFIGMAPS, DEPLOYMENTS, NAMESPACES, PODS, REPLICA_SETS, SECRETS, SERVICE_ACCOUNTS
+from timonel.api.refs import (
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    LEASES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+)
 from timonel.controllers.manager import ManagerConfig
 
 
@@ -178,3 +188,44 @@ async def test_finalizer_in_a_namespace_holds_it_and_is_named():
         await cluster.client.patch(CONFIGMAPS, "held", {"metadata": {"finalizers": None}}, "doomed", type="merge")
         await cluster.run(5)
         assert len(cluster.client.objects(NAMESPACES)) == 1
+
+
+async def test_group_that_does_not_answer_is_named_and_everything_else_goes():
+    subject = Cluster(namespace("doomed"), configmap("a", "doomed"), without=("resourcequota",))
+    raw, broken = subject.client.raw, set()
+
+    async def answer(method, path, **options):
+        if path in broken:
+            return 503, {}, b'{"kind":"Status","code":503,"reason":"ServiceUnavailable","message":"away"}'
+        return await raw(method, path, **options)
+
+    subject.client.raw = answer
+    async with subject as cluster:
+        broken |= {"/apis/batch/v1"}
+        await cluster.client.delete(NAMESPACES, "doomed")
+        await cluster.run(2)
+        [doomed] = [item for item in cluster.client.objects(NAMESPACES) if name_of(item) == "doomed"]
+        found = find_by(doomed["status"]["conditions"], "type", "NamespaceDeletionDiscoveryFailure")
+        assert (found["status"], found["reason"]) == ("True", "DiscoveryFailed")
+        assert found["message"] == (
+            "Discovery failed for some groups, 1 failing: "
+            "unable to retrieve the complete list of server APIs: batch/v1: away"
+        )
+        assert names_in(cluster, "doomed", CONFIGMAPS) == []
+        broken.clear()
+        await cluster.run(5)
+        assert [name_of(item) for item in cluster.client.objects(NAMESPACES)] == ["default"]
+
+
+async def test_lease_of_a_node_goes_with_its_node():
+    subject = node("node-1", uid="node-uid")
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": "node-uid"}
+    metadata = {"name": "node-1", "namespace": "kube-node-lease", "ownerReferences": [owner]}
+    lease = {"kind": "Lease", "apiVersion": "coordination.k8s.io/v1", "metadata": metadata, "spec": {}}
+    async with Cluster(subject, lease) as cluster:
+        cluster.dead.add("node-1")
+        await cluster.run(2)
+        assert names_in(cluster, "kube-node-lease", LEASES) == ["node-1"]
+        await cluster.client.delete(NODES, "node-1")
+        await cluster.run(2)
+        assert names_in(cluster, "kube-node-lease", LEASES) == []

@@ -17,7 +17,7 @@ from timonel.api.errors import ApiError, Conflict, MethodNotAllowed, NotFound
 from timonel.api.objects import Object, ObjectKey, find_by, is_deleting, namespace_of
 from timonel.api.refs import NAMESPACES, PODS, ResourceRef
 from timonel.client.controller import Controller, Keys, Result, Watch
-from timonel.client.discovery import ServedResource, discover
+from timonel.client.discovery import ServedResource, discover_available, unreadable_message
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
@@ -51,10 +51,12 @@ class Remains:
     finalizers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     discovery_failure: str = ""
+    unreadable: str = ""
+    """The message about a group version that is none."""
 
     @property
     def nothing(self) -> bool:
-        return not self.counts and not self.failures and not self.discovery_failure
+        return not (self.counts or self.failures or self.discovery_failure or self.unreadable)
 
 
 class NamespaceController(Controller):
@@ -97,15 +99,24 @@ class NamespaceController(Controller):
     async def _delete_content(self, namespace: str) -> Remains:
         remains = Remains()
         try:
-            served = await discover(self.client)
+            served = await discover_available(self.client)
         except ApiError as exc:
             remains.discovery_failure = exc.message
             return remains
-        kinds = [row for row in served if row.ref.namespaced and {"delete", "list"} <= row.verbs]
+        if served.failed:
+            groups = ", ".join(sorted(f"{group}: {error}" for group, error in served.failed.items()))
+            remains.discovery_failure = (
+                f"Discovery failed for some groups, {len(served.failed)} failing: "
+                f"unable to retrieve the complete list of server APIs: {groups}"
+            )
+        if served.unreadable:
+            remains.unreadable = unreadable_message(served.unreadable[0])
+        # What a part of the API keeps from being known does not keep the rest.
+        kinds = [row for row in served.resources if row.ref.namespaced and {"delete", "list"} <= row.verbs]
         pods = [row for row in kinds if row.ref == PODS]
         others = [row for row in kinds if row.ref != PODS]
         await self._delete_kinds(namespace, pods, remains)
-        if remains.nothing:
+        if not remains.counts and not remains.failures:
             await self._delete_kinds(namespace, others, remains)
         return remains
 
@@ -190,6 +201,10 @@ def _problems(remains: Remains) -> Mapping[str, tuple[str, str, str]]:
     found = {}
     if remains.discovery_failure:
         found["NamespaceDeletionDiscoveryFailure"] = ("True", "DiscoveryFailed", remains.discovery_failure)
+    if remains.unreadable:
+        found["NamespaceDeletionGroupVersionParsingFailure"] = (
+            "True", "GroupVersionParsingFailed", remains.unreadable
+        )  # fmt: skip
     if remains.failures:
         message = (
             f"Failed to delete all resource types, {len(remains.failures)} remaining: "

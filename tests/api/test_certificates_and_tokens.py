@@ -37,6 +37,7 @@ from timonel.client.service_accounts import ServiceAccountClients
 from timonel.cluster.cluster_info import publish_cluster_info
 from timonel.controllers.certificates import SigningConfig
 from timonel.controllers.manager import CONTROLLERS, ControllerManager, ManagerConfig
+from timonel.testing.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -95,15 +96,16 @@ async def kubectl(server, *args: str, stdin: object = None, token: str = "", ok:
 
 async def eventually(read):
     """The first true answer of an async function."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                if found := await read():
-                    return found
-            except ApiError as exc:
-                if exc.status_code != 404:
-                    raise
-            await asyncio.sleep(0.05)
+
+    async def look():
+        try:
+            return await read()
+        except ApiError as exc:
+            if exc.status_code != 404:
+                raise
+            return None
+
+    return await wait_until(look)
 
 
 async def status_of(server, name: str):
@@ -255,6 +257,13 @@ async def test_a_token_in_a_secret(server, namespace) -> None:
     token = base64.b64decode(await filled()).decode()
     who = json.loads(await kubectl(server, "auth", "whoami", "-o", "json", token=token))["status"]["userInfo"]
     assert who["username"] == f"system:serviceaccount:{namespace}:robot"
+
+    listed = {"secrets": [{"name": "robot"}]}
+    await server.client.patch(SERVICE_ACCOUNTS, "robot", listed, namespace, type="merge")
+    url, headers = f"{server.url}/api/v1/namespaces/{namespace}/secrets", {"Authorization": f"Bearer {token}"}
+    async with server.http.get(url, headers=headers) as answer:
+        assert answer.status == 403
+        assert "auto-generated secret-based tokens" in answer.headers["Warning"]
 
     async def noted():
         labels = (await server.client.get(SECRETS, "robot", namespace))["metadata"].get("labels") or {}

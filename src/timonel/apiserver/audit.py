@@ -22,7 +22,7 @@ from aiohttp import web
 from timonel.api.clock import Clock, format_micro_time
 from timonel.api.errors import ApiError
 from timonel.api.objects import Object
-from timonel.apiserver.authn.authenticator import IMPERSONATOR
+from timonel.apiserver.authn.authenticator import IMPERSONATOR, TOKEN_NOTES
 from timonel.apiserver.authn.user import ANONYMOUS, UserInfo
 from timonel.apiserver.authz.attributes import Attributes, Decision
 
@@ -178,6 +178,8 @@ class AuditLog:
         if self._path is None:
             return
         request, error = trail.request, trail.error
+        if len(request) and (notes := request.get(TOKEN_NOTES)):
+            trail.annotations.update(notes)
         attributes = trail.attributes or Attributes(ANONYMOUS, request.method.lower(), path=request.path)
         self.record(
             AuditRecord(

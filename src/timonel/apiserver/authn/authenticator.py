@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 IMPERSONATOR: web.RequestKey[UserInfo] = web.RequestKey("impersonator", UserInfo)
 """On the request: who really sent it, when it impersonates; the audit log wants both."""
+
+TOKEN_NOTES: web.RequestKey[Mapping[str, str]] = web.RequestKey("token_notes", Mapping)
+"""On the request: what the audit log is to say of a token from a Secret."""
 
 _BEARER_PROTOCOL = "base64url.bearer.authorization.k8s.io."
 
@@ -62,7 +66,7 @@ class RequestAuthenticator:
         if user is None:
             token = bearer_token(request)
             if token is not None:
-                user = self.authenticate_token(token)
+                user = self.authenticate_token(token, request)
         if user is None:
             if not self._anonymous:
                 return None
@@ -76,10 +80,10 @@ class RequestAuthenticator:
                 user = acting
         return user
 
-    def authenticate_token(self, token: str) -> UserInfo:
-        """Raises Unauthorized."""
+    def authenticate_token(self, token: str, request: web.BaseRequest | None = None) -> UserInfo:
+        """Notes on the request how a token from a Secret was used. Raises Unauthorized."""
         try:
-            return self._find(token, None)[0]
+            return self._find(token, None, request)[0]
         except InvalidToken as error:
             log.info("token was refused reason=%r", error.why)
             raise
@@ -92,7 +96,9 @@ class RequestAuthenticator:
         user, common = self._find(token, audiences)
         return self._authenticated(user), common
 
-    def _find(self, token: str, audiences: tuple[str, ...] | None) -> tuple[UserInfo, tuple[str, ...]]:
+    def _find(
+        self, token: str, audiences: tuple[str, ...] | None, request: web.BaseRequest | None = None
+    ) -> tuple[UserInfo, tuple[str, ...]]:
         if self._tokens is not None and self._tokens.knows(token):
             return self._tokens.authenticate(token, audiences)  # what most requests carry
         for source in (self._static_tokens, self._bootstrap_tokens):
@@ -102,7 +108,10 @@ class RequestAuthenticator:
                 if audiences is None or common:
                     return user, common
         if self._legacy_tokens is not None and self._legacy_tokens.is_ours(token):
-            user, common = self._legacy_tokens.authenticate(token), self._own_audiences(audiences)
+            notes: dict[str, str] = {}
+            if request is not None:
+                request[TOKEN_NOTES] = notes
+            user, common = self._legacy_tokens.authenticate(token, notes), self._own_audiences(audiences)
             if audiences is None or common:
                 return user, common
         if self._tokens is not None and self._tokens.is_ours(token):

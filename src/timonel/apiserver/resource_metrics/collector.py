@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from timonel.api.clock import Clock
-from timonel.api.errors import ApiError
+from timonel.api.errors import ApiError, ServiceUnavailable
 from timonel.api.objects import Object, name_of
 from timonel.apiserver.resource_metrics.points import NodePoints, Usage, node_usage, parse_page, pod_usages
 
@@ -74,13 +74,16 @@ class ResourceMetricsCollector:
         self._wanted = asyncio.Event()
         self._usages: Usages | None = None
         self._filled = asyncio.Event()
+        self._stopped = False
         self._places = asyncio.Semaphore(self._config.parallel)
 
     async def usages(self) -> Usages:
-        """Of the last two looks. The first who asks waits for them: a few seconds."""
+        """Of the last two looks. The first who asks waits for them: a few seconds. Raises ServiceUnavailable."""
         self._asked_at = self._clock.monotonic()
         self._wanted.set()
         while self._usages is None:
+            if self._stopped:
+                raise ServiceUnavailable("the server is stopping")
             await self._filled.wait()
         return self._usages
 
@@ -91,6 +94,8 @@ class ResourceMetricsCollector:
                 await self._collect()
         finally:
             await self._forget()
+            self._stopped = True
+            self._filled.set()  # nobody waits for what will not come
 
     async def _collect(self) -> None:
         """Until nobody has asked for a while."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from timonel.api.errors import ServiceUnavailable
 from timonel.api.objects import Object, name_of
 from timonel.apiserver.resource_metrics.collector import ResourceMetricsCollector, Usages
 from timonel.testing.clock import VirtualClock, settle
@@ -159,3 +160,14 @@ async def test_a_cluster_without_nodes_has_no_figures() -> None:
     assert await empty.first() == Usages()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_nobody_waits_for_a_server_that_stops() -> None:
+    made = Cluster("n1")
+    task = asyncio.create_task(made.collector.run())
+    asking = asyncio.create_task(made.collector.usages())
+    await settle()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    with pytest.raises(ServiceUnavailable):
+        await asking

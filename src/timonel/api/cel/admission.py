@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from timonel.api.cel import types
+from timonel.api.cel.costs import PER_CALL_LIMIT
 from timonel.api.cel.environment import Environment, Field, FindStruct, Struct, extended, standard_functions
+from timonel.api.cel.issues import EvaluationError
 from timonel.api.cel.library.authorization import AUTHORIZER, RESOURCE_CHECK
 from timonel.api.cel.library.patches import PATCHES, patch_struct
 from timonel.api.cel.overloads import Table
+from timonel.api.cel.program import Program
 from timonel.api.cel.schemas import (
     BOOL,
     DYN,
@@ -112,6 +116,36 @@ def policy_environment(
         {**base.variables, "variables": types.struct_of(VARIABLES)}, base.functions,
         find_struct=_finder({VARIABLES: Struct(fields)}, patches=patches),
     )  # fmt: skip
+
+
+class PolicyVariables(dict[str, Any]):
+    """The value of `variables`: each is computed when an expression first reads it, and kept.
+
+    `cost` sums up what they cost, which counts towards the budget of who evaluates; none may cost more than `limit`.
+    """
+
+    def __init__(self, programs: Mapping[str, Program], others: Mapping[str, Any], limit: int = PER_CALL_LIMIT) -> None:
+        """`others`: what expressions can name besides, as for `Program.evaluate`."""
+        super().__init__()
+        self._programs = programs
+        self._others = {**others, "variables": self}
+        self._limit = limit
+        self.cost = 0
+
+    def __missing__(self, name: str) -> Any:
+        program = self._programs.get(name)
+        if program is None:
+            raise EvaluationError(f"no such key: {name}")
+        try:
+            self[name], cost = program.evaluate(self._others, self._limit)
+        except EvaluationError as exc:
+            self.cost += exc.cost
+            raise EvaluationError(f'composited variable "{name}" fails to evaluate: {exc}') from exc
+        self.cost += cost
+        return self[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._programs
 
 
 def _finder(more: Mapping[str, Struct], *, patches: bool) -> FindStruct:

@@ -1,6 +1,6 @@
 """What a call costs when it is evaluated, in upstream's units: one is about 50 ns there.
 
-Either a number, or a function of operands and result; sizes are those of the values.
+Either a number, or a function of the operands, so that what is too expensive is never begun.
 Source: kubernetes.io/docs/reference/using-api/cel/#resource-constraints
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from timonel.api.cel.library.formats import Format
 from timonel.api.cel.values import Opaque, size_of
 
-CallCost = int | Callable[[Sequence[Any], Any], int]
+CallCost = int | Callable[[Sequence[Any]], int]
 
 PER_CALL_LIMIT = 1_000_000
 """Of one expression: about a tenth of a second of upstream's."""
@@ -25,6 +25,7 @@ LIST, MAP, STRUCT = 10, 30, 40
 _TRAVERSE = 0.1  # per character
 _PATTERN = 0.25  # per character of the pattern
 _CHECK = 350_000  # asks the authoriser
+_COPIED = 1000  # items of a list per unit
 
 NOMINAL = frozenset(
     """
@@ -53,7 +54,7 @@ def call_cost(function: str, overload: str) -> CallCost:
     if function in NOMINAL:
         return 1
     if function in _TRAVERSED:
-        return lambda args, result: _traversal(args[0])
+        return lambda args: _traversal(args[0])
     if function in _READ_ONCE or (function == "ip" and overload != "cidr_ip"):
         return _reading(1)
     if function in _READ_TWICE:
@@ -62,7 +63,7 @@ def call_cost(function: str, overload: str) -> CallCost:
 
 
 def _reading(times: int) -> CallCost:
-    return lambda args, result: ceil(size_of(args[0]) * times * _TRAVERSE)
+    return lambda args: ceil(size_of(args[0]) * times * _TRAVERSE)
 
 
 def _traversal(value: Any) -> int:
@@ -77,7 +78,7 @@ def _traversal(value: Any) -> int:
     return 1
 
 
-def _matching(args: Sequence[Any], result: Any) -> int:
+def _matching(args: Sequence[Any]) -> int:
     return pattern_cost(size_of(args[0]), size_of(args[1]))
 
 
@@ -85,41 +86,46 @@ def pattern_cost(length: int, pattern: int) -> int:
     return ceil((1 + length) * _TRAVERSE) * ceil(pattern * _PATTERN)
 
 
-def _validating(args: Sequence[Any], result: Any) -> int:
+def _validating(args: Sequence[Any]) -> int:
     format = args[0]
     return pattern_cost(size_of(args[1]), format.pattern_size) if isinstance(format, Format) else 1
 
 
-def _selecting(args: Sequence[Any], result: Any) -> int:
+def _selecting(args: Sequence[Any]) -> int:
     length = size_of(args[1])
     return LIST + ceil(length * _TRAVERSE) + ceil(ceil(length * 0.5) * (LIST + STRUCT))
 
 
-def _comparing(args: Sequence[Any], result: Any) -> int:
+def _comparing(args: Sequence[Any]) -> int:
     if isinstance(args[0], Opaque):
         return 1
     return ceil(min(size_of(args[0]), size_of(args[1])) * _TRAVERSE)
 
 
-def _containing_ip(args: Sequence[Any], result: Any) -> int:
+def _containing_ip(args: Sequence[Any]) -> int:
     cost = ceil(2 * size_of(args[0]) * _TRAVERSE)
     return cost + (ceil(size_of(args[1]) * _TRAVERSE) if isinstance(args[1], str) else 0)
 
 
-def _containing_cidr(args: Sequence[Any], result: Any) -> int:
-    return _containing_ip(args, result) + ceil(size_of(args[0]) * _TRAVERSE) + 1
+def _containing_cidr(args: Sequence[Any]) -> int:
+    return _containing_ip(args) + ceil(size_of(args[0]) * _TRAVERSE) + 1
 
 
-def _searching(args: Sequence[Any], result: Any) -> int:
+def _searching(args: Sequence[Any]) -> int:
     return ceil(size_of(args[0]) * _TRAVERSE) * ceil(size_of(args[1]) * _TRAVERSE)
 
 
-def _adding(args: Sequence[Any], result: Any) -> int:
+def _joined_size(args: Sequence[Any]) -> int:
+    separator = size_of(args[1]) if len(args) > 1 else 0
+    return sum(map(size_of, args[0])) + separator * max(len(args[0]) - 1, 0)
+
+
+def _adding(args: Sequence[Any]) -> int:
     return ceil((size_of(args[0]) + size_of(args[1])) * _TRAVERSE)
 
 
 _OF_FUNCTIONS: dict[str, CallCost] = {
-    "join": lambda args, result: ceil(size_of(result) * 2 * _TRAVERSE),
+    "join": lambda args: ceil(_joined_size(args) * 2 * _TRAVERSE),
     "find": _matching,
     "findAll": _matching,
     "fieldSelector": _selecting,
@@ -143,7 +149,7 @@ _OF_OVERLOADS: dict[str, CallCost] = {
     ),
     **dict.fromkeys((*COMPARED, "equals", "not_equals"), _comparing),
     **dict.fromkeys(("add_string", "add_bytes"), _adding),
-    "in_list": lambda args, result: size_of(args[1]),
+    "in_list": lambda args: size_of(args[1]),
     "matches_string": _matching,
     "contains_string": _searching,
 }
@@ -152,7 +158,7 @@ _OF_OVERLOADS: dict[str, CallCost] = {
 def _pairs(index: int) -> CallCost:
     """Every item of a list with every other."""
 
-    def cost(args: Sequence[Any], result: Any) -> int:
+    def cost(args: Sequence[Any]) -> int:
         items = args[index]
         factor = 2.0 + (_TRAVERSE if items and isinstance(items[0], (str, bytes)) else 0)
         return int(len(items) ** 2 * factor) + 1 + LIST
@@ -161,15 +167,22 @@ def _pairs(index: int) -> CallCost:
 
 
 def _of_lists(overload: str) -> CallCost:
-    if overload in ("list_slice", "lists_range", "list_reverse"):
-        return lambda args, result: size_of(result) + 1 + LIST
+    if overload == "list_slice":
+        return lambda args: max(min(args[2], size_of(args[0])) - max(args[1], 0), 0) + 1 + LIST
+    if overload == "lists_range":
+        return lambda args: max(args[0], 0) + 1 + LIST
+    if overload == "list_reverse":
+        return lambda args: size_of(args[0]) + 1 + LIST
+    if overload == "add_list":
+        # One, and for long lists what copying them costs, which upstream does not do.
+        return lambda args: 1 + (size_of(args[0]) + size_of(args[1])) // _COPIED
     if overload in ("list_flatten", "list_flatten_int"):
-        return lambda args, result: int(size_of(args[0]) * (args[1] if len(args) == 2 else 1)) + 1 + LIST
+        return lambda args: int(size_of(args[0]) * (args[1] if len(args) == 2 else 1)) + 1 + LIST
     if overload == "list_distinct" or overload.endswith("_sort"):
         return _pairs(0)
     if overload.endswith("_sortByAssociatedKeys"):
         return _pairs(1)
     if overload.startswith("list_sets_"):
         times = 2 if "equivalent" in overload else 1
-        return lambda args, result: 1 + size_of(args[0]) * size_of(args[1]) * times
+        return lambda args: 1 + size_of(args[0]) * size_of(args[1]) * times
     return 1

@@ -70,6 +70,8 @@ def _of_calls(node: Node) -> Iterator[Issue]:
 
 def _is_valid(function: str, literal: Literal) -> bool:
     value = literal.value
+    if not isinstance(value, (str, int)):
+        return False
     try:
         if function == "matches":
             compile_pattern(value)

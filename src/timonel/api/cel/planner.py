@@ -12,6 +12,7 @@ from typing import Any
 from timonel.api.cel import costs
 from timonel.api.cel.costs import call_cost
 from timonel.api.cel.issues import CostExceeded, EvaluationError
+from timonel.api.cel.library.operators import find_any, index_any
 from timonel.api.cel.nodes import (
     Call,
     Comprehension,
@@ -25,7 +26,7 @@ from timonel.api.cel.nodes import (
 )
 from timonel.api.cel.overloads import Overload, Run
 from timonel.api.cel.types import Type
-from timonel.api.cel.values import NOTHING, Opaque, Optional, StructValue, UInt, type_of
+from timonel.api.cel.values import NOTHING, Opaque, Optional, StructValue, type_of
 
 Frame = list[Any]
 Step = Callable[[Frame], Any]
@@ -34,7 +35,6 @@ MISSING: Any = object()
 COST, LIMIT, FIRST_SLOT = 0, 1, 2
 
 _NO_OVERLOAD = "no such overload"
-_KEYS = frozenset({bool, int, UInt, str})
 
 
 class Planner:
@@ -108,6 +108,8 @@ class Planner:
         run: Run | None = None
         if only is not None and only.run is not None and _settled(node, only):
             run = only.run
+        elif node.function in _INDEXING:
+            run = _INDEXING[node.function]
         return _invoke(operands, run or _dispatch(overloads), cost)
 
 
@@ -164,26 +166,16 @@ def _invoke(operands: list[Step], run: Run, cost: costs.CallCost) -> Step:
     if isinstance(cost, int):
         return _invoke_cheaply(operands, run, cost)
     price = cost
-    if len(operands) == 2:
-        first, second = operands
-
-        def of_two(frame: Frame) -> Any:
-            left, right = first(frame), second(frame)
-            result = run(left, right)
-            frame[0] += price((left, right), result)
-            if frame[0] > frame[1]:
-                raise CostExceeded
-            return result
-
-        return of_two
 
     def of_any(frame: Frame) -> Any:
         args = [operand(frame) for operand in operands]
-        result = run(*args)
-        frame[0] += price(args, result)
+        try:
+            frame[0] += price(args)
+        except (TypeError, AttributeError, LookupError):
+            frame[0] += 1  # not of the types it is made for, which running it will tell
         if frame[0] > frame[1]:
             raise CostExceeded
-        return result
+        return run(*args)
 
     return of_any
 
@@ -340,15 +332,14 @@ def _map(entries: list[tuple[Step, Step, bool]]) -> Step:
         out: dict[Any, Any] = {}
         for plan_key, plan_value, optional in entries:
             key, value = plan_key(frame), plan_value(frame)
-            if type(key) not in _KEYS:
-                raise EvaluationError("unsupported key type")
             if optional:
                 if not _optional(value).present:
                     continue
                 value = value.value
-            if key in out:
-                raise EvaluationError(f"Failed with repeated key: {key}")
-            out[key] = value
+            try:
+                out[key] = value
+            except TypeError:
+                raise EvaluationError("unsupported key type") from None
         return out
 
     return build
@@ -454,6 +445,9 @@ def _or_value(optional: Step, otherwise: Step) -> Step:
 
     return choose
 
+
+_INDEXING: dict[str, Run] = {"_[_]": index_any, "_[?_]": find_any}
+"""Where only the value tells whether it is a list, a map, or an optional one."""
 
 _SPECIAL: dict[str, Callable[..., Step]] = {
     "_&&_": lambda left, right: _decided(left, right, False),

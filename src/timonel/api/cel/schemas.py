@@ -19,7 +19,7 @@ from timonel.api.cel.estimates import Path
 from timonel.api.cel.issues import EvaluationError
 from timonel.api.cel.sizes import Range
 from timonel.api.cel.types import Type
-from timonel.api.cel.values import parse_duration, parse_timestamp
+from timonel.api.cel.values import KeyedList, parse_duration, parse_timestamp
 
 Schema = Mapping[str, Any]
 
@@ -52,6 +52,7 @@ class Declaration:
     key: Declaration | None = None  # of maps
     fields: Mapping[str, tuple[str, Declaration]] = field(default_factory=dict)  # escaped name -> own name, type
     format: str = ""  # of texts that are other values for expressions
+    keyed: tuple[str, ...] | None = None  # of lists that are sets, (), or maps, the fields that are keys
 
 
 BOOL = Declaration(types.BOOL, least_bytes=4)
@@ -115,7 +116,11 @@ def _declare_list(schema: Schema) -> Declaration | None:
     if item is None:
         return None
     most = schema.get("maxItems")
-    return list_declaration(item, (LARGEST_REQUEST - 2) // (item.least_bytes + 1) if most is None else max(most, 0))
+    declared = list_declaration(item, (LARGEST_REQUEST - 2) // (item.least_bytes + 1) if most is None else max(most, 0))
+    kind = schema.get("x-kubernetes-list-type")
+    if kind in ("set", "map"):
+        return replace(declared, keyed=tuple(schema.get("x-kubernetes-list-map-keys") or ()))
+    return declared
 
 
 def _declare_object(schema: Schema) -> Declaration | None:
@@ -231,8 +236,8 @@ def declared_size(root: Declaration, path: Path, any_key: Declaration | None = N
 
 
 def needs_conversion(declared: Declaration) -> bool:
-    """Whether JSON of the schema has texts or numbers that are other values for expressions."""
-    if declared.format or declared.type is types.DOUBLE:
+    """Whether JSON of the schema has texts, numbers or lists that are other values for expressions."""
+    if declared.format or declared.type is types.DOUBLE or declared.keyed is not None:
         return True
     if declared.item is not None and needs_conversion(declared.item):
         return True
@@ -251,7 +256,8 @@ def convert(declared: Declaration, value: Any) -> Any:
     if declared.type is types.DOUBLE and type(value) is int:
         return float(value)
     if isinstance(value, list) and declared.item is not None:
-        return [convert(declared.item, one) for one in value]
+        items = [convert(declared.item, one) for one in value]
+        return items if declared.keyed is None else KeyedList(items, declared.keyed)
     if isinstance(value, dict):
         if declared.item is not None:
             return {key: convert(declared.item, one) for key, one in value.items()}

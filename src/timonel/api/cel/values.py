@@ -8,8 +8,8 @@ Source: github.com/google/cel-spec/blob/master/doc/langdef.md#values
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,6 +36,7 @@ class UInt(int):
 @dataclass(frozen=True, slots=True, order=True)
 class Timestamp:
     nanos: int  # since 1970, UTC
+    offset: int = field(default=0, compare=False)  # seconds east of UTC, as it was written
 
     def datetime(self) -> datetime:
         """To the microsecond."""
@@ -66,6 +67,36 @@ class StructValue(dict[str, Any]):
         self.type_name = type_name
 
 
+class KeyedList(list[Any]):
+    """Of a schema's list that is a set, or a map by some fields of its items: the order of items means nothing.
+
+    `keys`: those fields; none for a set.
+    """
+
+    __slots__ = ("keys",)
+
+    def __init__(self, items: Iterable[Any], keys: tuple[str, ...] = ()) -> None:
+        super().__init__(items)
+        self.keys = keys
+
+    def _key(self, item: Any) -> Any:
+        return [item.get(key) for key in self.keys] if self.keys and isinstance(item, dict) else item
+
+    def joined(self, more: Iterable[Any]) -> KeyedList:
+        """With other items: one with the key of an item takes its place."""
+        found = KeyedList(self, self.keys)
+        places = [self._key(item) for item in self]
+        for item in more:
+            key = self._key(item)
+            place = next((index for index, one in enumerate(places) if equal(one, key)), -1)
+            if place < 0:
+                found.append(item)
+                places.append(key)
+            else:
+                found[place] = item
+        return found
+
+
 class Opaque:
     """Base of values with a type of a library; compared by `==`, which is their business."""
 
@@ -77,10 +108,10 @@ class Opaque:
         return 1
 
 
-def timestamp(nanos: int) -> Timestamp:
+def timestamp(nanos: int, offset: int = 0) -> Timestamp:
     if not _MIN_TIME <= nanos <= _MAX_TIME:
         raise EvaluationError("timestamp overflow")
-    return Timestamp(nanos)
+    return Timestamp(nanos, offset)
 
 
 def duration(nanos: int) -> Duration:
@@ -100,13 +131,18 @@ def parse_timestamp(text: str) -> Timestamp:
     except ValueError as exc:
         raise EvaluationError(_NO_TIMESTAMP) from exc
     seconds = (whole - _EPOCH) // timedelta(seconds=1)
-    return timestamp(seconds * _NANOS + int((found[3] or "0")[:9].ljust(9, "0")))
+    nanos = int((found[3] or "0")[:9].ljust(9, "0"))
+    return timestamp(seconds * _NANOS + nanos, int(whole.utcoffset().total_seconds()))  # type: ignore[union-attr]
 
 
 def render_timestamp(value: Timestamp) -> str:
-    seconds, nanos = divmod(value.nanos, _NANOS)
+    seconds, nanos = divmod(value.nanos + value.offset * _NANOS, _NANOS)
+    zone = "Z"
+    if value.offset:
+        minutes = abs(value.offset) // 60
+        zone = f"{'-' if value.offset < 0 else '+'}{minutes // 60:02}:{minutes % 60:02}"
     whole = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
-    return f"{whole}.{nanos:09}".rstrip("0") + "Z" if nanos else f"{whole}Z"
+    return (f"{whole}.{nanos:09}".rstrip("0") if nanos else whole) + zone
 
 
 def parse_duration(text: str) -> Duration:
@@ -173,7 +209,11 @@ def equal(left: Any, right: Any) -> bool:
     if kind in _NUMBERS:
         return other in _NUMBERS and bool(left == right)
     if isinstance(left, list):
-        return isinstance(right, list) and len(left) == len(right) and all(map(equal, left, right))
+        if not isinstance(right, list) or len(left) != len(right):
+            return False
+        if isinstance(left, KeyedList) or isinstance(right, KeyedList):
+            return all(contains(right, item) for item in left)
+        return all(map(equal, left, right))
     if isinstance(left, dict):
         if not isinstance(right, dict) or len(left) != len(right):
             return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from timonel.api.cel.issues import EvaluationError
@@ -29,6 +30,7 @@ from timonel.api.cel.values import (
 )
 
 _NANOS = 1_000_000_000
+_PLAIN_BELOW = 6  # digits before the point
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _UNSIGNED = re.compile(r"[0-9]+")
 _FLOAT = re.compile(
@@ -97,20 +99,20 @@ def _to_double(text: str) -> float:
 
 
 def double_text(value: float) -> str:
-    """The shortest text that reads the same, without exponent below 1e21."""
+    """The shortest text that reads the same; with an exponent below 1e-4 and from 1e6 on."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    if value == int(value) and abs(value) < 1e21:
-        return f"{int(value)}" if value or math.copysign(1, value) > 0 else "-0"
-    text = repr(float(value))
-    mantissa, e, exponent = text.partition("e")
-    if not e:
-        return text
-    if int(exponent) >= -4 and abs(value) < 1e21:
-        return f"{value:.{len(mantissa.replace('.', '').lstrip('-')) - 1 - int(exponent)}f}"
-    return f"{mantissa.removesuffix('.0')}e{int(exponent):+03d}"
+    sign, digits, exponent = Decimal(repr(float(value))).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    minus, text, power = "-" * sign, "".join(map(str, digits)), exponent + len(digits) - 1
+    if value == 0:
+        return f"{minus}0"
+    if not -4 <= power < _PLAIN_BELOW:
+        fraction = f".{text[1:]}" if len(text) > 1 else ""
+        return f"{minus}{text[0]}{fraction}e{power:+03d}"
+    return f"{minus}{abs(Decimal(repr(float(value)))):f}".removesuffix(".0")
 
 
 def to_text(value: Any) -> str:

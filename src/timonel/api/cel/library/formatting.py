@@ -125,9 +125,10 @@ def _render_double(letter: str, value: Any, precision: int) -> str:
         return "∞" if value > 0 else "-∞"
     if letter == "f":
         return f"{value:.{precision}f}"
-    mantissa, _, exponent = f"{value:.{precision}e}".partition("e")
+    # Upstream's library of languages takes no notice of the precision here.
+    mantissa, _, exponent = f"{value:.{_PRECISION}e}".partition("e")
     power = "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in f"{abs(int(exponent)):02d}")
-    return f"{mantissa}\u202f×\u202f10{'⁻' if int(exponent) < 0 else ''}{power}"
+    return f"{mantissa}×10{'⁻' if int(exponent) < 0 else ''}{power}"
 
 
 def _plain(value: Any) -> str:
@@ -136,8 +137,11 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_inside(item) for item in value)}]"
     if isinstance(value, dict):
+        for key in value:
+            if isinstance(key, float):
+                raise EvaluationError("error during formatting: no formatting function for map key of type double")
         return f"{{{', '.join(sorted(f'{_inside(key)}:{_inside(item)}' for key, item in value.items()))}}}"
-    return str(value) if isinstance(value, Type) else to_text(value)
+    return type_name(value) if isinstance(value, Type) else to_text(value)
 
 
 def _inside(value: Any) -> str:

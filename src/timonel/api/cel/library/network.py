@@ -68,7 +68,8 @@ def parse_cidr(text: str) -> Cidr:
         why = "network address parse error during conversion from string: "
         raise EvaluationError(f'{why * 2}netip.ParsePrefix("{text}"): {exc}') from exc
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        raise EvaluationError(f'IPv4-mapped IPv6 address "{text}" is not allowed')
+        why = "network address parse error during conversion from string: "
+        raise EvaluationError(f'{why}IPv4-mapped IPv6 address "{text}" is not allowed')
     return Cidr(address, int(bits))
 
 

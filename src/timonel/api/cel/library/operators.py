@@ -19,6 +19,7 @@ from timonel.api.cel.values import (
     NOTHING,
     UINT_MAX,
     Duration,
+    KeyedList,
     Optional,
     Timestamp,
     UInt,
@@ -26,6 +27,7 @@ from timonel.api.cel.values import (
     duration,
     equal,
     timestamp,
+    type_of,
 )
 
 Run = Callable[..., Any]
@@ -87,7 +89,7 @@ def index_list(items: Any, index: Any) -> Any:
     if type(index) is float and index.is_integer():
         index = int(index)
     if not isinstance(index, int) or isinstance(index, bool):
-        raise EvaluationError(f"unsupported index type in list: {type(index).__name__}")
+        raise EvaluationError(f"unsupported index type '{type_of(index)}' in list")
     if not 0 <= index < len(items):
         raise EvaluationError(f"index out of bounds: {index}")
     return items[index]
@@ -104,6 +106,27 @@ def index_map(items: Any, key: Any) -> Any:
 
 def render_key(key: Any) -> str:
     return str(key).lower() if isinstance(key, bool) else str(key)
+
+
+def index_any(container: Any, key: Any) -> Any:
+    """Of a container whose type only its value tells."""
+    if isinstance(container, list):
+        return index_list(container, key)
+    if isinstance(container, dict):
+        return index_map(container, key)
+    if isinstance(container, Optional):
+        return find_any(container.value, key) if container.present else NOTHING
+    raise EvaluationError("no such overload")
+
+
+def find_any(container: Any, key: Any) -> Optional:
+    if isinstance(container, list):
+        return find_in_list(container, key)
+    if isinstance(container, dict):
+        return find_in_map(container, key)
+    if isinstance(container, Optional):
+        return find_any(container.value, key) if container.present else NOTHING
+    raise EvaluationError("no such overload")
 
 
 def in_map(key: Any, items: Any) -> bool:
@@ -154,7 +177,12 @@ def _ordering() -> tuple[Overload, ...]:
 
 
 def _add_times(left: Any, right: Any) -> Timestamp:
-    return timestamp(left.nanos + right.nanos)
+    zone = left if isinstance(left, Timestamp) else right
+    return timestamp(left.nanos + right.nanos, zone.offset)
+
+
+def _join(left: list[Any], right: list[Any]) -> list[Any]:
+    return left.joined(right) if isinstance(left, KeyedList) else [*left, *right]
 
 
 def _add_durations(left: Duration, right: Duration) -> Duration:
@@ -179,7 +207,7 @@ OPERATORS: tuple[Overload, ...] = (
     declare("add_duration_timestamp", "_+_", "(duration, timestamp) -> timestamp", _add_times),
     declare("add_timestamp_duration", "_+_", "(timestamp, duration) -> timestamp", _add_times),
     declare("add_int64", "_+_", "(int, int) -> int", _ints(operator.add)),
-    declare("add_list", "_+_", "(list(A), list(A)) -> list(A)", lambda left, right: [*left, *right]),
+    declare("add_list", "_+_", "(list(A), list(A)) -> list(A)", _join),
     declare("add_string", "_+_", "(string, string) -> string", operator.add),
     declare("add_uint64", "_+_", "(uint, uint) -> uint", _uints(operator.add)),
     declare("divide_double", "_/_", "(double, double) -> double", _divide_doubles),
@@ -197,7 +225,7 @@ OPERATORS: tuple[Overload, ...] = (
     declare("subtract_int64", "_-_", "(int, int) -> int", _ints(operator.sub)),
     declare(
         "subtract_timestamp_duration", "_-_", "(timestamp, duration) -> timestamp",
-        lambda left, right: timestamp(left.nanos - right.nanos),
+        lambda left, right: timestamp(left.nanos - right.nanos, left.offset),
     ),
     declare("subtract_timestamp_timestamp", "_-_", "(timestamp, timestamp) -> duration", _subtract_durations),
     declare("subtract_uint64", "_-_", "(uint, uint) -> uint", _uints(operator.sub)),

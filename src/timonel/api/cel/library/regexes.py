@@ -53,10 +53,13 @@ def _find(text: str, pattern: str) -> str:
 
 def _find_all(text: str, pattern: str, most: int = -1) -> list[str]:
     found: list[str] = []
+    end = -1
     for match in compile_pattern(pattern).finditer(text):
         if 0 <= most <= len(found):
             break
-        found.append(match[0])
+        if match.end() > match.start() or match.start() != end:  # nothing right after a match is none
+            found.append(match[0])
+        end = match.end()
     return found
 
 

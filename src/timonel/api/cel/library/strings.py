@@ -10,6 +10,7 @@ from typing import Any
 from timonel.api.cel.issues import EvaluationError
 from timonel.api.cel.overloads import Overload, declare
 
+_LONGEST = 32 * 1024 * 1024  # characters
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -48,6 +49,10 @@ def _last_index_of(text: str, part: str, offset: int | None = None) -> int:
 
 
 def _replace(text: str, old: str, new: str, count: int = -1) -> str:
+    # Costs are those of reading the text, however long the new one gets.
+    found = text.count(old) if count < 0 else min(text.count(old), count)
+    if len(text) + found * (len(new) - len(old)) > _LONGEST:
+        raise EvaluationError(f"result of replace() is longer than {_LONGEST} characters")
     return text.replace(old, new, count)
 
 

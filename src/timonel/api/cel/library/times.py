@@ -42,10 +42,9 @@ def _part(id: str, function: str, read: Callable[[datetime], int]) -> tuple[Over
     )
 
 
-def _length(function: str, unit: int, id: str, within: int = 0) -> Overload:
+def _length(function: str, unit: int, id: str) -> Overload:
     def run(value: Duration) -> int:
         whole = abs(value.nanos) // unit
-        whole = whole % within if within else whole
         return -whole if value.nanos < 0 else whole
 
     return declare(id, function, "duration.() -> int", run)
@@ -65,5 +64,5 @@ TIMES: tuple[Overload, ...] = (
     _length("getHours", 3600 * 10**9, "duration_to_hours"),
     _length("getMinutes", 60 * 10**9, "duration_to_minutes"),
     _length("getSeconds", 10**9, "duration_to_seconds"),
-    _length("getMilliseconds", 10**6, "duration_to_milliseconds", 1000),
+    _length("getMilliseconds", 10**6, "duration_to_milliseconds"),
 )

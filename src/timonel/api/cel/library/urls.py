@@ -52,13 +52,14 @@ def parse_url(text: str) -> Url:
         why = f'invalid URL escape "{text[found.start() : found.start() + 3]}"'
     try:
         parts = urlsplit(text)
+        if _SCHEME.match(text) and not text.partition(":")[2].startswith("/"):
+            return Url(parts.scheme, "", "", "")  # such as mailto:a@b
         host = parts.netloc.rpartition("@")[2]
         if not why and " " in host:
             why = 'invalid character " " in host name'
-        if not why and (port := host.rpartition("]")[2].rpartition(":")[2]) and ":" in host.rpartition("]")[2]:
-            why = "" if port.isdigit() else f'invalid port ":{port}" after host'
-        if not why and not text.startswith("/") and not parts.netloc and not parts.path.startswith("/"):
-            why = "invalid URI for request"
+        port = host.rpartition("]")[2].partition(":")[2]
+        if not why and port and not port.isdigit():
+            why = f'invalid port ":{port}" after host'
     except ValueError as exc:
         why = str(exc)
     if why:

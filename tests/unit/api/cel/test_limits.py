@@ -1,0 +1,124 @@
+"""Whatever is evaluated, with whatever values: a value, or an EvaluationError, within the budget."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from timonel.api.cel import types
+from timonel.api.cel.environment import Environment
+from timonel.api.cel.issues import CompileError, CostExceeded, EvaluationError
+from timonel.api.cel.program import Unusable, compile_expression
+
+_ENVIRONMENT = Environment({"a": types.DYN, "b": types.DYN, "n": types.INT})
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+_leaves = st.sampled_from(
+    ["a", "b", "n", "1", "0", "-1", "2u", "1.5", "'x'", "''", "b'y'", "true", "null", "[]", "{}", "[1, 2]", "{'k': 1}",
+     "duration('1s')", "timestamp('2026-01-01T00:00:00Z')", "quantity('1Ki')", "ip('10.0.0.1')", "optional.none()"]
+)  # fmt: skip
+_shapes = (
+    "({} + {})", "({} - {})", "({} * {})", "({} / {})", "({} % {})", "({} == {})", "({} < {})", "({} && {})",
+    "({} || {})", "({} in {})", "{}[{}]", "[{}, {}]", "({}).map(x, [x, {}])", "({}).all(x, x == {})",
+    "({}).exists(x, x < {})", "({}).filter(x, {} == x)", "({}).matches({})", "({}).contains({})", "({} ? 1 : {})",
+    "dyn({}) == {}", "({}).split({})", "optional.of({}).orValue({})", "({}).indexOf({})", "'%s'.format([dyn({}), {}])",
+)  # fmt: skip
+_single = (
+    "!{}", "-({})", "({}).f", "has(({}).f)", "size({})", "string({})", "int({})", "double({})", "type({})",
+    "({}).size()",
+    "({}).sum()", "({}).sort()", "({}).join()", "url({}).getHost()", "quantity({})", "timestamp({})", "duration({})",
+    "lists.range({})", "({}).flatten()", "({}).distinct()", "semver({})", "cidr({})", "({}).?f", "({}).lowerAscii()",
+)  # fmt: skip
+_expressions = st.recursive(
+    _leaves,
+    lambda inner: (
+        st.builds(lambda shape, one, two: shape.format(one, two), st.sampled_from(_shapes), inner, inner)
+        | st.builds(lambda shape, one: shape.format(one), st.sampled_from(_single), inner)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=_expressions, a=_json, b=_json, n=st.integers(-(2**63), 2**63 - 1), limit=st.integers(0, 5000))
+def test_evaluation_ends_in_a_value_or_an_evaluation_error(text: str, a: Any, b: Any, n: int, limit: int) -> None:
+    try:
+        program = compile_expression(text, _ENVIRONMENT, keep=False)
+    except (CompileError, Unusable):
+        return
+    try:
+        _, cost = program.evaluate({"a": a, "b": b, "n": n}, limit)
+    except EvaluationError as exc:
+        cost = exc.cost
+    assert 0 <= cost <= limit
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(max_size=40) | _expressions.map(lambda text: text[:-1]))
+def test_compilation_ends_in_a_program_or_a_compile_error(text: str) -> None:
+    said = ""
+    try:
+        compile_expression(text, _ENVIRONMENT, keep=False)
+    except CompileError as exc:
+        said = str(exc)
+    except Unusable:
+        pass
+    assert not said or said.startswith("ERROR: <input>:")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lists.range(1000).all(a, lists.range(1000).all(b, lists.range(1000).all(c, a + b + c >= 0)))",
+        "lists.range(100000).map(a, lists.range(100000)).size() > 0",
+        "lists.range(100000).distinct() == []",
+        "sets.contains(lists.range(100000), lists.range(100000))",
+        "lists.range(40000).map(x, 'aaaaaaaaaaaaaaaaaaaa').join('bbbbbbbbbbb').matches('^(a+)+(b|c)*(a|b)*$')",
+        "lists.range(50000).all(x, (lists.range(1) + lists.range(40000)).size() > 0)",
+        "string(lists.range(9000).map(x, 'a').join()).replace('', lists.range(9000).map(x, 'a').join()).size() > 0",
+    ],
+)
+def test_an_expensive_expression_is_stopped(text: str) -> None:
+    started = time.perf_counter()
+    with pytest.raises(EvaluationError, match=r"cost limit exceeded|longer than"):
+        compile_expression(text, _ENVIRONMENT).evaluate({})
+    assert time.perf_counter() - started < 10
+
+
+def test_no_operator_absorbs_that_the_budget_is_used_up():
+    text = "lists.range(1000).all(a, lists.range(1000).all(b, a + b >= 0)) || true"
+    with pytest.raises(CostExceeded):
+        compile_expression(text, _ENVIRONMENT).evaluate({}, 1000)
+
+
+def test_a_pattern_takes_no_longer_than_the_text_is():
+    started = time.perf_counter()
+    value, _ = compile_expression("a.matches('^(a+)+$')", _ENVIRONMENT).evaluate({"a": "a" * 50_000 + "b"})
+    assert value is False
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("text", ["(" * 400 + "1" + ")" * 400, "!" * 5000 + "true", "[" * 300 + "]" * 300])
+def test_deep_expressions_do_not_exhaust_the_stack(text: str) -> None:
+    said = ""
+    try:
+        compile_expression(text, _ENVIRONMENT, keep=False).evaluate({})
+    except CompileError as exc:
+        said = str(exc)
+    assert not said or "recursion" in said
+
+
+def test_nobody_pays_for_the_compiler_who_has_no_expressions():
+    code = "import sys, timonel.api.kinds; print([name for name in sys.modules if name.startswith('timonel.api.cel')])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

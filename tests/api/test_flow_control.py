@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from timonel.testing.server import RunningServer, start_api_server
+from timonel.testing.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -62,13 +63,12 @@ async def test_a_schema_of_ones_own_counts(server: RunningServer) -> None:
     assert status == 201
 
     async def dangling(wanted: str) -> None:
-        async with asyncio.timeout(10):
-            while True:
-                _, obj = await server.request("GET", f"{API}/flowschemas/carols")
-                conditions = (obj.get("status") or {}).get("conditions") or []
-                if [each["status"] for each in conditions if each["type"] == "Dangling"] == [wanted]:
-                    return
-                await asyncio.sleep(0.02)
+        async def is_told() -> bool:
+            _, obj = await server.request("GET", f"{API}/flowschemas/carols")
+            conditions = (obj.get("status") or {}).get("conditions") or []
+            return [each["status"] for each in conditions if each["type"] == "Dangling"] == [wanted]
+
+        await wait_until(is_told)
 
     await dangling("True")
     assert (await server.request("POST", f"{API}/prioritylevelconfigurations", level))[0] == 201
@@ -140,9 +140,7 @@ async def test_a_noisy_user_is_refused_and_a_node_is_served(tmp_path_factory: py
         queue_set.limit = 0
         server.http.connector._limit = 0  # type: ignore[union-attr]
         tasks = [asyncio.create_task(make_noise()) for _ in range(400)]
-        async with asyncio.timeout(20):
-            while queue_set.waiting < 300 or codes[429] < 100:
-                await asyncio.sleep(0.01)
+        await wait_until(lambda: queue_set.waiting >= 300 and codes[429] >= 100)
         started = time.monotonic()
         status, _ = await server.request("GET", "/api/v1/nodes/node-1", headers=NODE)
         assert status == 200

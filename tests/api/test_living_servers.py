@@ -18,6 +18,7 @@ from timonel.api.clock import SystemClock
 from timonel.apiserver.identity import identity_of, is_expired
 from timonel.storage.etcd import EtcdConfig, open_etcd
 from timonel.testing.server import RunningServer, start_api_server
+from timonel.testing.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -59,9 +60,10 @@ async def addresses(server: RunningServer) -> tuple[list[str], list[str]]:
 
 
 async def until_addresses(server: RunningServer, *wanted: str) -> None:
-    async with asyncio.timeout(10):
-        while await addresses(server) != (list(wanted), list(wanted)):
-            await asyncio.sleep(0.02)
+    async def are_told() -> bool:
+        return await addresses(server) == (list(wanted), list(wanted))
+
+    await wait_until(are_told, f"addresses {wanted}")
 
 
 async def test_the_own_service_leads_to_both(pair: Pair) -> None:
@@ -115,14 +117,12 @@ async def test_a_server_that_died_is_no_longer_led_to_once_its_record_expired(pa
 
 
 async def test_who_it_is_stands_in_a_lease(pair: Pair) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            selector = "labelSelector=apiserver.kubernetes.io%2Fidentity%3Dkube-apiserver"
-            _, listed = await pair[0].request("GET", f"{LEASES}?{selector}")
-            if listed["items"]:
-                break
-            await asyncio.sleep(0.02)
-    (lease,) = listed["items"]  # both run on one host
+    async def leases() -> list[Any]:
+        selector = "labelSelector=apiserver.kubernetes.io%2Fidentity%3Dkube-apiserver"
+        _, listed = await pair[0].request("GET", f"{LEASES}?{selector}")
+        return listed["items"]
+
+    (lease,) = await wait_until(leases)  # both run on one host
     host = lease["metadata"]["labels"]["kubernetes.io/hostname"]
     assert lease["metadata"]["name"] == identity_of(host)
     assert lease["spec"]["holderIdentity"].startswith(f"{identity_of(host)}_")

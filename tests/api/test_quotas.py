@@ -15,6 +15,7 @@ import pytest_asyncio
 from tests.api.quotas import config_map, limit, pod, run_controllers, stop, used
 from timonel.api.objects import Object
 from timonel.testing.server import RunningServer
+from timonel.testing.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -243,8 +244,7 @@ async def test_any_kind_can_be_counted_and_unknown_ones_wait(server: RunningServ
     patch = {"spec": {"hard": {"count/replicasets.apps": "2"}}}
     assert (await server.request("PATCH", f"{path}/quota", patch, headers=headers))[0] == 200
 
-    async def second() -> None:
-        while (await server.request("POST", sets, {"metadata": {"name": "s"}, "spec": spec}))[0] != 201:
-            await asyncio.sleep(0.02)
+    async def is_made() -> bool:
+        return (await server.request("POST", sets, {"metadata": {"name": "s"}, "spec": spec}))[0] == 201
 
-    await asyncio.wait_for(second(), 5)
+    await wait_until(is_made, seconds=5)

@@ -7,7 +7,7 @@ is not written again and again, and that a revision is recognised when it comes 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -23,6 +23,7 @@ from timonel.controllers.pods import is_ready
 from timonel.controllers.slim import slim_pod
 from timonel.controllers.statefulset import StatefulSetController
 from timonel.scheduler.loop import Scheduler
+from timonel.testing.waiting import stays, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NODE_NAMES = ("sets-1", "sets-2", "sets-3")
@@ -92,12 +93,6 @@ def workload(kind: str, name: str, namespace: str, **spec) -> Object:
     }
 
 
-async def reach(what: str, condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.02)
-
-
 async def roll(server, informers: Informers, ref, kind: str, namespace: str, **spec) -> None:
     """Out, on, back; quiet after each."""
     client = server.client
@@ -118,11 +113,14 @@ async def roll(server, informers: Informers, ref, kind: str, namespace: str, **s
         return done == ready == 3 and status.get("currentRevision") == status.get("updateRevision")
 
     async def settled(image: str, numbers: list[int]) -> None:
-        await reach(f"three pods of {image}", lambda: images() == [image] * 3 and is_settled())
+        await wait_until(lambda: images() == [image] * 3 and is_settled(), f"three pods of {image}")
         assert sorted(item["revision"] for item in revisions.list(namespace)) == numbers
         before = resource_version_of(await client.get(ref, "x", namespace))
-        await asyncio.sleep(0.3)
-        assert resource_version_of(await client.get(ref, "x", namespace)) == before
+
+        async def is_as_before() -> bool:
+            return bool(resource_version_of(await client.get(ref, "x", namespace)) == before)
+
+        await stays(is_as_before)
 
     await settled("i", [1])
     [first] = revisions.list(namespace)
@@ -144,7 +142,7 @@ async def test_a_stateful_set_is_rolled_out_and_back(server, namespace, informer
                     persistentVolumeClaimRetentionPolicy=policy)  # fmt: skip
     await server.client.create(STATEFUL_SETS, lone)
     claims = informers.of(PERSISTENT_VOLUME_CLAIMS).lister
-    await reach("the claim is there", lambda: claims.get(namespace, "data-claims-0"))
+    await wait_until(lambda: claims.get(namespace, "data-claims-0"), "the claim is there")
     found = claims.get(namespace, "data-claims-0")
     assert found is not None
     assert found["metadata"]["labels"] == {"app": "claims"}
@@ -155,12 +153,12 @@ async def test_a_stateful_set_is_rolled_out_and_back(server, namespace, informer
         claim = claims.get(namespace, "data-claims-0")
         return [owner["kind"] for owner in claim["metadata"]["ownerReferences"]] if claim else []
 
-    await reach("the claim is its pod's", lambda: owners() == ["Pod"])
+    await wait_until(lambda: owners() == ["Pod"], "the claim is its pod's")
     await server.client.delete(STATEFUL_SETS, "claims", namespace)
-    await reach("its pod is gone", lambda: not informers.of(PODS).lister.list(namespace))
+    await wait_until(lambda: not informers.of(PODS).lister.list(namespace), "its pod is gone")
     for revision in informers.of(CONTROLLER_REVISIONS).lister.list(namespace):
         await server.client.delete(CONTROLLER_REVISIONS, name_of(revision), namespace)
-    await reach("no revision", lambda: not informers.of(CONTROLLER_REVISIONS).lister.list(namespace))
+    await wait_until(lambda: not informers.of(CONTROLLER_REVISIONS).lister.list(namespace), "no revision")
     await roll(server, informers, STATEFUL_SETS, "StatefulSet", namespace, serviceName="x", replicas=3)
 
 

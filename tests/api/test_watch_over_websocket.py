@@ -11,6 +11,7 @@ from aiohttp import WSMsgType
 from tests.api.objects import config_map
 from timonel.api.protobuf import decode_protobuf
 from timonel.apiserver.watch_streams import WebSocketStream
+from timonel.testing.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -79,8 +80,7 @@ async def test_the_watch_ends_with_its_client(server, namespace):
         async with connect(server, path):
             while len(watches) == before:
                 await asyncio.sleep(0)
-        while len(watches) > before or len(asyncio.all_tasks()) > tasks:
-            await asyncio.sleep(0.01)
+        await wait_until(lambda: len(watches) <= before and len(asyncio.all_tasks()) <= tasks)
 
 
 async def test_pings_are_answered(server, namespace):

@@ -8,6 +8,7 @@ import pytest
 
 from tests.api.objects import config_map
 from timonel.api.refs import CONFIGMAPS
+from timonel.testing.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -144,6 +145,4 @@ async def test_a_client_that_leaves_leaves_no_watch_behind(server, namespace):
         await asyncio.sleep(0)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
-    async with asyncio.timeout(5):
-        while server.api.watches:
-            await asyncio.sleep(0.01)
+    await wait_until(lambda: not server.api.watches)

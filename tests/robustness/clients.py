@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import orjson
 
 from timonel.testing.server import RunningServer
+from timonel.testing.waiting import wait_until
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -82,9 +83,7 @@ class Rough:
         return answer
 
     async def until(self, condition) -> None:
-        async with asyncio.timeout(15):
-            while not condition():
-                await asyncio.sleep(0.01)
+        await wait_until(condition)
 
     async def close(self) -> None:
         for line in self._lines:

@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from tests.robustness.clients import Rough
 from timonel.testing.server import start_api_server
+from timonel.testing.waiting import wait_until
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,13 +33,15 @@ async def rough(request, tmp_path) -> AsyncIterator[Rough]:
     try:
         yield client
         await client.close()
-        async with asyncio.timeout(10):
-            while running.api.in_flight or running.api.watches or left_over(tasks):
-                gc.collect()
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"left: {running.api.in_flight} requests, {left_over(tasks)}") from None
-    else:
+
+        def is_quiet() -> bool:
+            gc.collect()
+            return not (running.api.in_flight or running.api.watches or left_over(tasks))
+
+        try:
+            await wait_until(is_quiet, seconds=10)
+        except AssertionError:
+            raise AssertionError(f"left: {running.api.in_flight} requests, {left_over(tasks)}") from None
         # Neighbours are served as before.
         assert (await client.request("GET", "/healthz")).startswith(b"HTTP/1.1 200")
     finally:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
+
+from timonel.testing.waiting import stays
 
 MIB = 1024 * 1024
 
@@ -94,7 +94,7 @@ async def test_the_second_head_must_come_in_time_too_but_may_begin_late(rough):
     line = await rough.connect()
     await line.send(rough.head("GET", "/healthz"))
     assert await line.answer() == (200, b"ok")
-    await asyncio.sleep(0.5)  # idle, which is no offence
+    await stays(lambda: not line.reader.at_eof(), seconds=0.5)  # idle, which is no offence
     await line.send(rough.head("GET", "/healthz"))
     assert await line.answer() == (200, b"ok")
     await line.send(b"GET /healthz HTTP/1.1\r\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -22,6 +22,7 @@ from timonel.apiserver.allocators.repair import AllocationRepair
 from timonel.storage.protocol import Store
 from timonel.storage.sqlite import open_sqlite
 from timonel.testing.clock import VirtualClock
+from timonel.testing.waiting import wait_until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -172,22 +173,16 @@ async def repair(server: Server) -> AsyncIterator[AllocationRepair]:
         await task
 
 
-async def until(what: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not what():
-            await asyncio.sleep(0.001)
-
-
 async def test_a_deleted_address_comes_back(server: Server, repair: AllocationRepair) -> None:
     made = await server.make("web")
     name = made["spec"]["clusterIP"]
     addresses = server.registry.reader(IP_ADDRESSES)
     before = addresses.get("", name) or {}
     await server.registry.delete(IP_ADDRESSES, "", name)
-    await until(lambda: addresses.get("", name) is not None)
+    await wait_until(lambda: addresses.get("", name) is not None)
     assert (addresses.get("", name) or {})["metadata"]["uid"] != before["metadata"]["uid"]
     events = server.registry.reader(EVENTS)
-    await until(lambda: bool(events.list()))
+    await wait_until(lambda: bool(events.list()))
     (event,) = events.list()
     assert (event["reason"], event["action"], event["type"]) == (
         "ClusterIPNotAllocated", "ClusterIPAllocation", "Warning",
@@ -229,12 +224,11 @@ async def test_a_leaked_address_goes_after_a_minute(server: Server, repair: Allo
     del leaked["metadata"]["creationTimestamp"]
     await server.registry.create(IP_ADDRESSES, leaked)
     addresses = server.registry.reader(IP_ADDRESSES)
-    await asyncio.sleep(0.01)
     await server.clock.advance(59)
-    await asyncio.sleep(0.01)
+    await server.registry.store.check()  # what was written is done
     assert addresses.get("", "10.0.0.9") is not None
     await server.clock.advance(3)
-    await until(lambda: addresses.get("", "10.0.0.9") is None)
+    await wait_until(lambda: addresses.get("", "10.0.0.9") is None)
 
 
 async def test_somebody_elses_address_stays_and_is_not_given(server: Server, repair: AllocationRepair) -> None:

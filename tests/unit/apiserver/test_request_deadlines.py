@@ -27,13 +27,16 @@ async def test_each_of_several_has_its_own_time() -> None:
     deadlines = Deadlines(0.05)
     ended: list[str] = []
 
-    async def run(name: str, later: float) -> None:
-        await asyncio.sleep(later)
+    async def run(name: str, after: asyncio.Event, begun: asyncio.Event) -> None:
+        await after.wait()
+        begun.set()
         with pytest.raises(TimeoutError):
             await _wait(deadlines)
         ended.append(name)
 
-    await asyncio.gather(run("second", 0.02), run("first", 0), run("third", 0.04))
+    first, second, third, fourth = (asyncio.Event() for _ in range(4))
+    first.set()
+    await asyncio.gather(run("second", second, third), run("first", first, second), run("third", third, fourth))
     assert ended == ["first", "second", "third"]
 
 
@@ -74,4 +77,5 @@ async def test_whoever_ended_in_time_is_left_alone() -> None:
     deadlines = Deadlines(0.01)
     with deadlines.start():
         await asyncio.sleep(0)
-    await asyncio.sleep(0.03)
+    with pytest.raises(TimeoutError):
+        await _wait(deadlines)  # whose time is over later than that one's was

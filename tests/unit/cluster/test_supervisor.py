@@ -15,6 +15,7 @@ import pytest
 
 from timonel.cluster.spawn import Part
 from timonel.cluster.supervisor import LOG_LIMIT_BYTES, Supervisor, rotate_log
+from timonel.testing.waiting import wait_until
 
 READY = """
 import os, socket, time
@@ -45,11 +46,13 @@ class Harness:
         return answer
 
     async def part_when(self, name: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        while True:
-            for part in (await self.ask("status"))["parts"]:
-                if part["name"] == name and condition(part):
-                    return part  # type: ignore[no-any-return]
-            await asyncio.sleep(0.01)
+        async def look() -> dict[str, Any] | None:
+            parts = (await self.ask("status"))["parts"]
+            return next((part for part in parts if part["name"] == name and condition(part)), None)
+
+        found = await wait_until(look, seconds=60)
+        assert found is not None
+        return found
 
 
 @pytest.fixture
@@ -58,8 +61,7 @@ async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
     made.write()
     supervisor = Supervisor(parts_file=made.parts_file, socket_path=made.socket)
     task = asyncio.create_task(supervisor.run())
-    while not made.socket.exists():
-        await asyncio.sleep(0.01)
+    await wait_until(made.socket.exists)
     yield made
     await made.ask("stop")
     await task

@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 from timonel.network.commands import CommandFailed, run_command
+from timonel.testing.waiting import wait_until
 
 # Writes its own pid, then becomes a program that does not end by itself.
 HANGS = 'echo $$ > "$0"; exec sleep 600'
 
 
 async def pid_from(file: Path) -> int:
-    while not file.exists() or not file.read_text().strip():
-        await asyncio.sleep(0.001)
-    return int(file.read_text())
+    return int(await wait_until(lambda: file.exists() and file.read_text().strip()))
 
 
 def is_alive(pid: int) -> bool:

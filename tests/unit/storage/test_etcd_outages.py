@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -20,6 +20,7 @@ from timonel.storage.codec import Codec, encode
 from timonel.storage.etcd import EtcdConfig, EtcdStore, open_etcd
 from timonel.storage.protocol import Compacted, Event, Store, StoreError
 from timonel.testing.etcd import EtcdProcess, etcd_binary
+from timonel.testing.waiting import wait_until
 
 
 @pytest.fixture
@@ -48,19 +49,26 @@ def members(tmp_path: Path) -> Iterator[Sequence[EtcdProcess]]:
         yield cluster
 
 
-async def wait_until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():
-            await asyncio.sleep(0.01)
-
-
 class Load:
     """Writers that note what was acknowledged, and after a doubtful answer look before they go on."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.acknowledged: dict[int, tuple[str, bytes | None]] = {}
+        self._arrived = threading.Condition()
         self._stopping = False
+
+    def _acknowledge(self, revision: int, name: str, value: bytes | None) -> None:
+        with self._arrived:
+            self.acknowledged[revision] = (name, value)
+            self._arrived.notify_all()
+
+    def go_on(self, writes: int = 20) -> None:
+        """In another thread: until so many more have been acknowledged."""
+        target = len(self.acknowledged) + writes
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: len(self.acknowledged) >= target, 30):
+                raise AssertionError(f"no {writes} writes were acknowledged in 30 s")
 
     async def write(self, worker: int) -> None:
         name, revision, round_number = f"/load/{worker}", 0, 0
@@ -69,36 +77,41 @@ class Load:
             value = b"%d" % round_number
             try:
                 if revision and round_number % 7 == 0:
-                    at = await self._store.delete(name, revision)
-                    self.acknowledged[at], revision = (name, None), 0
+                    self._acknowledge(await self._store.delete(name, revision), name, None)
+                    revision = 0
                     continue
                 if revision:
                     revision = await self._store.update(name, value, revision)
                 else:
                     revision = await self._store.create(name, value)
-                self.acknowledged[revision] = (name, value)
+                self._acknowledge(revision, name, value)
             except StoreError:
-                await asyncio.sleep(0.02)
-                with suppress(StoreError):
-                    found = await self._store.get(name)
-                    revision = found.mod_revision if found else 0
+                found = await wait_until(lambda: self._look(name), seconds=30)
+                revision = found[0]
 
-    async def run(self, during: Callable[[], object]) -> None:
+    async def _look(self, name: str) -> tuple[int] | None:
+        """The revision of what is there, 0 when nothing is; None when nobody knows."""
+        try:
+            found = await self._store.get(name)
+        except StoreError:
+            return None
+        return (found.mod_revision if found else 0,)
+
+    async def run(self, during: Callable[[Load], object]) -> None:
         async with asyncio.TaskGroup() as workers:
             for worker in range(8):
                 workers.create_task(self.write(worker))
-            await asyncio.to_thread(during)
+            await asyncio.to_thread(during, self)
             self._stopping = True
 
 
 async def test_killed_twice_under_load(own_etcd: EtcdProcess) -> None:
-    def kill_twice() -> None:
+    def kill_twice(load: Load) -> None:
         for _ in range(2):
-            time.sleep(0.4)
+            load.go_on()
             own_etcd.kill()
-            time.sleep(0.2)
             own_etcd.start()
-        time.sleep(0.6)
+        load.go_on()
 
     store = await open_etcd(own_etcd.config(), SystemClock())
     await acknowledged_writes_survive(store, kill_twice)
@@ -106,13 +119,13 @@ async def test_killed_twice_under_load(own_etcd: EtcdProcess) -> None:
 
 
 async def test_each_of_three_members_killed_in_turn(members: Sequence[EtcdProcess]) -> None:
-    def kill_each() -> None:
+    def kill_each(load: Load) -> None:
         for member in members:
-            time.sleep(0.2)
+            load.go_on()
             member.kill()
-            time.sleep(0.8)  # long enough to elect another leader, if this was it
+            load.go_on()  # with another leader, if this was it
             member.start()
-        time.sleep(0.9)
+        load.go_on()
 
     endpoints = tuple(member.endpoint for member in members)
     store = await open_etcd(members[0].config(endpoints=endpoints), SystemClock())
@@ -133,18 +146,19 @@ async def test_a_member_that_has_lost_the_others_acknowledges_nothing_until_they
         await alone.catch_up()
     for member in members[1:]:
         member.resume()
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await alone.catch_up()
-                break
-            except StoreError:
-                await asyncio.sleep(0.05)
+
+    async def is_back() -> bool:
+        with suppress(StoreError):
+            await alone.catch_up()
+            return True
+        return False
+
+    await wait_until(is_back)
     assert await alone.create("/c", b"") > 0
     await alone.close()
 
 
-async def acknowledged_writes_survive(store: Store, during: Callable[[], None]) -> None:
+async def acknowledged_writes_survive(store: Store, during: Callable[[Load], None]) -> None:
     """Puts load on the store meanwhile. Whether any write was refused is left to chance: a short outage is bridged."""
     base = store.delivered_revision
     told: list[Event] = []

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from timonel.api.errors import ApiError
 from timonel.apiserver.connections import Connection
 from timonel.apiserver.proxy.tunnel import Target, dial, refusal, tunnel, wants_upgrade
 from timonel.cluster import pki
+from timonel.testing.waiting import stays, wait_until
 
 Backend = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -213,10 +214,15 @@ async def test_a_slow_client_slows_the_backend() -> None:
         reader, writer = await connect()
         writer.write(SPDY)
         await head_of(reader)
-        before = -1
-        while sent != before:  # until everything between them is full
+
+        async def is_full() -> bool:
             before = sent
-            await asyncio.sleep(0.05)
+            with suppress(AssertionError):
+                await stays(lambda: sent == before, seconds=0.05)
+                return sent > 0
+            return False
+
+        await wait_until(is_full, "everything between them is full")
         assert sent < 32 << 20
         writer.transport.abort()
 

@@ -144,3 +144,25 @@ def test_a_volume_for_one_pod_alone(kubectl: Kubectl) -> None:
     kubectl("delete", "pod", "scratch", "--wait")
     gone(kubectl, "pvc/scratch-data")
     wait_until("no volume is left", lambda: "scratch-data" not in kubectl("get", "pv"), 30)
+
+
+def test_an_agent_that_dies_forgets_nothing(kubectl: Kubectl) -> None:
+    """It goes on with volumes that it finds mounted, and removes what was deleted while it was away."""
+    cluster, node = kubectl.cluster, kubectl.cluster.node_name(2)
+    here = {"nodeSelector": {"kubernetes.io/hostname": node}}
+    kubectl.apply(claim("stays"), user("stays", "stays", **here), claim("goes"), user("goes", "goes", **here))
+    ready(kubectl, "stays", "goes")
+    kubectl("exec", "stays", "--", "sh", "-c", "echo kept > /data/file")
+    goes = next(each for each in kubectl.get("pv")["items"] if each["spec"]["claimRef"]["name"] == "goes")
+    part = f"agent@{node}"
+    kubectl("delete", "pod/goes", "pvc/goes", "--wait=false")
+    old = cluster.kill(part)
+    cluster.wait_part(part, old)
+    gone(kubectl, f"pv/{goes['metadata']['name']}")
+    assert not on_disk(kubectl, goes)
+    kubectl("exec", "stays", "--", "sh", "-c", "kill 1")  # the next container finds the same volume
+    wait_until("restarted", lambda: kubectl.get("pod", "stays")["status"]["containerStatuses"][0]["restartCount"], 30)
+    ready(kubectl, "stays")
+    assert kubectl("exec", "stays", "--", "cat", "/data/file").strip() == "kept"
+    kubectl("delete", "pod/stays", "pvc/stays", "--wait")
+    wait_until("no volume is left", lambda: "stays" not in kubectl("get", "pv"), 30)

@@ -43,7 +43,8 @@ LOCAL_NODE_LABEL = "timonel.dev/volume-node"
 LOCAL_FINALIZER = "timonel.dev/local-volume"
 """Keeps such a volume until its directory is gone."""
 LOCAL_DIRECTORY = "timonel.dev/local-volumes"
-"""Annotation of a Node: the directory in which its agent keeps such volumes."""
+"""Annotation of a Node: the directory in which its agent keeps such volumes; "" on a hollow node, where they are only
+names."""
 
 
 def class_of(obj: Object) -> str:

@@ -9,6 +9,7 @@ from timonel.api.clock import format_micro_time
 from timonel.api.objects import Object, annotations_of
 from timonel.api.quantity import int_value
 from timonel.api.refs import LEASES
+from timonel.api.volumes import LOCAL_DIRECTORY
 from timonel.kubelet.config import KubeletConfig
 from timonel.kubelet.node.machine import Machine
 from timonel.kubelet.node.status import Health, conditions, new_node, node_status, well_known_labels
@@ -57,6 +58,7 @@ def new_hollow_node(config: HollowConfig, index: int, now: datetime) -> Object:
     if config.zones:
         labels |= {ZONE: zone_name(index % config.zones), REGION: "hollow"}
     node["metadata"]["labels"] = labels
+    node["metadata"]["annotations"][LOCAL_DIRECTORY] = ""  # volumes are names only, as containers are
     node["status"] = node_status(
         kubelet,
         machine,

@@ -7,12 +7,14 @@ kubernetes.io/docs/concepts/storage/persistent-volumes/#node-affinity
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.controllers.volumes.objects import claim, reference, storage_class, volume
 from tests.unit.scheduler.clusters import decide
 from tests.unit.scheduler.objects import node, pod
 from timonel.api.objects import Object, ObjectKey
-from timonel.api.volumes import BIND_COMPLETED, SELECTED_NODE
+from timonel.api.volumes import BIND_COMPLETED, SELECTED_NODE, request_of, size_of
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.framework import Attempt
 from timonel.scheduler.core.plugins import FILTERS
@@ -230,3 +232,51 @@ def test_a_volume_that_is_taken_is_found_no_more() -> None:
     cluster.volumes.remove_volume("v1")
     cluster.volumes.remove_volume("v1")
     assert allowed(cluster, using("data")) == set()
+
+
+def reachable(found: Object, name: str) -> bool:
+    affinity = found["spec"].get("nodeAffinity")
+    if affinity is None:
+        return True
+    (term,) = affinity["required"]["nodeSelectorTerms"]
+    return name in term["matchExpressions"][0]["values"]
+
+
+def fits(name: str, claims: list[Object], volumes: list[Object], provisions: bool) -> bool:
+    """One node, one claim after the other: the small ones first, each the smallest volume that is left."""
+    taken: set[str] = set()
+    for asked in sorted(claims, key=request_of):
+        free = [
+            each
+            for each in volumes
+            if size_of(each) >= request_of(asked) and reachable(each, name) and each["metadata"]["name"] not in taken
+        ]
+        if free:
+            taken.add(min(free, key=lambda each: (size_of(each), each["metadata"]["name"]))["metadata"]["name"])
+        elif not provisions:
+            return False
+    return True
+
+
+@given(
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(1, 6), st.none() | st.sets(st.sampled_from(["n1", "n2", "n3"]))), max_size=5),
+    st.booleans(),
+)
+def test_against_one_node_at_a_time(
+    sizes: list[int], found: list[tuple[int, set[str] | None]], provisions: bool
+) -> None:
+    claims = [claim(f"c{number}", f"{size}Gi") for number, size in enumerate(sizes)]
+    volumes = [
+        volume(f"v{number}", f"{size}Gi", **({} if nodes is None else {"nodeAffinity": on(*sorted(nodes))}))
+        for number, (size, nodes) in enumerate(found)
+    ]
+    cluster = cluster_with(*claims, *volumes, WAITING if provisions else BY_HAND)
+    asked = using(*(each["metadata"]["name"] for each in claims))
+    expected = {name for name in ("n1", "n2", "n3") if fits(name, claims, volumes, provisions)}
+    assert allowed(cluster, asked) == expected
+    for name in expected:
+        plan = cluster.volumes.plan(cluster.parse_pod(asked), cluster.nodes.slots[name])
+        assert len(plan.claims) == len(claims)
+        assert len({volume_name for _, volume_name in plan.bind}) == len(plan.bind)
+        assert all(reachable(cluster.volumes.volumes[volume_name], name) for _, volume_name in plan.bind)

@@ -46,6 +46,8 @@ from timonel.client.controller import Controller, Keys, Result, Watch
 log = logging.getLogger(__name__)
 
 CLASS_NAME = "timonel-local"
+_NOWHERE = "/nowhere"
+"""Directory of volumes on nodes that are not real."""
 _HOST_NAME = "kubernetes.io/hostname"
 _RESIZING = ("Resizing", "FileSystemResizePending", "ControllerResizeError", "NodeResizeError")
 
@@ -80,6 +82,7 @@ def local_volume(claim: Object, storage_class: Object, node: Object) -> Object:
     """The volume for a claim on that node, reserved for the claim."""
     name = f"pvc-{uid_of(claim)}"
     host_name = labels_of(node).get(_HOST_NAME) or name_of(node)
+    directory = annotations_of(node)[LOCAL_DIRECTORY]
     here = {"matchExpressions": [{"key": _HOST_NAME, "operator": "In", "values": [host_name]}]}
     spec: Object = {
         "capacity": {"storage": get_path(claim, "spec", "resources", "requests", "storage", default="0")},
@@ -94,7 +97,7 @@ def local_volume(claim: Object, storage_class: Object, node: Object) -> Object:
             "name": name_of(claim),
             "uid": uid_of(claim),
         },
-        "local": {"path": f"{annotations_of(node)[LOCAL_DIRECTORY]}/{name}"},
+        "local": {"path": f"{directory or _NOWHERE}/{name}"},
         "nodeAffinity": {"required": {"nodeSelectorTerms": [here]}},
     }
     return {
@@ -104,7 +107,7 @@ def local_volume(claim: Object, storage_class: Object, node: Object) -> Object:
             "name": name,
             "labels": {LOCAL_NODE_LABEL: name_of(node)},
             "annotations": {PROVISIONED_BY: LOCAL_PROVISIONER},
-            "finalizers": [LOCAL_FINALIZER],
+            "finalizers": [LOCAL_FINALIZER] if directory else [],
         },
         "spec": spec,
     }
@@ -192,7 +195,7 @@ class LocalVolumeProvisioner(Controller):
             self._failed(claim, storage_class, why)
             return
         node = self.lister(NODES).get("", node_name or "")
-        if node is None or not annotations_of(node).get(LOCAL_DIRECTORY):
+        if node is None or LOCAL_DIRECTORY not in annotations_of(node):
             why = "does not offer local volumes" if node is not None else "does not exist any more"
             self._failed(claim, storage_class, f'node "{node_name}" {why}')
             await self._choose_again(claim)

@@ -90,16 +90,15 @@ def _attach_local(
         raise VolumeError(f'path "{path}" is a block device; Timonel mounts directories, and disks as volumeMode Block')
     target = f"{folder}/{LOCAL_FOLDER}/{name}"
     os.makedirs(target, mode=0o750, exist_ok=True)
-    if not mounts.mount_points(target):
+    was_there = bool(mounts.mount_points(target))
+    if not was_there:
         mounts.bind(path, target)
     security = pod["spec"].get("securityContext") or {}
     if security.get("fsGroup") is not None and not read_only:
-        give_to_group(target, security["fsGroup"], only_if_root_differs=_is_lazy(security))
+        # What an earlier agent finished is not done again under containers that run; the root tells if it did.
+        lazily = was_there or security.get("fsGroupChangePolicy") == "OnRootMismatch"
+        give_to_group(target, security["fsGroup"], only_if_root_differs=lazily)
     return Attached(target, read_only)
-
-
-def _is_lazy(security: Object) -> bool:
-    return bool(security.get("fsGroupChangePolicy") == "OnRootMismatch")
 
 
 async def _mount(kind: str, source: str, target: str, options: Sequence[str]) -> None:

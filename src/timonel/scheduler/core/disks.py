@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from timonel.api.objects import Object
 
+DISKS = ("gcePersistentDisk", "awsElasticBlockStore", "iscsi", "rbd")
+"""Their fields in a pod's volumes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Disk:

@@ -12,7 +12,7 @@ import orjson
 from timonel.api.labels import Selector
 from timonel.api.objects import Object, get_path, is_deleting, key_of, labels_of, namespace_of, uid_of
 from timonel.api.volumes import claim_names
-from timonel.scheduler.core.disks import Disk, parse_disks
+from timonel.scheduler.core.disks import DISKS, Disk, parse_disks
 from timonel.scheduler.core.requests import ASSUMED, CPU, MEMORY, PODS, Amounts, pod_requests
 from timonel.scheduler.core.selectors import (
     AffinityTerm,
@@ -102,6 +102,10 @@ class Pod:
     """Disks that it names itself, without a claim."""
 
 
+_ATTACHED = frozenset({"persistentVolumeClaim", "ephemeral", *DISKS})
+"""Sources of volumes whose place decides where a pod can run."""
+
+
 class PodClasses:
     """Compiles pods; equal specs give the same class as long as any pod has it."""
 
@@ -114,10 +118,10 @@ class PodClasses:
         klass = self._classes.get(signature)
         if klass is None:
             klass = self._classes[signature] = _compile(obj, spec)
-        node = spec.get("nodeName") or ""
-        return Pod(
-            key_of(obj), uid_of(obj), node, is_deleting(obj), klass, tuple(claim_names(obj)), tuple(parse_disks(spec))
-        )
+        made = Pod(key_of(obj), uid_of(obj), spec.get("nodeName") or "", is_deleting(obj), klass)
+        if any(not _ATTACHED.isdisjoint(volume) for volume in spec.get("volumes") or ()):
+            made.claims, made.disks = tuple(claim_names(obj)), tuple(parse_disks(spec))
+        return made
 
 
 def _signature(obj: Object, spec: Object) -> bytes:

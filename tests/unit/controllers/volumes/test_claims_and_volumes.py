@@ -121,6 +121,16 @@ async def test_a_local_volume_from_the_claim_to_its_end():
         assert the(cluster, PERSISTENT_VOLUMES, "pvc-u1") is None  # gone with its node
 
 
+async def test_on_a_hollow_node_a_volume_is_only_a_name():
+    hollow = node("n1", annotations={LOCAL_DIRECTORY: ""})
+    async with Cluster(hollow, placed(uid="u1")) as cluster:
+        await cluster.run(2)
+        assert the(cluster, PERSISTENT_VOLUMES, "pvc-u1")["spec"]["local"] == {"path": "/nowhere/pvc-u1"}
+        cluster.client.remove(PERSISTENT_VOLUME_CLAIMS, "data", "default")
+        await cluster.run(2)
+        assert the(cluster, PERSISTENT_VOLUMES, "pvc-u1") is None
+
+
 async def test_a_node_that_cannot_is_not_insisted_on():
     async with Cluster(node("n1"), placed()) as cluster:
         await cluster.run(2)

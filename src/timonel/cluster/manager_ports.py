@@ -21,7 +21,7 @@ from timonel.cluster.component_port import ComponentPort, PortConfig
 from timonel.cluster.manager_options import ManagerOptions
 from timonel.cluster.settings import ManagerSettings
 from timonel.controllers.manager import ControllerManager
-from timonel.controllers.metrics import ZoneCollector, named_queues
+from timonel.controllers.metrics import JobCollector, ZoneCollector, named_queues
 from timonel.scheduler.loop import Scheduler
 from timonel.scheduler.metrics import SchedulerCollector
 
@@ -30,6 +30,7 @@ def controllers_registry(manager: ControllerManager, client: Client) -> Collecto
     registry = _registry(client)
     registry.register(QueueCollector(lambda: named_queues(manager)))
     registry.register(ZoneCollector(manager))
+    registry.register(JobCollector(manager))
     registry.register(LeaderCollector("kube-controller-manager", lambda: manager.is_leader))
     return registry
 

@@ -1,4 +1,4 @@
-"""The controllers' /metrics: their queues and the zones of nodes, under upstream's names.
+"""The controllers' /metrics: their queues, Jobs, and the zones of nodes, under upstream's names.
 
 Source: kubernetes.io/docs/reference/instrumentation/metrics
 """
@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from timonel.client.exposition import counter, gauge
+from timonel.client.exposition import counter, gauge, histogram
 from timonel.client.workqueue import WorkQueue
+from timonel.controllers.cronjob import CronJobController
+from timonel.controllers.job import JobController
 from timonel.controllers.manager import ControllerManager
 from timonel.controllers.nodes import NodeLifecycleController
 
@@ -74,3 +76,30 @@ class ZoneCollector(Collector):
                     [(zone, float(each.unhealthy)) for zone, each in zones])  # fmt: skip
         yield counter("node_collector_evictions", "Nodes whose pods were sent away since the start.", names,
                       [(zone, float(each.evictions)) for zone, each in zones])  # fmt: skip
+
+
+class JobCollector(Collector):
+    """How Jobs and their pods end, and how late CronJobs start them."""
+
+    def __init__(self, manager: ControllerManager) -> None:
+        self._manager = manager
+
+    def collect(self) -> Iterator[Metric]:
+        jobs = self._manager.components.get(JobController.name)
+        if isinstance(jobs, JobController):
+            figures = jobs.figures
+            names = ("completion_mode", "result", "action")
+            yield counter("job_controller_job_syncs", "Syncs of Jobs.", names,
+                          [(key, float(sum(buckets.counts))) for key, buckets in figures.syncs.items()])  # fmt: skip
+            yield histogram("job_controller_job_sync_duration_seconds", "How long syncs of Jobs take.", names,
+                            figures.syncs.items())  # fmt: skip
+            yield counter("job_controller_jobs_finished", "Jobs that ended.", ("completion_mode", "result", "reason"),
+                          [(key, float(count)) for key, count in figures.finished.items()])  # fmt: skip
+            yield counter("job_controller_job_pods_finished", "Pods that ended and were counted.",
+                          ("completion_mode", "result"),
+                          [(key, float(count)) for key, count in figures.pods.items()])  # fmt: skip
+        cron_jobs = self._manager.components.get(CronJobController.name)
+        if isinstance(cron_jobs, CronJobController):
+            text = "From when Jobs of CronJobs were due to their creation."
+            name = "cronjob_controller_job_creation_skew_duration_seconds"
+            yield histogram(name, text, (), [((), cron_jobs.skews)])

@@ -11,14 +11,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.controllers.cluster import Cluster, deployment, node
 from timonel.api.errors import ServiceUnavailable
-from timonel.api.refs import SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS
+from timonel.api.objects import name_of
+from timonel.api.refs import PODS, SUBJECT_ACCESS_REVIEWS, TOKEN_REVIEWS
 from timonel.client.delegated_access import DelegatedAccess
 from timonel.client.exposition import QueueCollector, RequestCollector
 from timonel.client.request_figures import RequestFigures
 from timonel.client.workqueue import WorkQueue
 from timonel.cluster.component_port import ComponentPort, PortConfig
 from timonel.cluster.pki import MANAGER_SERVING, PROXY, ensure_pki
-from timonel.controllers.metrics import ZoneCollector, named_queues
+from timonel.controllers.metrics import JobCollector, ZoneCollector, named_queues
 from timonel.testing.clock import VirtualClock
 
 
@@ -171,6 +172,30 @@ async def test_each_controllers_queue_has_upstreams_name():
         "resourcequota_primary", "ClusterRoleAggregator", "pvcprotection", "pvprotection", "vacprotection",
     } - {"root_ca_cert_publisher"}  # fmt: skip  # runs only with a CA to publish
     assert names >= upstreams
+
+
+async def test_jobs_and_their_pods_are_counted_once():
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "i"}]}}
+    spec = {"completions": 2, "parallelism": 2, "backoffLimit": 6, "template": template,
+            "selector": {"matchLabels": {"job": "j"}}, "completionMode": "NonIndexed"}  # fmt: skip
+    template["metadata"] = {"labels": {"job": "j"}}
+    job = {"kind": "Job", "apiVersion": "batch/v1", "metadata": {"name": "j", "namespace": "default"}, "spec": spec}
+
+    def runs(pod, age):
+        return (pod.get("status") or {}).get("phase") != "Succeeded"
+
+    async with Cluster(job, node("node-1"), kubelet=runs) as cluster:
+        await cluster.run(3)
+        for pod in cluster.pods:
+            cluster.client.change(
+                PODS, name_of(pod), "default", lambda obj: obj["status"].update(phase="Succeeded", conditions=[])
+            )
+        await cluster.run(5)
+        found = of(JobCollector(cluster.manager))
+    assert found["job_controller_job_pods_finished_total", "NonIndexed", "succeeded"] == 2
+    assert found["job_controller_jobs_finished_total", "NonIndexed", "CompletionsReached", "succeeded"] == 1
+    assert found["job_controller_job_syncs_total", "pods_created", "NonIndexed", "success"] == 1
+    assert found["cronjob_controller_job_creation_skew_duration_seconds_count",] == 0
 
 
 @pytest.mark.parametrize(("code", "seconds", "counted"), [("200", 0.2, 1), ("200", None, 0), ("<error>", 1.0, 1)])

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from timonel.api.buckets import Buckets, powers
 from timonel.api.clock import Clock
 from timonel.api.errors import AlreadyExists, ApiError, NotFound
 from timonel.api.objects import Object, ObjectKey, key_of, name_of, namespace_of, uid_of
@@ -66,6 +67,8 @@ class CronJobController(Controller):
         self._own = OwnWrites(clock)
         self._told_missed: dict[ObjectKey, datetime] = {}
         self._schedules: dict[ObjectKey, _Schedule] = {}
+        self.skews = Buckets(powers(1, 2, 10))
+        """Seconds from when Jobs were due to their creation."""
         self._cron_jobs = self.informer(CRON_JOBS)
         self._jobs = self.informer(JOBS)
         self._jobs.add_index(CONTROLLER_INDEX, controller_index)
@@ -154,6 +157,7 @@ class CronJobController(Controller):
                 self.event(cron_job, "Warning", "FailedCreate", f"Error creating job: {exc.message}")
             return None, exc
         self._own.wrote(key, self._jobs, job)
+        self.skews.observe(max(0.0, (self.clock.now() - start).total_seconds()))
         self.event(cron_job, "Normal", "SuccessfulCreate", f"Created job {name_of(job)}")
         log.info("job was started cron_job=%s job=%s", key, name_of(job))
         return job, None

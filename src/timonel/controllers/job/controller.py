@@ -34,6 +34,7 @@ from timonel.client.protocol import ApiClient
 from timonel.client.workqueue import WorkQueue
 from timonel.controllers.conditions import has_cause
 from timonel.controllers.job.backoff import Backoff
+from timonel.controllers.job.figures import Action, JobFigures, action_of
 from timonel.controllers.job.orphans import ForsakenPods
 from timonel.controllers.job.planner import JobPlan, NewPod, completed, plan_job
 from timonel.controllers.job.pods import (
@@ -99,6 +100,7 @@ class JobController(Controller):
         self._own = OwnWrites(clock)
         self._forsaken = ForsakenPods(client=client, informers=informers, clock=clock)
         self._memories: dict[ObjectKey, _Memory] = {}
+        self.figures = JobFigures()
         self._jobs = self.informer(JOBS)
         self._pods = self.informer(PODS)
         self._pods.add_index(CONTROLLER_INDEX, controller_index)
@@ -128,6 +130,17 @@ class JobController(Controller):
             return Result()
         if not self._own.are_seen(key):
             return Result(requeue_after=1.0)  # the events themselves come sooner; this is for a lost watch
+        began, failed = self.clock.monotonic(), True
+        action: Action = "reconciling"
+        try:
+            plan, all_counted = await self._work_on(key, job)
+            failed, action = False, action_of(plan)
+        finally:
+            self.figures.synced(job, action, failed=failed, seconds=self.clock.monotonic() - began)
+        return Result(requeue_after=plan.requeue_after if all_counted else BATCH_SECONDS)
+
+    async def _work_on(self, key: ObjectKey, job: Object) -> tuple[JobPlan, bool]:
+        """What was decided and done, and whether all pods that ended are counted."""
         claims = plan_claims(job, selector_from_object(job["spec"].get("selector")), self._candidates(job))
         pods = await apply_claims(self.client, job, JOBS, PODS, claims, finalizers=(TRACKING,))
         memory = self._recall(key, job, pods)
@@ -137,7 +150,7 @@ class JobController(Controller):
         all_counted = await self._count(key, view, outcome, memory)
         if error is not None:
             raise error
-        return Result(requeue_after=plan.requeue_after if all_counted else BATCH_SECONDS)
+        return plan, all_counted
 
     def _candidates(self, job: Object) -> Iterable[Object]:
         pods = self._pods.lister
@@ -242,7 +255,8 @@ class JobController(Controller):
         status = plan_settlement(tally.status, tracked, tally, outcome, self.clock.now())
         if status != tally.status:
             job = await self._write(key, job, status)
-            if finished_condition(job) is not None:
+            if (end := finished_condition(job)) is not None:
+                self.figures.ended(job, end)
                 self._tell(job, events_of_end(job))
                 log.info("job ended job=%s succeeded=%s failed=%s", key, *map(status.get, ("succeeded", "failed")))
         if error is not None:
@@ -275,6 +289,7 @@ class JobController(Controller):
         """Raises Conflict when it changed meanwhile: nothing is lost then, it is all looked at again."""
         written = await self.client.update(JOBS, job | {"status": status}, subresource="status")
         self._own.wrote(key, self._jobs, written)
+        self.figures.counted(job, job.get("status") or {}, status)
         return written
 
     def _tell(self, job: Object, events: Iterable[Event]) -> None:

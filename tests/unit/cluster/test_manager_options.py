@@ -7,8 +7,8 @@ import pytest
 from tests.unit.controllers.cluster import Cluster
 from timonel.cluster.config import parse_config
 from timonel.cluster.errors import UserError
+from timonel.cluster.foreign_flags import ELSEWHERE
 from timonel.cluster.manager_options import (
-    ELSEWHERE,
     ManagerOptions,
     apply_options,
     changed,

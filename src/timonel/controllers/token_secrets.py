@@ -71,7 +71,7 @@ def _encoded(text: str) -> str:
 
 
 class TokenSecretController(Controller):
-    """Keys are Secrets. Without a `signer`, tokens are not made, and the rest is kept as it should be."""
+    """Keys are Secrets. Without a `signer` they are not filled, but still go with their account."""
 
     name = "serviceaccount-token-controller"
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from timonel.api.clock import parse_time
 from timonel.api.objects import Object, ObjectKey, get_path, name_of
 from timonel.api.refs import CERTIFICATE_SIGNING_REQUESTS, SUBJECT_ACCESS_REVIEWS
@@ -35,7 +37,7 @@ def plan_reviews(request: Object) -> list[tuple[str, str]]:
     spec = request["spec"]
     try:
         wish = parse_wish(request)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         return []
     if kubelet_client_problem(wish, spec.get("usages") or []):
         return []

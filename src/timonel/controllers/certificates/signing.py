@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from timonel.api.clock import Clock, format_time
 from timonel.api.objects import Object, ObjectKey, get_path, name_of
 from timonel.api.refs import CERTIFICATE_SIGNING_REQUESTS
@@ -129,7 +131,7 @@ class RequestSigner(Controller):
         except CannotSign as error:
             log.warning("request was not signed, will retry name=%s signer=%s error=%s", key.name, signer, error)
             return Result(requeue_after=_RETRY_SECONDS)
-        except ValueError as error:  # a key or usages that this signer cannot put into a certificate
+        except (ValueError, UnsupportedAlgorithm) as error:  # a key or usages that cannot go into a certificate
             await self._refuse(request, str(error))
             return Result()
         status = (request.get("status") or {}) | {"certificate": b64encode(certificate).decode()}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.unit.controllers.certificates.wishes import (
@@ -28,6 +31,7 @@ from timonel.client.informer import Informers
 from timonel.controllers.certificates import RequestSigner, SigningConfig
 from timonel.controllers.certificates.authority import Authority, CannotSign, lifetime_of, render_usages
 from timonel.controllers.certificates.requests import Wish, parse_wish
+from timonel.controllers.certificates.signing import SigningPair
 from timonel.testing.clock import VirtualClock
 from timonel.testing.fake_client import FakeClient
 
@@ -113,8 +117,6 @@ def test_names_are_taken_over(tmp_path: Path) -> None:
 
 def test_other_extensions_are_not_taken_over(tmp_path: Path) -> None:
     """Who asks to be an authority is none."""
-    from cryptography.hazmat.primitives import hashes
-
     request = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(name("jane"))
@@ -225,8 +227,6 @@ async def test_a_missing_key_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_each_signer_may_have_files_of_its_own() -> None:
-    from timonel.controllers.certificates.signing import SigningPair
-
     own = SigningPair("a.crt", "a.key")
     assert SigningConfig(kubelet_serving=own).pairs() == {"kubernetes.io/kubelet-serving": own}
     assert len(SigningConfig(cluster_signing_cert_file="c", cluster_signing_key_file="k").pairs()) == 4
@@ -235,3 +235,21 @@ def test_each_signer_may_have_files_of_its_own() -> None:
 
 def test_request_texts_are_what_clients_send() -> None:
     assert request_pem("jane").startswith(b"-----BEGIN CERTIFICATE REQUEST-----")
+
+
+@pytest.mark.parametrize("make", [ed25519.Ed25519PrivateKey.generate, lambda: rsa.generate_private_key(65537, 2048)])
+async def test_keys_of_other_kinds(make: Any, tmp_path: Path) -> None:
+    own = make()
+    algorithm = None if isinstance(own, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    asked = x509.CertificateSigningRequestBuilder().subject_name(name("jane")).sign(own, algorithm)
+    request = signing_request(conditions=[APPROVED])
+    request["spec"]["request"] = b64encode(asked.public_bytes(Encoding.PEM)).decode()
+    certificate = x509.load_pem_x509_certificate(b64decode((await signed(request, tmp_path))["certificate"]))
+    assert certificate.public_key() == own.public_key()
+
+
+async def test_a_request_that_cannot_be_read_fails(tmp_path: Path) -> None:
+    request = signing_request(conditions=[APPROVED])
+    request["spec"]["request"] = b64encode(b"nonsense").decode()
+    status = await signed(request, tmp_path)
+    assert [each["type"] for each in status["conditions"]] == ["Approved", "Failed"]

@@ -12,7 +12,8 @@ from timonel.api.cel import costs
 from timonel.api.cel.issues import CostExceeded, EvaluationError
 from timonel.api.cel.macros import ACCUMULATOR
 from timonel.api.cel.nodes import Call, Comprehension, ListNode, Literal, Name, Node, is_binding
-from timonel.api.cel.planner import Bound, Frame, Planner, Step
+from timonel.api.cel.planner import Planner
+from timonel.api.cel.steps import NO_OVERLOAD, Bound, Frame, Step
 
 _QUANTIFIED = 3  # reading the result twice and testing it
 _APPENDED = 2  # reading the result and adding to it
@@ -67,7 +68,7 @@ def _items(over: Any, frame: Frame, first: int, second: int) -> Iterator[None]:
             return
         pairs = enumerate(over)
     else:
-        raise EvaluationError("no such overload")
+        raise EvaluationError(NO_OVERLOAD)
     for frame[first], frame[second] in pairs:
         yield
 
@@ -106,7 +107,7 @@ def _plan_quantifier(planner: Planner, node: Comprehension, over: Step, first: i
                 if value is decisive:
                     return decisive
                 if value is not other and failed is None:
-                    failed = EvaluationError("no such overload")
+                    failed = EvaluationError(NO_OVERLOAD)
             except CostExceeded:
                 raise
             except EvaluationError as exc:
@@ -151,7 +152,7 @@ def _passes(test: Step | None, frame: Frame) -> bool:
         return True
     value = test(frame)
     if value is not True and value is not False:
-        raise EvaluationError("no such overload")
+        raise EvaluationError(NO_OVERLOAD)
     return bool(value)
 
 
@@ -177,7 +178,7 @@ def _gather_map(over: Step, first: int, second: int, test: Step | None, parts: l
             return [(parts[0](frame), parts[1](frame))]
         more = parts[0](frame)
         if not isinstance(more, dict):
-            raise EvaluationError("no such overload")
+            raise EvaluationError(NO_OVERLOAD)
         return more.items()
 
     def gather(frame: Frame) -> Any:

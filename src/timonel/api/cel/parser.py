@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from timonel.api.cel import syntax_errors as say
+from timonel.api.cel.cursor import THEN, Cursor, Failed
 from timonel.api.cel.issues import NOWHERE, CompileError, Issue
 from timonel.api.cel.lexer import BYTES, END, FLOAT, INT, NAME, QUOTED_NAME, STRING, UINT, Token, tokenize
 from timonel.api.cel.literals import (
@@ -40,7 +41,6 @@ _LONGEST = 100_000  # code points
 _DEEPEST = 250
 _TOO_DEEP = f"expression recursion limit exceeded: {_DEEPEST}"
 _TOO_LONG = "max recursion depth exceeded"
-_THEN = "?:"  # among what may follow: the expression stands between ? and :
 _RELATIONS = {"<": "_<_", "<=": "_<=_", ">=": "_>=_", ">": "_>_", "==": "_==_", "!=": "_!=_", "in": "@in"}
 _SUMS = {"+": "_+_", "-": "_-_"}
 _PRODUCTS = {"*": "_*_", "/": "_/_", "%": "_%_"}
@@ -63,10 +63,6 @@ _WORDS = {"true": True, "false": False, "null": None}
 
 def too_deep(text: str) -> CompileError:
     return CompileError(text, [Issue(NOWHERE, _TOO_DEEP)])
-
-
-class _Failed(Exception):
-    """A rule of the grammar did not fit; it is left, and parsing goes on where the text may fit again."""
 
 
 class _TooDeep(Exception):
@@ -94,109 +90,17 @@ def parse(text: str, macros: Macros) -> Node:
     return node
 
 
-class _Parser:
+class _Parser(Cursor):
     def __init__(self, text: str, tokens: list[Token], macros: Macros) -> None:
-        self._text = text
-        self._tokens = tokens
-        self._at = 0
+        super().__init__(text, tokens)
         self._macros = macros
         self._depth = 0
-        self._after: list[frozenset[str]] = []  # what may follow the expressions around this place
-        self._recovering = False  # after an issue, until a token fits again
-        self.syntax: list[Issue] = []
-        self.issues: list[Issue] = []
 
     def whole(self) -> Node:
         node = self._inside({END}, self._expression)
-        with suppress(_Failed):
+        with suppress(Failed):
             self._expect(END)
         return node
-
-    # Tokens
-
-    def _next(self, ahead: int = 0) -> Token:
-        return self._tokens[min(self._at + ahead, len(self._tokens) - 1)]
-
-    def _take(self) -> Token:
-        token = self._next()
-        self._recovering = False
-        self._drop()
-        return token
-
-    def _drop(self) -> None:
-        if self._at < len(self._tokens) - 1:
-            self._at += 1
-
-    def _taken(self, kind: str) -> Token | None:
-        return self._take() if self._next().kind == kind else None
-
-    def _inside(self, follow: set[str], parse_part: Callable[[], _T]) -> _T:
-        self._after.append(frozenset(follow))
-        try:
-            return parse_part()
-        finally:
-            self._after.pop()
-
-    def _is_operand_of_choice(self) -> bool:
-        """Between ? and :, where another ? needs parentheses."""
-        return _THEN in self._after[-1]
-
-    # Issues
-
-    def _say(self, token: Token, message: str) -> None:
-        if not self._recovering:
-            self.syntax.append(Issue(token.offset, message))
-        self._recovering = True
-
-    def _fail(self, token: Token, message: str) -> NoReturn:
-        self._say(token, message)
-        raise _Failed
-
-    def _skip(self, *more: str, operators: bool = True) -> Node:
-        """To where the text may go on after a rule that failed; what stands for its node."""
-        fits = frozenset(more).union(*self._after)
-        if operators:
-            fits |= say.OPERATORS
-        start = self._next()
-        while self._next().kind not in fits and self._next().kind != END:
-            self._drop()
-        return Literal(start.offset, None)
-
-    def _expect(self, *kinds: str) -> Token:
-        """One of the tokens that close a part; of several the first is returned in the end."""
-        token = self._next()
-        if token.kind in kinds:
-            return self._take()
-        if token.kind != END and self._next(1).kind in kinds:
-            self._say(token, say.extraneous(token, kinds))
-            self._drop()
-            return self._take()
-        if len(kinds) == 1 and kinds[0] != END and token.kind in self._goes_on_after(kinds[0]):
-            self._say(token, say.missing(kinds[0], token))
-            return token
-        return self._fail(token, say.mismatched(token, kinds))
-
-    def _goes_on_after(self, kind: str) -> frozenset[str]:
-        if kind == ":":
-            return say.STARTS
-        question = frozenset() if self._is_operand_of_choice() else frozenset("?")
-        return say.OPERATORS - {"?"} | {".", "["} | question | self._after[-1]
-
-    def _begin(self, starts: frozenset[str] = say.STARTS) -> None:
-        """One of the tokens has to come next."""
-        token = self._next()
-        if token.kind in starts:
-            return
-        if token.kind != END and self._next(1).kind in starts:
-            self._say(token, say.extraneous(token, starts))
-            self._drop()
-            return
-        self._fail(token, say.mismatched(token, starts))
-
-    def _not_viable(self, first: Token, token: Token) -> NoReturn:
-        """No way on from the first token, which is still the next one."""
-        end = len(self._text) if token.kind == END else token.offset + len(token.text)
-        self._fail(token, say.not_viable(self._text[first.offset : end].rstrip(), token))
 
     # Operators
 
@@ -208,11 +112,11 @@ class _Parser:
         if self._next().kind == "?" and not self._is_operand_of_choice():
             mark = self._take()
             try:
-                then = self._inside({":", _THEN}, lambda: self._logical("||", "_||_", self._conjunction))
+                then = self._inside({":", THEN}, lambda: self._logical("||", "_||_", self._conjunction))
                 self._expect(":")
                 otherwise = self._expression()
                 node = self._call(mark.offset, "_?_:_", None, [node, then, otherwise])
-            except _Failed:
+            except Failed:
                 node = self._skip(operators=False)
         self._depth -= 1
         return node
@@ -247,7 +151,7 @@ class _Parser:
                 return self._negated(token)
             if token.kind == "-" and self._next(1).kind not in (INT, FLOAT):
                 return self._minus(token)
-        except _Failed:
+        except Failed:
             return self._skip()
         return self._member()
 
@@ -283,7 +187,7 @@ class _Parser:
                 if length > _DEEPEST:
                     raise _TooDeep(_TOO_LONG)
                 node = self._index(node) if self._next().kind == "[" else self._field(node)
-        except _Failed:
+        except Failed:
             node = self._skip()
         return node
 
@@ -326,7 +230,7 @@ class _Parser:
     def _primary(self) -> Node:
         try:
             return self._primary_part()
-        except _Failed:
+        except Failed:
             return self._skip(".", "[")
 
     def _primary_part(self) -> Node:

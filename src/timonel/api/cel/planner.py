@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from timonel.api.cel import costs
+from timonel.api.cel import costs, steps
 from timonel.api.cel.costs import call_cost
 from timonel.api.cel.issues import CostExceeded, EvaluationError
 from timonel.api.cel.library.operators import find_any, index_any
@@ -25,16 +25,9 @@ from timonel.api.cel.nodes import (
     StructNode,
 )
 from timonel.api.cel.overloads import Overload, Run
+from timonel.api.cel.steps import FIRST_SLOT, MISSING, NO_OVERLOAD, Frame, Step
 from timonel.api.cel.types import Type
-from timonel.api.cel.values import NOTHING, Opaque, Optional, StructValue, type_of
-
-Frame = list[Any]
-Step = Callable[[Frame], Any]
-MISSING: Any = object()
-"""In a slot that has no value."""
-COST, LIMIT, FIRST_SLOT = 0, 1, 2
-
-_NO_OVERLOAD = "no such overload"
+from timonel.api.cel.values import Opaque, type_of
 
 
 class Planner:
@@ -48,21 +41,21 @@ class Planner:
 
     def plan(self, node: Node) -> Step:
         if isinstance(node, Literal):
-            return _constant(node.value)
+            return steps.constant(node.value)
         if isinstance(node, Name):
             return self._name(node)
         if isinstance(node, Select):
             operand = self.plan(node.operand)
             key = node.key or node.name
-            return _test(operand, key) if node.test else _select(operand, key)
+            return steps.test(operand, key) if node.test else steps.select(operand, key)
         if isinstance(node, Call):
             return self._call(node)
         if isinstance(node, ListNode):
-            return _list([self.plan(item) for item in node.items], node.optional)
+            return steps.list_step([self.plan(item) for item in node.items], node.optional)
         if isinstance(node, MapNode):
-            return _map([(self.plan(e.key), self.plan(e.value), e.optional) for e in node.entries])
+            return steps.map_step([(self.plan(e.key), self.plan(e.value), e.optional) for e in node.entries])
         if isinstance(node, StructNode):
-            return _struct(node.name, [(f.name, self.plan(f.value), f.optional) for f in node.fields])
+            return steps.struct(node.name, [(f.name, self.plan(f.value), f.optional) for f in node.fields])
         assert isinstance(node, Comprehension)
         from timonel.api.cel.folds import plan_fold  # it plans parts in its turn
 
@@ -85,13 +78,13 @@ class Planner:
 
     def _name(self, node: Name) -> Step:
         if node.means is not None:
-            return _constant(node.means)
+            return steps.constant(node.means)
         for scope in reversed(self._scopes):
             if node.name in scope and not node.declared:
-                return _slot(scope[node.name])
+                return steps.slot(scope[node.name])
         if node.name not in self.slots:
             self.slots[node.name] = self.new_slot()
-        return _variable(self.slots[node.name], node.name)
+        return steps.variable(self.slots[node.name], node.name)
 
     # Calls
 
@@ -101,7 +94,7 @@ class Planner:
         if special is not None:
             return special(*operands)
         if node.function == "_?._":
-            return _optional_select(operands[0], node.args[1].value)  # type: ignore[attr-defined]
+            return steps.optional_select(operands[0], node.args[1].value)  # type: ignore[attr-defined]
         overloads = node.overloads
         only = overloads[0] if len(overloads) == 1 else None
         cost = call_cost(node.function, only.id if only else "")
@@ -156,7 +149,7 @@ def _dispatch(overloads: Sequence[Overload]) -> Run:
             if not any(isinstance(arg, Opaque) for arg in args):
                 known[key] = found
         if found is None:
-            raise EvaluationError(_NO_OVERLOAD)
+            raise EvaluationError(NO_OVERLOAD)
         return found(*args)
 
     return run
@@ -205,256 +198,15 @@ def _invoke_cheaply(operands: list[Step], run: Run, cost: int) -> Step:
     return of_any
 
 
-# Leaves
-
-
-def _constant(value: Any) -> Step:
-    return lambda frame: value
-
-
-def _slot(index: int) -> Step:
-    def read(frame: Frame) -> Any:
-        frame[0] += 1
-        value = frame[index]
-        return value() if type(value) is Bound else value
-
-    return read
-
-
-class Bound:
-    """A value that a name stands for, computed when the name is first read."""
-
-    __slots__ = ("_compute", "_done", "_value")
-
-    def __init__(self, compute: Callable[[], Any]) -> None:
-        self._compute = compute
-        self._done = False
-        self._value: Any = None
-
-    def __call__(self) -> Any:
-        if not self._done:
-            self._value = self._compute()
-            self._done = True
-        return self._value
-
-
-def _variable(index: int, name: str) -> Step:
-    def read(frame: Frame) -> Any:
-        frame[0] += 1
-        value = frame[index]
-        if value is MISSING:
-            raise EvaluationError(f"no such attribute(s): {name}")
-        return value
-
-    return read
-
-
-# Fields
-
-
-def _select(operand: Step, key: str) -> Step:
-    def read(frame: Frame) -> Any:
-        frame[0] += 1
-        value = operand(frame)
-        try:
-            return value[key]
-        except KeyError:
-            raise EvaluationError(f"no such key: {key}") from None
-        except TypeError:
-            if type(value) is Optional:
-                return _within(value, key)
-            raise EvaluationError(_NO_OVERLOAD) from None
-
-    return read
-
-
-def _within(value: Optional, key: str) -> Optional:
-    if not value.present:
-        return NOTHING
-    inner = value.value
-    if not isinstance(inner, dict):
-        raise EvaluationError(_NO_OVERLOAD)
-    return Optional(inner[key], True) if key in inner else NOTHING
-
-
-def _optional_select(operand: Step, key: str) -> Step:
-    def read(frame: Frame) -> Any:
-        frame[0] += 1
-        value = operand(frame)
-        return _within(value if type(value) is Optional else Optional(value, True), key)
-
-    return read
-
-
-def _test(operand: Step, key: str) -> Step:
-    def read(frame: Frame) -> Any:
-        value = operand(frame)
-        if type(value) is Optional:
-            value = value.value if value.present else {}
-        if not isinstance(value, dict):
-            raise EvaluationError(_NO_OVERLOAD)
-        return key in value
-
-    return read
-
-
-# Aggregates
-
-
-def _list(items: list[Step], optional: frozenset[int]) -> Step:
-    def plain(frame: Frame) -> Any:
-        frame[0] += costs.LIST
-        return [item(frame) for item in items]
-
-    def with_optional(frame: Frame) -> Any:
-        frame[0] += costs.LIST
-        out = []
-        for index, item in enumerate(items):
-            value = item(frame)
-            if index not in optional:
-                out.append(value)
-            elif _optional(value).present:
-                out.append(value.value)
-        return out
-
-    return with_optional if optional else plain
-
-
-def _optional(value: Any) -> Optional:
-    if type(value) is not Optional:
-        raise EvaluationError(f"cannot initialize optional list element from non-optional value {value}")
-    return value
-
-
-def _map(entries: list[tuple[Step, Step, bool]]) -> Step:
-    def build(frame: Frame) -> Any:
-        frame[0] += costs.MAP
-        out: dict[Any, Any] = {}
-        for plan_key, plan_value, optional in entries:
-            key, value = plan_key(frame), plan_value(frame)
-            if optional:
-                if not _optional(value).present:
-                    continue
-                value = value.value
-            try:
-                out[key] = value
-            except TypeError:
-                raise EvaluationError("unsupported key type") from None
-        return out
-
-    return build
-
-
-def _struct(name: str, fields: list[tuple[str, Step, bool]]) -> Step:
-    def build(frame: Frame) -> Any:
-        frame[0] += costs.STRUCT
-        out = {}
-        for field, plan_value, optional in fields:
-            value = plan_value(frame)
-            if optional:
-                if not _optional(value).present:
-                    continue
-                value = value.value
-            out[field] = value
-        return StructValue(name, out)
-
-    return build
-
-
-# Operators that need not evaluate every operand
-
-
-def _decided(left: Step, right: Step, decisive: bool) -> Step:
-    """&& with `decisive` False, || with True: one decisive operand is enough, whatever became of the other."""
-    other = not decisive
-
-    def decide(frame: Frame) -> Any:
-        failed: EvaluationError | None = None
-        try:
-            value = left(frame)
-            if value is decisive:
-                return decisive
-            if value is not other:
-                failed = EvaluationError(_NO_OVERLOAD)
-        except CostExceeded:
-            raise
-        except EvaluationError as exc:
-            failed = exc
-        value = right(frame)
-        if value is decisive:
-            return decisive
-        if failed is not None:
-            raise failed
-        if value is not other:
-            raise EvaluationError(_NO_OVERLOAD)
-        return other
-
-    return decide
-
-
-def _conditional(test: Step, then: Step, otherwise: Step) -> Step:
-    def choose(frame: Frame) -> Any:
-        value = test(frame)
-        if value is True:
-            return then(frame)
-        if value is False:
-            return otherwise(frame)
-        raise EvaluationError(_NO_OVERLOAD)
-
-    return choose
-
-
-def _not(operand: Step) -> Step:
-    def negate(frame: Frame) -> Any:
-        frame[0] += 1
-        value = operand(frame)
-        if value is True:
-            return False
-        if value is False:
-            return True
-        raise EvaluationError(_NO_OVERLOAD)
-
-    return negate
-
-
-def _not_false(operand: Step) -> Step:
-    def test(frame: Frame) -> Any:
-        frame[0] += 1
-        try:
-            return operand(frame) is not False
-        except CostExceeded:
-            raise
-        except EvaluationError:
-            return True
-
-    return test
-
-
-def _or_else(optional: Step, otherwise: Step) -> Step:
-    def choose(frame: Frame) -> Any:
-        value = _optional(optional(frame))
-        return value if value.present else otherwise(frame)
-
-    return choose
-
-
-def _or_value(optional: Step, otherwise: Step) -> Step:
-    def choose(frame: Frame) -> Any:
-        value = _optional(optional(frame))
-        return value.value if value.present else otherwise(frame)
-
-    return choose
-
-
 _INDEXING: dict[str, Run] = {"_[_]": index_any, "_[?_]": find_any}
 """Where only the value tells whether it is a list, a map, or an optional one."""
 
 _SPECIAL: dict[str, Callable[..., Step]] = {
-    "_&&_": lambda left, right: _decided(left, right, False),
-    "_||_": lambda left, right: _decided(left, right, True),
-    "_?_:_": _conditional,
-    "!_": _not,
-    "@not_strictly_false": _not_false,
-    "or": _or_else,
-    "orValue": _or_value,
+    "_&&_": lambda left, right: steps.decided(left, right, False),
+    "_||_": lambda left, right: steps.decided(left, right, True),
+    "_?_:_": steps.conditional,
+    "!_": steps.not_step,
+    "@not_strictly_false": steps.not_false,
+    "or": steps.or_else,
+    "orValue": steps.or_value,
 }

@@ -19,7 +19,8 @@ from timonel.api.cel.issues import CelError, CompileError, CostExceeded, Evaluat
 from timonel.api.cel.literal_checks import check_literals, plan_problem
 from timonel.api.cel.nodes import Name, Node, walk
 from timonel.api.cel.parser import parse, too_deep
-from timonel.api.cel.planner import COST, FIRST_SLOT, MISSING, Planner
+from timonel.api.cel.planner import Planner
+from timonel.api.cel.steps import COST, FIRST_SLOT, MISSING
 from timonel.api.cel.types import Type
 
 _MOST_KEPT = 512

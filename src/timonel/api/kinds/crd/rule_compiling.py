@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +55,8 @@ def _environments(declared: Declaration) -> tuple[Environment, Environment]:
     from timonel.api.cel.schemas import environment_of, named
     from timonel.api.cel.types import optional_of
 
-    # Another name each time, so that nobody comes to rely on it.
-    self = named(declared, f"selfType{time.time_ns() % 10**9}")
+    # Another name for each schema, so that nobody comes to rely on it.
+    self = named(declared, f"selfType{zlib.crc32(repr(declared).encode())}")
     environment = environment_of(self=self)
     return environment.with_variables(oldSelf=self.type), environment.with_variables(oldSelf=optional_of(self.type))
 

@@ -62,7 +62,7 @@ from timonel.controllers.replicaset import ReplicaSetController, ReplicationCont
 from timonel.controllers.resourceclaims import ResourceClaimController
 from timonel.controllers.resourcequota import ResourceQuotaController
 from timonel.controllers.servicecidrs import ServiceCidrController
-from timonel.controllers.slim import slim_pod
+from timonel.controllers.slim import SlimPods
 from timonel.controllers.statefulset import StatefulSetController
 from timonel.controllers.storage_protection import AttributesClassProtection, ClaimProtection, VolumeProtection
 from timonel.controllers.token_secrets import TokenSecretController
@@ -359,7 +359,7 @@ class ControllerManager:
         await self._ready.wait()
 
     async def _work(self) -> None:
-        self.informers.of(PODS, transform=slim_pod)  # first, so that everybody shares the slim pods
+        self.informers.of(PODS, transform=SlimPods())  # first, so that everybody shares the slim pods
         surroundings: dict[str, Surroundings] = {}
         self.components = {
             name: make(self._surroundings(account, surroundings))

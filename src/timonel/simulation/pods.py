@@ -6,9 +6,6 @@ Nothing of a pod is kept that its object in the API does not say, but its addres
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
-
-import orjson
 
 from timonel.api.clock import Clock
 from timonel.api.errors import Conflict, NotFound
@@ -18,6 +15,7 @@ from timonel.client.controller import Result, run_workers
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
+from timonel.client.sharing import SharedParts
 from timonel.client.workqueue import WorkQueue
 from timonel.simulation.addresses import PodAddresses
 from timonel.simulation.behaviour import PREFIX, Behaviour, InvalidAnnotation, behaviour_of
@@ -37,39 +35,29 @@ _SPEC = (
 )  # fmt: skip
 _CONTAINER = ("name", "image", "command", "args", "resources", "restartPolicy", "restartPolicyRules", "readinessProbe")
 _CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
-_TEMPLATES = 2000
 
 
 class SlimPods:
-    """What a simulation needs of a pod. Specs that are alike, as of all pods of a Deployment, are kept once."""
+    """What a simulation needs of a pod. What is alike, such as the specs of all pods of a Deployment, is kept once."""
 
     def __init__(self) -> None:
-        self._specs: OrderedDict[bytes, Object] = OrderedDict()
+        self._share = SharedParts()
 
     def __call__(self, pod: Object) -> Object:
         """For Informers.of(PODS, transform=…)."""
-        given, spec = pod["metadata"], pod.get("spec") or {}
+        given, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
         metadata = {field: given[field] for field in _METADATA if field in given}
         annotations = {key: text for key, text in annotations_of(pod).items() if key.startswith(PREFIX)}
         if annotations:
-            metadata["annotations"] = annotations
-        slim = {"metadata": metadata, "nodeName": spec.get("nodeName") or "", "spec": self._shared(spec)}
-        return slim | {"kind": "Pod", "apiVersion": "v1", "status": pod.get("status") or {}}
-
-    def _shared(self, spec: Object) -> Object:
+            metadata["annotations"] = self._share(annotations)
         made = {field: spec[field] for field in _SPEC if field in spec}
         for field in _CONTAINERS:
             if spec.get(field):
                 made[field] = [{key: item[key] for key in _CONTAINER if key in item} for item in spec[field]]
-        key = orjson.dumps(made)
-        known = self._specs.get(key)
-        if known is not None:
-            self._specs.move_to_end(key)
-            return known
-        self._specs[key] = made
-        if len(self._specs) > _TEMPLATES:
-            self._specs.popitem(last=False)
-        return made
+        if status.get("conditions"):
+            status["conditions"] = [self._share(condition) for condition in status["conditions"]]
+        slim = {"metadata": metadata, "nodeName": spec.get("nodeName") or "", "spec": self._share(made)}
+        return slim | {"kind": "Pod", "apiVersion": "v1", "status": status}
 
 
 class HollowPods:

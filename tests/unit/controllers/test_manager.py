@@ -10,7 +10,7 @@ from timonel.api.errors import Forbidden, ServiceUnavailable
 from timonel.api.refs import LEASES, PODS, SERVICE_ACCOUNTS
 from timonel.client.discovery import discover
 from timonel.controllers.manager import CONTROLLERS, ControllerManager, ManagerConfig
-from timonel.controllers.slim import slim_pod
+from timonel.controllers.slim import SlimPods, slim_pod
 from timonel.testing.clock import VirtualClock, settle
 from timonel.testing.fake_client import FakeClient
 
@@ -144,3 +144,24 @@ def test_slim_pod_keeps_what_placing_and_owning_need():
         },
         "status": {"phase": "Running", "containerStatuses": [{"name": "c", "restartCount": 3}]},
     }
+
+
+def test_slim_pods_keep_what_is_alike_once_and_say_the_same():
+    def pod(name):
+        condition = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        token = {"name": f"kube-api-access-{name}", "projected": {"sources": [{"secret": {"name": "s"}}]}}
+        return {
+            "kind": "Pod",
+            "apiVersion": "v1",
+            "metadata": {"name": name, "namespace": "default", "uid": name, "labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "c", "image": "i"}], "volumes": [token], "nodeName": "n"},
+            "status": {"phase": "Running", "podIP": name, "conditions": [condition]},
+        }
+
+    slim = SlimPods()
+    one, two = slim(pod("one")), slim(pod("two"))
+    assert (one, two) == (slim_pod(pod("one")), slim_pod(pod("two")))
+    assert one["spec"]["containers"] is two["spec"]["containers"]
+    assert one["status"]["conditions"][0] is two["status"]["conditions"][0]
+    assert one["metadata"]["labels"] is two["metadata"]["labels"]
+    assert one["spec"]["volumes"][0]["projected"] is two["spec"]["volumes"][0]["projected"]

@@ -21,13 +21,16 @@ from timonel.client.protocol import ApiClient
 from timonel.scheduler.config import SchedulerConfig
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.framework import Attempt
+from timonel.scheduler.core.nominations import Nominations
 from timonel.scheduler.core.plugins import FILTERS
+from timonel.scheduler.core.preemption import Preemption
 from timonel.scheduler.core.queue import SchedulingQueue, Waiting
 from timonel.scheduler.core.schedule import NoFit, schedule
 from timonel.scheduler.core.volumes import VolumePlan
 from timonel.scheduler.figures import ERROR_RESULT, UNSCHEDULABLE_RESULT, SchedulingFigures
 from timonel.scheduler.groups import SpreadGroups
 from timonel.scheduler.mirror import Mirror
+from timonel.scheduler.preemption import NOT_YET, Preemptor
 from timonel.scheduler.volume_binding import VolumeBinding, VolumesNotBound
 from timonel.scheduler.writing import GATED, GATED_MESSAGE, SCHEDULER_ERROR, UNSCHEDULABLE, Writer
 
@@ -62,6 +65,7 @@ class Scheduler:
         services, replica_sets = informers.of(SERVICES), informers.of(REPLICA_SETS)
         self._groups = SpreadGroups(services.lister, {("apps/v1", "ReplicaSet"): replica_sets.lister})
         self._group_informers = (services, replica_sets)
+        self._nominations = Nominations(self.cluster)
         self._mirror = Mirror(
             informers=informers,
             cluster=self.cluster,
@@ -70,6 +74,16 @@ class Scheduler:
             scheduler_names=self._config.scheduler_names,
             wake=self._wake.set,
             on_gated=self._note_gated,
+            nominations=self._nominations,
+        )
+        self._preemptor = Preemptor(
+            client=client,
+            informers=informers,
+            pods=self._mirror.pods.lister,
+            recorder=recorder,
+            clock=clock,
+            cluster=self.cluster,
+            nominations=self._nominations,
         )
 
         self._tasks = asyncio.TaskGroup()
@@ -79,7 +93,7 @@ class Scheduler:
 
     async def run(self) -> None:
         await self._mirror.wait_synced()
-        for informer in self._group_informers:
+        for informer in (*self._group_informers, self._preemptor.budgets):
             await informer.wait_synced()
         self._ready.set()
         log.info("Scheduler started nodes=%d waiting=%d", self.cluster.nodes.count, len(self.queue))
@@ -120,14 +134,19 @@ class Scheduler:
         waiting.taken_at = began = self._clock.monotonic()
         try:
             pod = waiting.pod = self.cluster.parse_pod(obj)
-            decision = schedule(self.cluster, Attempt(pod, self._groups.selector_of(obj)), self._rng)
+            attempt = Attempt(pod, self._groups.selector_of(obj), self._nominations.node_of(pod.uid))
+            preemption: Preemption | str = ""
+            with self._nominations.seen_by(pod):
+                decision = schedule(self.cluster, attempt, self._rng)
+                if isinstance(decision, NoFit):
+                    preemption = self._preemptor.decide(attempt, decision, self._rng)
             self.figures.algorithm.observe(self._clock.monotonic() - began)
         except Exception as exc:  # one odd pod must not stop all others
             log.exception("Deciding failed pod=%s", _full_name(obj))
             await self._fail(waiting, obj, f"scheduler failed: {exc!r}")
             return
         if isinstance(decision, NoFit):
-            await self._refuse(waiting, obj, decision)
+            await self._refuse(waiting, obj, decision, preemption)
             return
         plan = self.cluster.volumes.plan(pod, self.cluster.nodes.slots[decision.node]) if pod.claims else None
         self._mirror.assume(pod, decision.node)
@@ -137,15 +156,35 @@ class Scheduler:
         else:
             await self._writer.submit(lambda: self._bind(waiting, obj, decision.node))
 
-    async def _refuse(self, waiting: Waiting, obj: Object, decision: NoFit) -> None:
+    async def _refuse(self, waiting: Waiting, obj: Object, decision: NoFit, preemption: Preemption | str) -> None:
+        """Until something changes, or those are gone that are evicted for the pod."""
+        pod, message, freed = waiting.pod, decision.message, ""
         now = self._clock.monotonic()
+        if isinstance(preemption, Preemption):
+            freed = preemption.node
+            self._nominations.put(pod, freed)
+            self._tasks.create_task(self._preempt(waiting, obj, preemption), name="preemption")
+        else:
+            message = f"{message} {preemption}" if preemption else message
+            if preemption != NOT_YET:
+                self._nominations.drop(pod.uid)
+            freed = self._nominations.node_of(pod.uid)
         self.queue.refused(waiting, decision.plugins, now)
         self.figures.attempted(UNSCHEDULABLE_RESULT, now - waiting.taken_at)
-        log.info(
-            "Found no node for a pod pod=%s attempts=%d why=%s", _full_name(obj), waiting.attempts, decision.message
-        )
-        self._say(obj, "Warning", "FailedScheduling", decision.message)
-        await self._writer.submit(lambda: self._writer.set_waiting(obj, UNSCHEDULABLE, decision.message))
+        log.info("Found no node for a pod pod=%s attempts=%d why=%s", _full_name(obj), waiting.attempts, message)
+        self._say(obj, "Warning", "FailedScheduling", message)
+        await self._writer.submit(lambda: self._writer.set_waiting(obj, UNSCHEDULABLE, message, freed))
+
+    async def _preempt(self, waiting: Waiting, obj: Object, preemption: Preemption) -> None:
+        try:
+            await self._preemptor.carry_out(obj, waiting.pod, preemption)
+        except ApiError as exc:
+            # Those already evicted are lost; the pod is tried again, and may choose others.
+            log.warning("Evicting failed pod=%s node=%s error=%s", _full_name(obj), preemption.node, exc)
+            self._nominations.drop(waiting.pod.uid)
+            if self.queue.get(waiting.pod.uid) is waiting:
+                self.queue.failed(waiting, self._clock.monotonic())
+                self._wake.set()
 
     async def _fail(self, waiting: Waiting, obj: Object, why: str) -> None:
         if self.queue.get(waiting.pod.uid) is not waiting:

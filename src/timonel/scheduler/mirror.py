@@ -19,6 +19,7 @@ from timonel.api.refs import (
 from timonel.client.informer import Informer, Informers
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.framework import Change
+from timonel.scheduler.core.nominations import Nominations
 from timonel.scheduler.core.pods import Pod
 from timonel.scheduler.core.queue import SchedulingQueue
 
@@ -36,6 +37,7 @@ class Mirror:
         scheduler_names: Iterable[str],
         wake: Callable[[], None],
         on_gated: Callable[[Object], None],
+        nominations: Nominations,
     ) -> None:
         self._cluster = cluster
         self._queue = queue
@@ -43,6 +45,7 @@ class Mirror:
         self._names = frozenset(scheduler_names)
         self._wake = wake
         self._on_gated = on_gated
+        self._nominations = nominations
         self._assumed: set[str] = set()
         self._of_volumes: list[Informer] = []
         self.pods = informers.of(PODS)
@@ -90,6 +93,7 @@ class Mirror:
     def assume(self, pod: Pod, node: str) -> None:
         """The pod counts as being on the node from the decision on, not only from the API's answer."""
         self._assumed.add(pod.uid)
+        self._nominations.placed(pod.uid)
         self._cluster.put_pod(replace(pod, node=node))
 
     def forget(self, uid: str) -> None:
@@ -108,15 +112,23 @@ class Mirror:
             self._pod_placed(obj)
         elif is_deleting(obj):
             self._queue.remove(uid_of(obj))
+            self._nominations.drop(uid_of(obj))
         elif uid_of(obj) not in self._assumed and self._is_ours(obj):
             self._pod_waits(obj)
 
     def _pod_updated(self, old: Object, new: Object) -> None:
+        if get_path(old, "status", "nominatedNodeName") and not get_path(new, "status", "nominatedNodeName"):
+            self._nominations.drop(uid_of(new))
         self._pod_seen(new)
 
     def _pod_waits(self, obj: Object) -> None:
         is_gated = bool(get_path(obj, "spec", "schedulingGates"))
-        self._queue.put(self._cluster.parse_pod(obj), is_gated=is_gated, now=self._clock.monotonic())
+        pod = self._cluster.parse_pod(obj)
+        self._queue.put(pod, is_gated=is_gated, now=self._clock.monotonic())
+        # By this process before it started anew, or by somebody else: room is kept there.
+        freed = get_path(obj, "status", "nominatedNodeName", default="")
+        if freed in self._cluster.nodes.slots and not self._nominations.node_of(pod.uid):
+            self._nominations.put(pod, freed)
         if is_gated:
             self._on_gated(obj)
         else:
@@ -127,6 +139,7 @@ class Mirror:
         known = self._cluster.pod(pod.uid)
         was_assumed = pod.uid in self._assumed
         self._assumed.discard(pod.uid)
+        self._nominations.placed(pod.uid)
         self._queue.remove(pod.uid)
         if known is None:
             self._cluster.put_pod(pod)
@@ -151,6 +164,7 @@ class Mirror:
         uid = uid_of(obj)
         self._queue.remove(uid)
         self._assumed.discard(uid)
+        self._nominations.placed(uid)
         if self._cluster.remove_pod(uid) is not None:
             self._changed(Change.POD_GONE)
 

@@ -53,12 +53,18 @@ class Writer:
         }
         await self._client.create(PODS, binding, namespace_of(pod), subresource="binding", name=name_of(pod))
 
-    async def set_waiting(self, pod: Object, reason: str, message: str) -> None:
-        """Sets condition PodScheduled to False, unless it says the same already."""
+    async def set_waiting(self, pod: Object, reason: str, message: str, freed_node: str | None = None) -> None:
+        """Sets condition PodScheduled to False, unless it says the same already.
+
+        `freed_node` is where others are evicted for the pod; "": nowhere any more; None: that is left as it is.
+        """
         condition = waiting_condition(pod, reason, message, format_time(self._clock.now()))
-        if condition is None:
+        status: Object = {} if condition is None else {"conditions": [condition]}
+        if freed_node is not None and freed_node != get_path(pod, "status", "nominatedNodeName", default=""):
+            status["nominatedNodeName"] = freed_node or None
+        if not status:
             return
-        patch = {"status": {"conditions": [condition]}}
+        patch = {"status": status}
         try:
             await self._client.patch(
                 PODS, name_of(pod), patch, namespace_of(pod), type="strategic", subresource="status"

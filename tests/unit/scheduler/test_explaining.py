@@ -41,12 +41,12 @@ def test_a_node_that_is_only_full_could_be_helped_by_eviction_but_has_no_victims
     )
 
 
-def test_where_eviction_would_help_it_says_that_it_is_not_built() -> None:
-    nodes = [node("full", cpu="2")]
-    assert message(nodes, [pod("there", "1", on="full")], priority=10) == (
-        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: "
-        "evicting pods of lower priority is not built in this release."
-    )
+def test_where_eviction_might_help_the_nodes_are_named_and_the_rest_is_left_open() -> None:
+    cluster = cluster_of([node("full", cpu="2")], [pod("there", "1", on="full")])
+    decision = decide(cluster, pod("x", "2", priority=10))
+    assert isinstance(decision, NoFit)
+    assert decision.message == "0/1 nodes are available: 1 Insufficient cpu."
+    assert decision.slots == (cluster.nodes.slots["full"],)
 
 
 def test_a_pod_that_does_not_preempt() -> None:

@@ -45,6 +45,13 @@ class World:
         await self.client.create(PODS, obj)
         await self.settle()
 
+    async def end(self, name: str) -> None:
+        """As the kubelet does, once nothing of a deleted pod runs any more."""
+        await self.client.delete(PODS, name, "default", grace_period_seconds=0)
+        await self.settle()
+        await self.clock.advance(3)
+        await self.settle()
+
     def node_of(self, name: str) -> str:
         found = [each for each in self.client.objects(PODS) if each["metadata"]["name"] == name]
         return found[0]["spec"].get("nodeName", "")
@@ -283,3 +290,61 @@ async def test_a_pod_that_cannot_be_read_does_not_stop_the_others(monkeypatch: p
         await world.create(pod("plain"))
         assert world.node_of("plain") == "n1"
         assert world.condition("odd")["reason"] == "SchedulerError"
+
+
+async def test_a_more_important_pod_takes_the_place_of_a_lesser_one() -> None:
+    async with running(node("n", cpu="2")) as world:
+        await world.create(pod("lesser", "2"))
+        await world.create(pod("bystander"))
+        await world.create(pod("important", "2", priority=100))
+        victim = next(each for each in world.client.writes if each.verb == "delete")
+        assert victim.key.name == "lesser"
+        told = find_by(victim.object["status"]["conditions"], "type", "DisruptionTarget") or {}
+        assert (told["status"], told["reason"]) == ("True", "PreemptionByScheduler")
+        assert told["message"] == "default-scheduler: preempting to accommodate a higher priority pod"
+        nominated = [
+            write.object["status"]["nominatedNodeName"]
+            for write in world.client.writes
+            if write.key.name == "important" and write.subresource == "status"
+        ]
+        assert nominated == ["n"]
+        await world.clock.advance(3)
+        await world.settle()
+        assert world.node_of("important") == "", "the other one ends in its own time"
+        await world.end("lesser")
+        assert world.node_of("important") == "n"
+        assert ("Normal", "Preempted") in [event[:2] for event in world.events()]
+        assert ("Warning", "FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.") in world.events()
+
+
+async def test_room_is_kept_over_a_restart() -> None:
+    freed = pod("important", "2", priority=100, status={"phase": "Pending", "nominatedNodeName": "n"})
+    freed["spec"]["schedulingGates"] = [{"name": "not-yet"}]
+    async with running(node("n", cpu="2"), freed) as world:
+        await world.create(pod("lesser", "1"))
+        assert world.node_of("lesser") == ""
+
+
+async def test_a_pod_for_which_others_are_ending_waits() -> None:
+    """Nobody else is evicted meanwhile."""
+    ending = pod("ending", "2", on="n", deleting=True)
+    target = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}
+    ending["status"] = {"phase": "Running", "conditions": [target]}
+    freed = pod("important", "2", priority=100, status={"phase": "Pending", "nominatedNodeName": "n"})
+    async with running(node("n", cpu="2"), ending, freed) as world:
+        message = world.condition("important")["message"]
+        assert message.endswith("preemption: not eligible due to a terminating pod on the nominated node.")
+        assert not [write for write in world.client.writes if write.verb == "delete"]
+
+
+async def test_what_cannot_be_evicted_is_told_and_tried_again() -> None:
+    async with running(node("n", cpu="2")) as world:
+        await world.create(pod("lesser", "2"))
+        world.client.fail(InternalError("no"), verb="delete", ref=PODS)
+        await world.create(pod("important", "2", priority=100))
+        assert not [write for write in world.client.writes if write.verb == "delete"]
+        await world.clock.advance(3)
+        await world.settle()
+        assert [write.key.name for write in world.client.writes if write.verb == "delete"] == ["lesser"]
+        await world.end("lesser")
+        assert world.node_of("important") == "n"

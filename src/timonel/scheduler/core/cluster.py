@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +136,15 @@ class Cluster:
 
     def pod(self, uid: str) -> Pod | None:
         return self._pods.get(uid)
+
+    def pods_at(self, slots: Iterable[int]) -> dict[int, list[Pod]]:
+        """Pods by slot; costs a look at every pod."""
+        found: dict[int, list[Pod]] = {slot: [] for slot in slots}
+        for pod in self._pods.values():
+            slot = self.nodes.slots[pod.node]
+            if slot in found:
+                found[slot].append(pod)
+        return found
 
     def count_pods(self, *matches: PodMatch, counts_terminating: bool = True) -> Counts:
         """Pods per slot that match all; read-only."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_PREEMPTION_NOT_BUILT = "evicting pods of lower priority is not built in this release"
+_CLAIMS = "no new claims to deallocate, "
+"""Upstream's first resort: resource claims, of which there are none."""
+NO_VICTIMS = "No preemption victims found for incoming pod"
+UNHELPFUL = "Preemption is not helpful for scheduling"
 
 
 def no_fit(nodes: int, reasons: Mapping[str, int], at_once: str = "", after: str = "") -> str:
@@ -20,15 +23,11 @@ def no_fit(nodes: int, reasons: Mapping[str, int], at_once: str = "", after: str
     return f"{message} {after}" if after else message
 
 
-def preemption(nodes: int, resolvable: int, hopeless: int, *, may_preempt: bool, could_help: bool) -> str:
-    """What evicting others could do about it. `could_help`: some less important pod is on a node where it might."""
-    claims = "no new claims to deallocate, "  # upstream's first resort, resource claims, of which there are none
-    if not may_preempt:
-        return f"{claims}preemption: not eligible due to preemptionPolicy=Never."
-    if could_help:
-        return f"{claims}preemption: {_PREEMPTION_NOT_BUILT}."
-    counts = {
-        "No preemption victims found for incoming pod": resolvable,
-        "Preemption is not helpful for scheduling": hopeless if resolvable or hopeless else nodes,
-    }
-    return f"{claims}preemption: {no_fit(nodes, {reason: count for reason, count in counts.items() if count})}"
+def preemption(nodes: int, reasons: Mapping[str, int]) -> str:
+    """What evicting others could not do about it; `reasons` counts nodes."""
+    return f"{_CLAIMS}preemption: {no_fit(nodes, {why: count for why, count in reasons.items() if count})}"
+
+
+def not_eligible(why: str) -> str:
+    """Why nobody is evicted for the pod, whatever the nodes are like."""
+    return f"{_CLAIMS}preemption: not eligible due to {why}."

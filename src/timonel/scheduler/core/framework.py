@@ -46,10 +46,13 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A pod to place. `spread_over`: the pods it shall spread among by default, None when it belongs to no group."""
+    """A pod to place. `spread_over`: the pods it shall spread among by default, None when it belongs to no group.
+    `freed_node`: where others were evicted for it.
+    """
 
     pod: Pod
     spread_over: Selector | None = None
+    freed_node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

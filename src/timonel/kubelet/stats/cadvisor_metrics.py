@@ -50,6 +50,11 @@ _FAMILIES = {
         for way in ("receive", "transmit")
         for what in ("bytes", "errors", "packets_dropped", "packets")
     },
+    **{
+        f"container_pressure_{what}_{how}_seconds_total": (_C, f"Time in which {who} stood still for want of {what}.")
+        for what in ("cpu", "memory", "io")
+        for how, who in (("stalled", "all processes"), ("waiting", "at least one process"))
+    },
     "container_processes": (_G, "Processes, with threads."),
     "container_spec_cpu_period": (_G, "Period that the CPU limit is for, in microseconds."),
     "container_spec_cpu_quota": (_G, "CPU time allowed in a period, in microseconds."),
@@ -144,6 +149,12 @@ def _add_usage(page: Page, labels: Labels, usage: CgroupUsage, time: float, devi
         _add_memory(page, labels, usage.memory, time)
     if usage.processes is not None:
         page.add("container_processes", labels_text(labels), usage.processes, time)
+    pressures = (("cpu", usage.cpu_pressure), ("memory", usage.memory_pressure), ("io", usage.io_pressure))
+    for what, pressure in pressures:
+        if pressure is not None:
+            text, name = labels_text(labels), f"container_pressure_{what}"
+            page.add(f"{name}_stalled_seconds_total", text, pressure.full.total_micros / 1e6, time)
+            page.add(f"{name}_waiting_seconds_total", text, pressure.some.total_micros / 1e6, time)
     for device in usage.devices:
         _add_device(page, {**labels, "device": devices.get(device.device, device.device)}, device, time)
 

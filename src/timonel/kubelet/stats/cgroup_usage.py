@@ -64,6 +64,24 @@ class DeviceUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class Stall:
+    """How long work stood still for want of something: microseconds in all, and percent of the last seconds."""
+
+    total_micros: int
+    avg10: float = 0.0
+    avg60: float = 0.0
+    avg300: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """`some`: while at least one process stood; `full`: while all did. Source: docs.kernel.org/accounting/psi.html"""
+
+    some: Stall
+    full: Stall
+
+
+@dataclass(frozen=True, slots=True)
 class CgroupUsage:
     """None where the cgroup, or its controller, is not there."""
 
@@ -71,6 +89,9 @@ class CgroupUsage:
     memory: MemoryUsage | None = None
     processes: int | None = None
     devices: tuple[DeviceUsage, ...] = ()
+    cpu_pressure: Pressure | None = None
+    memory_pressure: Pressure | None = None
+    io_pressure: Pressure | None = None
 
 
 class CgroupFiles:
@@ -81,7 +102,7 @@ class CgroupFiles:
         self._unified = unified
 
     def read(self, path: str, *, details: bool = False) -> CgroupUsage:
-        """`path` as the runtime has it, "/timonel/node/kubepods/…". `details`: what only /metrics/cadvisor shows."""
+        """`path` as the runtime has it, "/timonel/node/kubepods/…". `details`: what /metrics/resource does not show."""
         relative = path.strip("/")
         if self._unified:
             return self._read_v2(str(self._mount / relative), details)
@@ -127,7 +148,8 @@ class CgroupFiles:
             )
         if not details:
             return CgroupUsage(cpu, memory)
-        return CgroupUsage(cpu, memory, _number(f"{folder}/pids.current"), _devices_v2(f"{folder}/io.stat"))
+        processes, devices = _number(f"{folder}/pids.current"), _devices_v2(f"{folder}/io.stat")
+        return CgroupUsage(cpu, memory, processes, devices, *_pressures(folder, ".pressure"))
 
     def _read_v1(self, relative: str, details: bool) -> CgroupUsage:
         cpu, memory = None, None
@@ -170,7 +192,32 @@ class CgroupFiles:
         if not details:
             return CgroupUsage(cpu, memory)
         processes = _number(str(self._mount / "pids" / relative / "pids.current"))
-        return CgroupUsage(cpu, memory, processes, _devices_v1(str(self._mount / "blkio" / relative)))
+        devices = _devices_v1(str(self._mount / "blkio" / relative))
+        # Only version 2 knows pressure; beside version 1 it is often mounted without controllers.
+        pressures = _pressures(str(self._mount / "unified" / relative), ".pressure")
+        return CgroupUsage(cpu, memory, processes, devices, *pressures)
+
+
+def _pressures(folder: str, suffix: str) -> tuple[Pressure | None, Pressure | None, Pressure | None]:
+    """Of CPU, memory and I/O."""
+    cpu, memory, io = (read_pressure(f"{folder}/{what}{suffix}") for what in ("cpu", "memory", "io"))
+    return cpu, memory, io
+
+
+def read_pressure(path: str) -> Pressure | None:
+    """Of a file with the lines "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" and "full …"."""
+    found = {}
+    for line in _text(path).splitlines():
+        kind, *words = line.split()
+        values = dict(word.split("=", 1) for word in words)
+        try:
+            averages = (float(values[name]) for name in ("avg10", "avg60", "avg300"))
+            found[kind] = Stall(int(values["total"]), *averages)
+        except (KeyError, ValueError):
+            return None
+    if "some" not in found:
+        return None
+    return Pressure(found["some"], found.get("full", Stall(0)))
 
 
 def _devices_v2(path: str) -> tuple[DeviceUsage, ...]:

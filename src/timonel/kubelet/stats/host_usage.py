@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from timonel.kubelet.stats.cgroup_usage import CgroupFiles, CgroupUsage, CpuUsage, MemoryUsage
+from timonel.kubelet.stats.cgroup_usage import CgroupFiles, CgroupUsage, CpuUsage, MemoryUsage, read_pressure
 
 _TICK_NANOS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _BUSY = slice(0, 3)
@@ -38,11 +38,14 @@ class HostFiles:
         self._cgroups = cgroups
         self._proc = Path(proc)
 
-    def read(self) -> CgroupUsage:
+    def read(self, *, details: bool = False) -> CgroupUsage:
         """The machine's, in the terms of a cgroup. The root cgroup tells most, but in version 2 not the memory."""
         root = self._cgroups.read("/")
-        cpu = root.cpu or self._cpu()
-        return CgroupUsage(cpu, root.memory or self._memory())
+        cpu, memory = root.cpu or self._cpu(), root.memory or self._memory()
+        if not details:
+            return CgroupUsage(cpu, memory)
+        of_cpu, of_memory, of_io = (read_pressure(f"{self._proc}/pressure/{what}") for what in ("cpu", "memory", "io"))
+        return CgroupUsage(cpu, memory, cpu_pressure=of_cpu, memory_pressure=of_memory, io_pressure=of_io)
 
     def _cpu(self) -> CpuUsage | None:
         try:

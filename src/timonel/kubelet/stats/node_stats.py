@@ -66,7 +66,7 @@ class NodeStats:
         )
 
     async def summary(self, *, only_cpu_and_memory: bool = False) -> Object:
-        now, earlier = await self._sampler.sample_with_base()
+        now, earlier = await self._sampler.sample_with_base(details=not only_cpu_and_memory)
         if only_cpu_and_memory:
             return render_summary(now, earlier, None)
         return render_summary(now, earlier, await self._filesystems.sample(pod.source for pod in now.pods))

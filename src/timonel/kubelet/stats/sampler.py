@@ -57,7 +57,7 @@ class Sampler:
         """One or two looks to make rates from, the older first."""
 
     async def sample(self, *, details: bool = False) -> NodeSample:
-        """The node now, or a moment ago. `details`: with what only /metrics/cadvisor shows."""
+        """The node now, or a moment ago. `details`: with what /metrics/resource does not show."""
         taken = self._taken.get(details)
         if taken is not None and self._clock.monotonic() - taken < FRESH_SECONDS:
             return self._last[details]
@@ -67,14 +67,14 @@ class Sampler:
             task.add_done_callback(lambda _: self._taking.pop(details, None))
         return await asyncio.shield(task)
 
-    async def sample_with_base(self) -> tuple[NodeSample, NodeSample]:
+    async def sample_with_base(self, *, details: bool = False) -> tuple[NodeSample, NodeSample]:
         """The node now and some time before, for rates. Who asks first waits half a second for the second look."""
-        now = await self.sample()
+        now = await self.sample(details=details)
         self._earlier = [each for each in self._earlier if now.time - each.time <= _STALE_SECONDS]
         if not any(each.time < now.time for each in self._earlier):
             self._earlier = [now]
             await self._clock.sleep(_FIRST_RATE_SECONDS)
-            now = await self._take(False)
+            now = await self._take(details)
         newest = self._earlier[-1]
         if now.time - newest.time < _RATE_SECONDS:
             return now, self._earlier[0]
@@ -92,7 +92,7 @@ class Sampler:
 
     def _read(self, sources: list[PodSource], details: bool) -> tuple[NodeSample, bool]:
         """And whether there are containers without a cgroup. In a thread."""
-        usage = self._host.read()
+        usage = self._host.read(details=details)
         now = self._now()
         info = self._host.memory_info()
         processes, most = self._host.processes()
@@ -190,7 +190,7 @@ def pod_usage(pod: PodSample) -> CgroupUsage:
             page_faults=sum(each.page_faults for each in memories),
             major_page_faults=sum(each.major_page_faults for each in memories),
         )
-    return CgroupUsage(cpu, memory, usage.processes)
+    return replace(usage, cpu=cpu, memory=memory)
 
 
 def _own_usage() -> CgroupUsage:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from timonel.api.clock import format_time
 from timonel.api.objects import Object
-from timonel.kubelet.stats.cgroup_usage import CgroupUsage, CpuUsage
+from timonel.kubelet.stats.cgroup_usage import CgroupUsage, CpuUsage, Pressure
 from timonel.kubelet.stats.filesystems import FilesystemSample, FilesystemUsage
 from timonel.kubelet.stats.host_usage import InterfaceUsage, default_interface
 from timonel.kubelet.stats.sampler import pod_usage
@@ -141,6 +141,7 @@ def _usage(usage: CgroupUsage, time: float, before: tuple[CpuUsage, float] | Non
         if before is not None and time > before[1] and usage.cpu.total_nanos >= before[0].total_nanos:
             made["cpu"]["usageNanoCores"] = int((usage.cpu.total_nanos - before[0].total_nanos) / (time - before[1]))
         made["cpu"]["usageCoreNanoSeconds"] = usage.cpu.total_nanos
+        made["cpu"] |= _pressure(usage.cpu_pressure)
     memory = usage.memory
     if memory is not None:
         made["memory"] = {"time": moment}
@@ -152,11 +153,26 @@ def _usage(usage: CgroupUsage, time: float, before: tuple[CpuUsage, float] | Non
             "rssBytes": memory.rss,
             "pageFaults": memory.page_faults,
             "majorPageFaults": memory.major_page_faults,
+            **_pressure(usage.memory_pressure),
         }
         made["swap"] = {"time": moment, "swapUsageBytes": memory.swap}
         if memory.swap_limit is not None:
             made["swap"]["swapAvailableBytes"] = max(0, memory.swap_limit - memory.swap)
+    if usage.io_pressure is not None:
+        made["io"] = {"time": moment, **_pressure(usage.io_pressure)}
     return made
+
+
+def _pressure(pressure: Pressure | None) -> Object:
+    if pressure is None:
+        return {}
+    stalls = (("full", pressure.full), ("some", pressure.some))
+    return {
+        "psi": {
+            kind: {"total": stall.total_micros, "avg10": stall.avg10, "avg60": stall.avg60, "avg300": stall.avg300}
+            for kind, stall in stalls
+        }
+    }
 
 
 def _network(interfaces: Iterable[InterfaceUsage], time: float) -> Object:

@@ -132,7 +132,7 @@ async def test_summary(world: World) -> None:
     earlier = await world.sampler.sample()
     await world.clock.advance(10)
     trees.version_2(world.cgroup, f"{POD}/c1", cpu=9_000_000_000)
-    now = await world.sampler.sample()
+    now = await world.sampler.sample(details=True)
     summary = render_summary(now, earlier, await world.files.sample([world.pod]))
     node, pod = summary["node"], summary["pods"][0]
     at = "2026-01-01T00:00:10Z"
@@ -155,7 +155,11 @@ async def test_summary(world: World) -> None:
     assert pod["podRef"] == {"name": "web", "namespace": "default", "uid": "u1"}
     assert pod["startTime"] == "2025-12-31T23:58:59Z"
     container = pod["containers"][0]
+    psi = container["cpu"].pop("psi")
     assert container["cpu"] == {"time": at, "usageNanoCores": 500_000_000, "usageCoreNanoSeconds": 9_000_000_000}
+    assert psi["some"] == {"total": 4_000_000, "avg10": 1.5, "avg60": 0.7, "avg300": 0.1}
+    assert container["io"]["psi"]["full"]["total"] == 500_000
+    assert pod["process_stats"] == {"process_count": 5}
     assert container["memory"]["availableBytes"] == 44 * MIB
     assert container["startTime"] == "2025-12-31T23:59:00Z"
     assert pod["network"]["rxBytes"] == 5000
@@ -198,6 +202,8 @@ async def test_cadvisor_metrics(world: World) -> None:
     assert of("container_memory_cache", **main) == 12 * MIB
     assert of("container_memory_failures_total", failure_type="pgmajfault", scope="hierarchy", **main) == 3
     assert of("container_fs_writes_bytes_total", device="/dev/sda", **main) == 8192
+    assert of("container_pressure_memory_waiting_seconds_total", **main) == 2
+    assert of("container_pressure_memory_stalled_seconds_total", **main) == 1
     assert of("container_spec_cpu_quota", **main) == 50_000
     assert of("container_spec_cpu_shares", **main) == 512
     assert of("container_spec_memory_limit_bytes", **main) == 64 * MIB

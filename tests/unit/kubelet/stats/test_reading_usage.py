@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from timonel.kubelet.stats.cgroup_usage import CgroupFiles, CgroupUsage, CpuUsage, DeviceUsage, MemoryUsage
+from timonel.kubelet.stats.cgroup_usage import (
+    CgroupFiles,
+    CgroupUsage,
+    CpuUsage,
+    DeviceUsage,
+    MemoryUsage,
+    Pressure,
+    Stall,
+)  # fmt: skip
 from timonel.kubelet.stats.host_usage import HostFiles, default_interface, parse_interfaces
 
 from . import trees
@@ -41,6 +49,10 @@ def test_all_of_a_cgroup(tmp_path: Path, make) -> None:  # type: ignore[no-untyp
         ),
         5,
         (DeviceUsage("8:0", 4096, 8192, 1, 2),),
+        *(
+            Pressure(Stall(micros, 1.5, 0.7, 0.1), Stall(micros // 2, 0.5, 0.2, 0.0))
+            for micros in (4_000_000, 2_000_000, 1_000_000)
+        ),
     )
 
 
@@ -88,6 +100,8 @@ def test_the_machine_without_a_telling_root_cgroup(tmp_path: Path) -> None:
     assert (used.memory.usage, used.memory.working_set) == (12 << 30, 11 << 30)
     assert (used.memory.page_faults, used.memory.major_page_faults) == (77, 5)
     assert host.boot_time() == 1_000_000_000
+    assert host.read(details=True).cpu_pressure == Pressure(Stall(123, 9, 8, 7), Stall(0))
+    assert host.read(details=True).io_pressure is None
     assert host.processes() == (345, 32768)
 
 

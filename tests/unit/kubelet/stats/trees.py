@@ -15,6 +15,16 @@ def write(root: Path, files: dict[str, str]) -> None:
         path.write_text(text)
 
 
+def pressure(folder: str) -> dict[str, str]:
+    return {
+        f"{folder}/{what}.pressure": (
+            f"some avg10=1.50 avg60=0.70 avg300=0.10 total={some}\n"
+            f"full avg10=0.50 avg60=0.20 avg300=0.00 total={some // 2}\n"
+        )
+        for what, some in (("cpu", 4_000_000), ("memory", 2_000_000), ("io", 1_000_000))
+    }
+
+
 def version_1(root: Path, path: str, *, cpu: int = 5_000_000_000, usage: int = 30 * MIB) -> None:
     """A cgroup that used `cpu` nanoseconds and holds `usage` bytes, of which 10 MiB are files nobody reads."""
     write(
@@ -33,6 +43,7 @@ def version_1(root: Path, path: str, *, cpu: int = 5_000_000_000, usage: int = 3
             ),
             f"memory/{path}/memory.max_usage_in_bytes": f"{40 * MIB}\n",
             f"memory/{path}/memory.failcnt": "4\n",
+            **pressure(f"unified/{path}"),
             f"pids/{path}/pids.current": "5\n",
             f"blkio/{path}/blkio.throttle.io_service_bytes_recursive": (
                 "8:0 Read 4096\n8:0 Write 8192\n8:0 Sync 0\n8:0 Total 12288\nTotal 12288\n"
@@ -63,6 +74,7 @@ def version_2(root: Path, path: str, *, cpu: int = 5_000_000_000, usage: int = 3
                 f"anon {18 * MIB}\nfile {12 * MIB}\nfile_mapped 4096\ninactive_file {10 * MIB}\n"
                 "pgfault 11\npgmajfault 3\n"
             ),
+            **pressure(path),
             f"{path}/pids.current": "5\n",
             f"{path}/io.stat": "8:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n",
         },
@@ -93,6 +105,7 @@ def proc(root: Path) -> None:
             "vmstat": "nr_free_pages 1\npgfault 77\npgmajfault 5\n",
             "loadavg": "0.10 0.20 0.30 2/345 6789\n",
             "sys/kernel/pid_max": "32768\n",
+            "pressure/cpu": "some avg10=9.00 avg60=8.00 avg300=7.00 total=123\nfull avg10=0 avg60=0 avg300=0 total=0\n",
             "self/net/dev": NET_DEV,
             "4321/net/dev": NET_DEV,
         },

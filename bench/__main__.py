@@ -12,7 +12,7 @@ from bench.calibration import fdatasync_rate, nginx_rate
 from bench.report import Row, render
 
 SEPARATE = ("bench_machinery.py", "bench_storage.py", "bench_apiserver.py", "bench_memory.py", "bench_flowcontrol.py",
-            "bench_overload.py", "bench_scheduler.py")  # fmt: skip
+            "bench_overload.py", "bench_scheduler.py", "bench_controllers.py")  # fmt: skip
 """Each in a process of its own, so that one's memory does not count as another's."""
 
 

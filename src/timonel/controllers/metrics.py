@@ -15,7 +15,7 @@ from timonel.client.workqueue import WorkQueue
 from timonel.controllers.cronjob import CronJobController
 from timonel.controllers.job import JobController
 from timonel.controllers.manager import ControllerManager
-from timonel.controllers.nodes import NodeLifecycleController
+from timonel.controllers.nodes import NodeLifecycleController, TaintEvictionController
 
 _NAMES = {
     "certificatesigningrequest-approving-controller": "certificate",
@@ -57,12 +57,19 @@ def named_queues(manager: ControllerManager) -> Iterator[tuple[str, WorkQueue]]:
 
 
 class ZoneCollector(Collector):
-    """The health of zones, and how many nodes were emptied."""
+    """The health of zones, how many nodes were emptied, and how many pods went for taints."""
 
     def __init__(self, manager: ControllerManager) -> None:
         self._manager = manager
 
     def collect(self) -> Iterator[Metric]:
+        evictions = self._manager.components.get(TaintEvictionController.name)
+        if isinstance(evictions, TaintEvictionController):
+            name = "taint_eviction_controller_pod_deletion"
+            deletions = evictions.deletions
+            yield counter(f"{name}s", "Pods deleted for taints.", (), [((), float(sum(deletions.counts)))])
+            text = "From when it was noticed that pods have to go to their deletion."
+            yield histogram(f"{name}_duration_seconds", text, (), [((), deletions)])
         lifecycle = self._manager.components.get(NodeLifecycleController.name)
         if not isinstance(lifecycle, NodeLifecycleController):
             return

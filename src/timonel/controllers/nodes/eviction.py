@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from timonel.api.buckets import Buckets
 from timonel.api.clock import Clock, parse_time
 from timonel.api.errors import NotFound
 from timonel.api.objects import Object, ObjectKey, is_deleting, key_of, name_of, namespace_of, uid_of
@@ -22,15 +23,20 @@ from timonel.controllers.pods import NODE_INDEX, disruption_condition, is_termin
 
 log = logging.getLogger(__name__)
 
+_SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0, 120.0, 180.0, 240.0)
+
 
 def no_execute_taints(node: Object) -> list[Object]:
     return [t for t in (node.get("spec") or {}).get("taints") or () if t.get("effect") == "NoExecute"]
 
 
-def eviction_delay(tolerations: Sequence[Object], taints: Iterable[Object], now: datetime) -> float | None:
+def eviction_delay(
+    tolerations: Sequence[Object], taints: Iterable[Object], now: datetime, noticed: datetime | None = None
+) -> float | None:
     """Seconds until the pod has to go, 0 or less: now; None: it may stay.
 
-    Each taint counts from when it was set; of several tolerations of one taint, the shortest counts.
+    Each taint counts from when it was set or, if it does not say, was `noticed`; of several tolerations of one taint,
+    the shortest counts.
     """
     delays = []
     for taint in taints:
@@ -39,7 +45,8 @@ def eviction_delay(tolerations: Sequence[Object], taints: Iterable[Object], now:
             return 0.0
         seconds = [t["tolerationSeconds"] for t in matching if t.get("tolerationSeconds") is not None]
         if seconds:
-            since = parse_time(taint["timeAdded"]) if taint.get("timeAdded") else now
+            # People who taint nodes do not write when.
+            since = parse_time(taint["timeAdded"]) if taint.get("timeAdded") else noticed or now
             delays.append(max(0, min(seconds)) - (now - since).total_seconds())
     return min(delays, default=None)
 
@@ -58,34 +65,50 @@ class TaintEvictionController(Controller):
             Watch(NODES, key=self._pods_on, changed=lambda old, new: no_execute_taints(old) != no_execute_taints(new)),
         )
         self.informer(PODS).add_index(NODE_INDEX, node_index)
+        self._pending: dict[ObjectKey, tuple[str, datetime]] = {}
+        """Pods that are to go later: uid, and when that was noticed."""
+        self.deletions = Buckets(_SECONDS)
+        """Pods that were deleted, by the seconds from when that was noticed."""
 
     def _key_if_tainted(self, pod: Object) -> Keys:
         node = self.lister(NODES).get("", node_name_of(pod))
         return key_of(pod) if node is not None and no_execute_taints(node) else None
 
     def _pods_on(self, node: Object) -> Keys:
-        if not no_execute_taints(node):
-            return None  # timers that still run find nothing to do
-        return [key_of(pod) for pod in self.lister(PODS).by_index(NODE_INDEX, name_of(node))]
+        keys = [key_of(pod) for pod in self.lister(PODS).by_index(NODE_INDEX, name_of(node))]
+        return keys if no_execute_taints(node) else [key for key in keys if key in self._pending]
 
     async def sync(self, key: ObjectKey) -> Result:
         pod = self.lister(PODS).get(*key)
-        if pod is None or is_deleting(pod) or is_terminal(pod):
+        node = self.lister(NODES).get("", node_name_of(pod)) if pod is not None else None
+        if pod is None or is_deleting(pod) or is_terminal(pod) or node is None:
+            self._pending.pop(key, None)
             return Result()
-        node = self.lister(NODES).get("", node_name_of(pod))
-        if node is None:
-            return Result()
+        uid, noticed = self._pending.get(key, ("", None))
+        if uid != uid_of(pod):
+            noticed = None
+        now = self.clock.now()
         tolerations = (pod.get("spec") or {}).get("tolerations") or ()
-        delay = eviction_delay(tolerations, no_execute_taints(node), self.clock.now())
-        if delay is None or delay > 0:
+        delay = eviction_delay(tolerations, no_execute_taints(node), now, noticed)
+        if delay is None:
+            if noticed is not None:
+                self._tell(pod, "Cancelling deletion of Pod")
+            self._pending.pop(key, None)
+            return Result()
+        if delay > 0:
+            self._pending[key] = uid_of(pod), noticed or now
             return Result(requeue_after=delay)
-        await self._evict(pod)
+        if await self._evict(pod):
+            self.deletions.observe((now - (noticed or now)).total_seconds())
+        self._pending.pop(key, None)
         return Result()
 
-    async def _evict(self, pod: Object) -> None:
-        self.event(
-            pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {namespace_of(pod)}/{name_of(pod)}"
-        )
+    def _tell(self, pod: Object, what: str) -> None:
+        self.event(pod, "Normal", "TaintManagerEviction", f"{what} {namespace_of(pod)}/{name_of(pod)}")
+
+    async def _evict(self, pod: Object) -> bool:
+        """Whether it was still there."""
+        self._tell(pod, "Marking for deletion Pod")
         condition = disruption_condition(
             pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", self.clock.now()
         )
@@ -96,8 +119,9 @@ class TaintEvictionController(Controller):
             )
             await self.client.delete(PODS, name_of(pod), namespace_of(pod), uid=uid_of(pod))
         except NotFound:
-            return
+            return False
         log.info("pod evicted by taint pod=%s/%s node=%s", namespace_of(pod), name_of(pod), node_name_of(pod))
+        return True
 
 
 def _relevant_change(old: Object, new: Object) -> bool:

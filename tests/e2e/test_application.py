@@ -69,6 +69,12 @@ def test_the_host_reaches_cluster_ip_and_node_port(web: Cluster) -> None:
     assert "Hello from Timonel" in outside.stdout
 
 
+@pytest.mark.parametrize("path", ["services/web", "services/http:web:80"])
+def test_the_api_server_proxies_to_it(web: Cluster, path: str) -> None:
+    answer = web.kubectl("get", "--raw", f"/api/v1/namespaces/default/{path}/proxy/")
+    assert "Hello from Timonel" in answer.stdout
+
+
 def test_requests_spread_over_all_three_pods(web: Cluster) -> None:
     address = web.get("service", "web")["spec"]["clusterIP"]
     script = f"for i in $(seq 90); do curl -sSf --max-time 5 http://{address}/pod | head -n 1; done"

@@ -16,7 +16,7 @@ Anything without a schema (RawExtension, FieldsV1, unknown-field-preserving) is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import orjson
@@ -267,9 +267,16 @@ class StructNode(Node):
                 value[name] = zero
         return value
 
-    def settle_changes(self, value: dict[str, Any], settled: dict[str, Any]) -> Any:
-        """As `settle`, passing over the fields that are just as in a value that is settled already."""
-        changed = {name: item for name, item in value.items() if name not in settled or not _alike(item, settled[name])}
+    def settle_changes(
+        self, value: dict[str, Any], settled: dict[str, Any], touched: Collection[str] | None = None
+    ) -> Any:
+        """As `settle`, passing over the fields that are just as in a value that is settled already: all but those in
+        `touched`, or else those found to be alike."""
+        changed = {
+            name: item
+            for name, item in value.items()
+            if (touched is None or name in touched) and (name not in settled or not _alike(item, settled[name]))
+        }
         parts = dict(changed)
         if self.settle(parts) is BAD:
             return BAD
@@ -327,8 +334,8 @@ class StructNode(Node):
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Equal as JSON, where true is not 1."""
-    return bool(one == other) and orjson.dumps(one) == orjson.dumps(other)
+    """Equal as JSON, where true is not 1. Those in another order are not: they cost more to compare than to settle."""
+    return orjson.dumps(one) == orjson.dumps(other)
 
 
 def _first_not_text(items: list[Any]) -> Any:

@@ -13,6 +13,7 @@ A good Pod of 2 KB costs about 33 µs (the one in tests/unit/api/samples.py); co
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -77,10 +78,13 @@ class Schemas:
         node = self.node(definition)
         return self._explain(node, obj) if node.settle(obj) is BAD else _GOOD
 
-    def check_changes(self, definition: str, obj: Object, checked: Object) -> Checked:
-        """As `check`, for an object of which most is as in one that was checked before."""
+    def check_changes(
+        self, definition: str, obj: Object, checked: Object, touched: Collection[str] | None = None
+    ) -> Checked:
+        """As `check`, for an object of which most is as in one that was checked before: all fields but those in
+        `touched`, where it is known."""
         node = self.struct(definition)
-        return self._explain(node, obj) if node.settle_changes(obj, checked) is BAD else _GOOD
+        return self._explain(node, obj) if node.settle_changes(obj, checked, touched) is BAD else _GOOD
 
     def _explain(self, node: Node, obj: Any) -> Checked:
         findings = Findings()

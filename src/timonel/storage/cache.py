@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from timonel.api.objects import Object
 from timonel.storage.cached_object import CachedObject, CacheEvent, DecodedObjects, FieldValues
-from timonel.storage.codec import Codec, splice
+from timonel.storage.codec import Codec, splice, with_revision
 from timonel.storage.protocol import Change, Compacted, Event, KeyExists, Range, RevisionMismatch, Store, StoreError
 from timonel.storage.watcher import Interest, Watcher
 
@@ -57,6 +57,8 @@ class WatchCache:
         self._ring_size = ring_size
         self._objects: dict[str, CachedObject] = {}
         self._keys: list[str] = []
+        self._expected: dict[str, tuple[bytes, Object]] = {}
+        """Of writes on their way: what the store is to hold, and what that was made of."""
         self._ring: list[CacheEvent] = []
         self._floor = 0
         """Every change after this revision is in the ring."""
@@ -187,21 +189,50 @@ class WatchCache:
     # `along` is what other caches' `change` made: it goes into the same commit, or all of it fails.
 
     async def create(
-        self, key: str, plain: bytes, *, ttl_seconds: int = 0, along: Sequence[Change] = ()
+        self,
+        key: str,
+        plain: bytes,
+        *,
+        ttl_seconds: int = 0,
+        along: Sequence[Change] = (),
+        obj: Object | None = None,
     ) -> CachedObject:
-        """Stores what `codec.encode` made. Raises KeyExists, StoreError."""
+        """Stores what `codec.encode` made of `obj`, which nobody may change from then on; it need not be given, and
+        saves decoding it again. Raises KeyExists, StoreError."""
         sealed = self._codec.to_store(key, plain)
-        revision = await self._timed("create", self._store.create(key, sealed, ttl_seconds=ttl_seconds, along=along))
+        call = self._store.create(key, sealed, ttl_seconds=ttl_seconds, along=along)
+        revision = await self._expect(key, sealed, obj, self._timed("create", call))
         return self._written(key, plain, revision)
 
     async def update(
-        self, key: str, plain: bytes, expected: int, *, ttl_seconds: int = 0, along: Sequence[Change] = ()
+        self,
+        key: str,
+        plain: bytes,
+        expected: int,
+        *,
+        ttl_seconds: int = 0,
+        along: Sequence[Change] = (),
+        obj: Object | None = None,
     ) -> CachedObject:
-        """Replaces the object if its revision is `expected`. Raises RevisionMismatch, StoreError."""
+        """Replaces the object if its revision is `expected`; `obj` is as for `create`.
+
+        Raises RevisionMismatch, StoreError.
+        """
         sealed = self._codec.to_store(key, plain)
         call = self._store.update(key, sealed, expected, ttl_seconds=ttl_seconds, along=along)
-        revision = await self._timed("update", call)
+        revision = await self._expect(key, sealed, obj, self._timed("update", call))
         return self._written(key, plain, revision)
+
+    async def _expect(self, key: str, sealed: bytes, obj: Object | None, write: Awaitable[int]) -> int:
+        """Awaits a write. A store in this process hands back the very same bytes, so that `_apply` knows them again."""
+        if obj is None:
+            return await write
+        ours = self._expected[key] = sealed, obj
+        try:
+            return await write
+        finally:
+            if self._expected.get(key) is ours:
+                del self._expected[key]
 
     async def delete(self, key: str, expected: int, *, along: Sequence[Change] = ()) -> int:
         """Deletes the object if its revision is `expected`; the deletion's revision. Raises RevisionMismatch."""
@@ -369,7 +400,11 @@ class WatchCache:
         if change.value is None:
             old = self._remove(change.key)
             return None if old is None else CacheEvent("DELETED", None, old, change.revision)
-        new = self._cached(change.key, change.value, change.revision)
+        expected = self._expected.get(change.key)
+        obj = None
+        if expected is not None and expected[0] is change.value:
+            obj = with_revision(expected[1], change.revision)
+        new = self._cached(change.key, change.value, change.revision, obj)
         old = self._put(new)
         return CacheEvent("ADDED" if old is None else "MODIFIED", new, old, change.revision)
 
@@ -405,10 +440,13 @@ class WatchCache:
             if after is not None:
                 index.setdefault(after, set()).add(key)
 
-    def _cached(self, key: str, stored: bytes, revision: int) -> CachedObject:
-        return self._from_plain(key, self._codec.from_store(key, stored), revision, self._codec.is_stale(stored))
+    def _cached(self, key: str, stored: bytes, revision: int, obj: Object | None = None) -> CachedObject:
+        plain = self._codec.from_store(key, stored)
+        return self._from_plain(key, plain, revision, self._codec.is_stale(stored), obj)
 
-    def _from_plain(self, key: str, plain: bytes, revision: int, stale: bool = False) -> CachedObject:
+    def _from_plain(
+        self, key: str, plain: bytes, revision: int, stale: bool = False, obj: Object | None = None
+    ) -> CachedObject:
         namespace, _, name = key[len(self._prefix) :].rpartition("/")
         return CachedObject(
             key,
@@ -419,6 +457,7 @@ class WatchCache:
             fields=self._fields,
             decoded=self._decoded,
             stale=stale,
+            obj=obj,
         )
 
     def _written(self, key: str, plain: bytes, revision: int) -> CachedObject:

@@ -49,7 +49,8 @@ class FieldValues:
 
 
 class CachedObject:
-    """Read-only. `value` is the wire JSON with resourceVersion; `stale`: it should be encrypted at rest anew."""
+    """Read-only. `value` is the wire JSON with resourceVersion, `obj` the same decoded, where somebody has it;
+    `stale`: it should be encrypted at rest anew."""
 
     __slots__ = ("_decoded", "_field_values", "_fields", "_obj", "key", "labels", "name", "namespace", "revision",
                  "stale", "value")  # fmt: skip
@@ -65,6 +66,7 @@ class CachedObject:
         fields: FieldValues,
         decoded: DecodedObjects,
         stale: bool = False,
+        obj: Object | None = None,
     ) -> None:
         self.key = key
         self.value = value
@@ -72,7 +74,8 @@ class CachedObject:
         self.namespace = namespace
         self.name = name
         self.stale = stale
-        obj: Object = orjson.loads(value)
+        if obj is None:
+            obj = orjson.loads(value)
         labels = obj["metadata"].get("labels")
         # Labels repeat in every object of an application; interned, each text exists once.
         self.labels: Mapping[str, str] = (

@@ -35,6 +35,15 @@ def splice(plain: bytes, revision: int) -> bytes:
     return b'%b"resourceVersion":"%d"%b%b' % (plain[:at], revision, comma, plain[at:])
 
 
+def with_revision(obj: Object, revision: int) -> Object:
+    """What decoding the wire form would give, of the object that `encode` got; its parts are shared."""
+    metadata = {"resourceVersion": str(revision)}
+    metadata.update((field, value) for field, value in obj["metadata"].items() if field != "resourceVersion")
+    made = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": metadata}
+    made.update((field, value) for field, value in obj.items() if field not in made)
+    return made
+
+
 def resplice(wire: bytes, revision: int) -> bytes:
     """The wire form of another revision: what `splice` made, with `revision` in place of its own."""
     at = wire.index(_VERSIONED) + len(_VERSIONED)

@@ -121,6 +121,19 @@ def test_a_patched_object_is_settled_where_it_changed() -> None:
     assert list(patched) == list(live)
 
 
+def test_only_what_a_patch_touched_is_looked_at() -> None:
+    live = _settled(POD, web_pod())
+    patched = copy_object(live)
+    patched["metadata"]["labels"] = {"a": None}
+    assert schemas().check_changes(POD, patched, live, {"metadata"}).error is None
+    assert patched == {**live, "metadata": {**live["metadata"], "labels": {"a": ""}}}
+    del patched["spec"]
+    assert schemas().check_changes(POD, patched, live, {"spec"}).error is None
+    assert patched["spec"] == _settled(POD, {})["spec"]
+    patched["spec"]["containers"] = True
+    assert "cannot unmarshal bool" in str(schemas().check_changes(POD, patched, live, {"spec"}).error)
+
+
 def test_parts_that_a_patch_takes_away_are_as_if_never_set() -> None:
     live = _settled(POD, web_pod())
     patched = {**copy_object(live), "metadata": None}

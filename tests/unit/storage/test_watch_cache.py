@@ -96,6 +96,29 @@ async def test_every_writer_gets_its_own_state_although_others_follow_in_the_sam
     assert cache.get(key("a")).field("spec.nodeName") == "two"  # type: ignore[union-attr]
 
 
+async def test_what_a_writer_hands_along_is_what_decoding_its_bytes_would_give(store: Store) -> None:
+    cache = await started(store)
+    made = {**pod("a", node="n1", app="web"), "status": {}}
+    made["metadata"] = {**made["metadata"], "resourceVersion": "7"}  # as updates have it
+    created = await cache.create(key("a"), encode(made), obj=made)
+    assert created.obj == json.loads(created.value)
+    assert list(created.obj["metadata"]) == list(json.loads(created.value)["metadata"])
+    assert made["metadata"]["resourceVersion"] == "7"
+    assert (created.labels, created.field("spec.nodeName")) == ({"app": "web"}, "n1")
+    # Two at once on one state: the loser's object is nobody's.
+    one, other = pod("a", node="n2"), pod("a", node="n3")
+    results = await asyncio.gather(
+        cache.update(key("a"), encode(one), created.revision, obj=one),
+        cache.update(key("a"), encode(other), created.revision, obj=other),
+        return_exceptions=True,
+    )
+    assert sorted(isinstance(result, RevisionMismatch) for result in results) == [False, True]
+    held = cache.get(key("a"))
+    assert held is not None
+    assert held.obj == json.loads(held.value)
+    assert cache._expected == {}
+
+
 async def test_lists_are_sorted_and_cut_by_prefix_start_and_limit(store: Store) -> None:
     cache = await started(store)
     for namespace, name in [("b", "2"), ("a", "9"), ("b", "1"), ("bb", "1"), ("a", "1"), ("b", "3")]:

@@ -147,8 +147,10 @@ def check_patched(
     duplicates: Sequence[str],
     validation: str,
     warnings: list[str],
+    touched: Collection[str] | None = None,
 ) -> None:
     """The check of a patched object's kind and schema; `live` is what it was, whose parts are not checked again.
+    `touched` are the fields at its top that may differ, if that is known.
 
     Upstream answers 422 about the field "patch" of no kind in particular.
 
@@ -160,7 +162,7 @@ def check_patched(
     ):
         raise _bad_patch(shown(), why)
     obj["apiVersion"] = api_version
-    checked = schemas().check_changes(definition, obj, live)
+    checked = schemas().check_changes(definition, obj, live, touched)
     found = [*duplicates, *sorted(checked.unknown)]
     if checked.error is not None:
         raise _bad_patch(shown(), checked.error)

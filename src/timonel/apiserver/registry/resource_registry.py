@@ -188,7 +188,9 @@ class ResourceRegistry:
             return Written(self.as_served(encode(obj)), created=True)
 
         async def write(along: Sequence[Change] = ()) -> CachedObject:
-            return await self.cache.create(key, _checked(encode(obj)), ttl_seconds=self.ttl_seconds, along=along)
+            return await self.cache.create(
+                key, _checked(encode(obj)), ttl_seconds=self.ttl_seconds, along=along, obj=obj
+            )
 
         try:
             cached = await (reservation.commit(write) if reservation else write())
@@ -353,7 +355,7 @@ class ResourceRegistry:
 
         async def write(along: Sequence[Change] = ()) -> CachedObject:
             return await self.cache.update(
-                live.key, _checked(encode(new)), live.revision, ttl_seconds=self.ttl_seconds, along=along
+                live.key, _checked(encode(new)), live.revision, ttl_seconds=self.ttl_seconds, along=along, obj=new
             )
 
         try:

@@ -10,6 +10,7 @@ from timonel.api.refs import CONTROLLER_REVISIONS, DAEMON_SETS, NODES, PODS
 from timonel.controllers.pods import is_ready, phase_of
 
 OTHERS = (
+    "local-volume-provisioner",
     "root-ca-cert-publisher", "serviceaccount", "namespace", "garbage-collector", "node-ipam", "node-lifecycle",
     "taint-eviction-controller",
 )  # fmt: skip

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from timonel.api.durations import InvalidDuration, parse_duration
+from timonel.api.durations import InvalidDuration, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,16 @@ def test_malformed(text: str, why: str) -> None:
     with pytest.raises(InvalidDuration) as caught:
         parse_duration(text)
     assert str(caught.value) == why
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"), (0.25, "250ms"), (1, "1s"), (15.02, "15.02s"), (15.0204, "15.02s"), (59.9999, "1m0s"), (90, "1m30s"),
+        (3600, "1h0m0s"), (5400.5, "1h30m0.5s"), (-1.5, "-1.5s"),
+    ],
+)  # fmt: skip
+def test_spelling(seconds: float, text: str) -> None:
+    """As Duration.String() documents it, to the millisecond."""
+    assert format_duration(seconds) == text
+    assert float(parse_duration(text)) == pytest.approx(seconds, abs=0.0005)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from timonel.cluster.certificates import Pair, ensure_authority, ensure_client_certificate, ensure_server_certificate
 from timonel.cluster.layout import Layout, NodeLayout
-from timonel.cluster.pki import Pair, ensure_authority, ensure_client_certificate, ensure_server_certificate
 from timonel.cluster.spawn import Part
 
 CLIENT_PORT, PEER_PORT = 2379, 2380

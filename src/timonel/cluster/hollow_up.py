@@ -14,19 +14,12 @@ from collections.abc import Callable
 
 from timonel.cluster import supervision
 from timonel.cluster.api import AdminApi
+from timonel.cluster.certificates import ensure_client_certificate, ensure_server_certificate
 from timonel.cluster.config import ClusterConfig, NetworkConfig
 from timonel.cluster.errors import UserError
+from timonel.cluster.kubeconfig_files import write_kubeconfig
 from timonel.cluster.layout import Layout
-from timonel.cluster.pki import (
-    ADMIN,
-    MANAGER,
-    SCHEDULER,
-    Pki,
-    ensure_client_certificate,
-    ensure_pki,
-    ensure_server_certificate,
-    write_kubeconfig,
-)
+from timonel.cluster.pki import ADMIN, MANAGER, SCHEDULER, Pki, ensure_pki
 from timonel.cluster.plan import (
     ClusterState,
     first_service_address,

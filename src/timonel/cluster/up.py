@@ -18,6 +18,7 @@ from timonel.cluster.errors import UserError
 from timonel.cluster.etcd import CLIENT_PORT, PEER_PORT
 from timonel.cluster.images import ensure_pause_image
 from timonel.cluster.kubeconfig import merge_context
+from timonel.cluster.kubeconfig_files import write_kubeconfig
 from timonel.cluster.layout import Layout, NodeLayout
 from timonel.cluster.lock import exclusive
 from timonel.cluster.pki import (
@@ -29,7 +30,6 @@ from timonel.cluster.pki import (
     ensure_kubelet_serving,
     ensure_node_client,
     ensure_pki,
-    write_kubeconfig,
 )
 from timonel.cluster.plan import (
     ClusterState,

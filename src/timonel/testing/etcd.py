@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from timonel.cluster.pki import ensure_client_certificate, ensure_pki, ensure_server_certificate
+from timonel.cluster.certificates import ensure_client_certificate, ensure_server_certificate
+from timonel.cluster.pki import ensure_pki
 from timonel.storage.etcd import EtcdConfig
 
 _START_SECONDS = 30.0

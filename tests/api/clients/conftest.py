@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from timonel.cluster.pki import ensure_client_certificate
+from timonel.cluster.certificates import ensure_client_certificate
 
 
 def write_kubeconfig(path: Path, server, user: dict, namespace: str) -> str:

@@ -14,6 +14,8 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from timonel.cluster import pki
+from timonel.cluster.certificates import Pair, read_pair
+from timonel.cluster.kubeconfig_files import write_kubeconfig
 
 NOW = datetime.now(UTC)
 
@@ -61,8 +63,8 @@ def test_a_damaged_or_foreign_pair_is_made_anew(tmp_path: Path) -> None:
     made.clients["admin"].cert.write_text("garbage")
     made.kubelet_client.key.write_bytes(made.apiserver.key.read_bytes())
     made = make(tmp_path)
-    assert pki._read(made.clients["admin"]) is not None
-    assert pki._read(made.kubelet_client) is not None
+    assert read_pair(made.clients["admin"]) is not None
+    assert read_pair(made.kubelet_client) is not None
 
 
 def test_private_files_are_private(tmp_path: Path) -> None:
@@ -126,7 +128,7 @@ def test_front_proxy_clients_are_not_cluster_clients(tmp_path: Path) -> None:
         handshake(made.ca.cert, made.apiserver, made.front_proxy_client, "localhost")
 
 
-def handshake(ca: Path, server: pki.Pair, client: pki.Pair, host: str) -> bytes:
+def handshake(ca: Path, server: Pair, client: Pair, host: str) -> bytes:
     """A TLS handshake in memory; gives the fingerprint of the client certificate as the server saw it."""
     server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca))
     server_context.verify_mode = ssl.CERT_REQUIRED
@@ -161,9 +163,7 @@ def test_encryption_key_has_256_bits(tmp_path: Path) -> None:
 def test_kubeconfig(tmp_path: Path, embed: bool) -> None:
     made = make(tmp_path / "pki")
     path = tmp_path / "admin.kubeconfig"
-    pki.write_kubeconfig(
-        path, server="https://192.0.2.7:6443", ca=made.ca.cert, client=made.clients["admin"], embed=embed
-    )
+    write_kubeconfig(path, server="https://192.0.2.7:6443", ca=made.ca.cert, client=made.clients["admin"], embed=embed)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     config = yaml.safe_load(path.read_text())
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]

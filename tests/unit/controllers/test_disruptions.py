@@ -12,7 +12,8 @@ from timonel.api.errors import ServiceUnavailable, conflict
 from timonel.api.objects import Object
 from timonel.api.refs import DAEMON_SETS, DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, ResourceRef
 from timonel.testing.clock import VirtualClock
-from timonel.testing.fake_client import SERVED, FakeClient
+from timonel.testing.fake_client import FakeClient
+from timonel.testing.fake_store import SERVED
 
 OTHERS = ("root-ca-cert-publisher", "serviceaccount", "namespace", "garbage-collector", "pod-garbage-collector")
 WIDGETS = ResourceRef("example.com", "v1", "widgets", "Widget")

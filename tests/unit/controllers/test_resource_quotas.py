@@ -17,7 +17,8 @@ from timonel.api.refs import (
 )
 from timonel.controllers.resourcequota.kinds import QuotableKinds
 from timonel.testing.clock import VirtualClock, settle
-from timonel.testing.fake_client import SERVED, FakeClient
+from timonel.testing.fake_client import FakeClient
+from timonel.testing.fake_store import SERVED
 
 OTHERS = ("root-ca-cert-publisher", "serviceaccount", "namespace", "garbage-collector", "pod-garbage-collector")
 

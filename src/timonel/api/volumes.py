@@ -6,7 +6,8 @@ Source: kubernetes.io/docs/concepts/storage/persistent-volumes, .../storage-clas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from timonel.api.labels import EVERYTHING, NOTHING, InvalidSelector, Selector, selector_from_object
 from timonel.api.objects import (
@@ -180,6 +181,36 @@ def _selector_of(claim: Object) -> Selector:
 def _attributes_class(obj: Object) -> str:
     name: str = get_path(obj, "spec", "volumeAttributesClassName", default="")
     return name
+
+
+# Volumes of CSI drivers
+
+
+def attachment_name(volume: Object, node: str) -> str:
+    csi = volume["spec"]["csi"]
+    text = f"{csi['volumeHandle']}{csi['driver']}{node}"
+    return f"csi-{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def unique_name(volume: Object) -> str:
+    """What a node's status calls the volume."""
+    csi = volume["spec"]["csi"]
+    return f"kubernetes.io/csi/{csi['driver']}^{csi['volumeHandle']}"
+
+
+def needs_attaching(volume: Object, drivers: Mapping[str, Object]) -> bool:
+    """Of CSI volumes, unless the driver says otherwise."""
+    csi = get_path(volume, "spec", "csi")
+    if csi is None:
+        return False
+    return bool(get_path(drivers.get(csi["driver"]), "spec", "attachRequired", default=True))
+
+
+def node_secrets(volume: Object) -> list[tuple[str, str]]:
+    """(namespace, name) of the Secrets that a node needs for a CSI volume."""
+    source = get_path(volume, "spec", "csi", default={})
+    found = [source.get(field) for field in ("nodeStageSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef")]
+    return [(each.get("namespace") or "", each["name"]) for each in found if each]
 
 
 # Pods and their claims

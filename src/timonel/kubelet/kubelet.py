@@ -19,6 +19,8 @@ from timonel.kubelet.containers.names import Resolver, parse_resolv_conf
 from timonel.kubelet.containers.resources import cpu_shares
 from timonel.kubelet.cri.lost_shims import LostShims
 from timonel.kubelet.cri.runtime import Runtime, RuntimeEvents
+from timonel.kubelet.csi.drivers import CsiDrivers
+from timonel.kubelet.csi.mounter import CsiMounter
 from timonel.kubelet.images.puller import ImagePuller
 from timonel.kubelet.log_rotation import LogRotation
 from timonel.kubelet.metrics import KubeletMetrics, ProbeMetrics
@@ -97,6 +99,13 @@ class Kubelet:
             on_change=lambda uid: self._workers.notify(uid),
             observer=self.probe_metrics,
         )
+        self._csi_drivers = CsiDrivers(
+            client=client, clock=clock, node_name=config.node_name, folder=f"{config.root_dir}/plugins_registry"
+        )
+        csi = CsiMounter(
+            client=client, drivers=self._csi_drivers, clock=clock, node_name=config.node_name, root=config.root_dir
+        )
+        self.node.volumes_in_use = csi.in_use
         self._volumes = Volumes(
             root_dir=config.root_dir,
             volumes_dir=config.volumes_dir,
@@ -105,6 +114,7 @@ class Kubelet:
             tokens=TokenSource(client=client, clock=clock),
             clock=clock,
             allocatable=self._allocatable,
+            csi=csi,
         )
         self._local_volumes = LocalVolumes(
             client=client,
@@ -225,6 +235,7 @@ class Kubelet:
                 group.create_task(self._probes.run(), name="probes")
                 group.create_task(self._volumes.run(), name="volumes")
                 group.create_task(self._local_volumes.run(), name="local volumes")
+                group.create_task(self._csi_drivers.run(), name="csi drivers")
                 group.create_task(self._rotation.run(), name="log rotation")
                 group.create_task(self._limits.run(), name="emptyDir limits")
                 group.create_task(self._lost_shims.run(), name="lost shims")

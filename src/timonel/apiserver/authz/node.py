@@ -11,10 +11,10 @@ from collections import Counter, defaultdict
 
 from timonel.api.fields import InvalidFieldSelector, parse_field_selector
 from timonel.api.labels import InvalidSelector, parse_label_selector
-from timonel.api.objects import Object, labels_of, uid_of
+from timonel.api.objects import Object, ObjectKey, labels_of, uid_of
 from timonel.api.pod_references import references
 from timonel.api.refs import PERSISTENT_VOLUMES, PODS, VOLUME_ATTACHMENTS
-from timonel.api.volumes import LOCAL_NODE_LABEL, claim_key_of
+from timonel.api.volumes import LOCAL_NODE_LABEL, claim_key_of, node_secrets
 from timonel.apiserver.authn.user import node_name_of
 from timonel.apiserver.authz.attributes import Attributes, Decision
 from timonel.apiserver.authz.rules import matches
@@ -73,6 +73,9 @@ class NodeAuthorizer:
         self._related: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
         self._volumes = readers.reader(PERSISTENT_VOLUMES)
         self._attachments = readers.reader(VOLUME_ATTACHMENTS)
+        # (namespace, name) of a secret -> claims whose volumes name it for their driver.
+        self._volume_secrets: dict[tuple[str, str], Counter[ObjectKey]] = defaultdict(Counter)
+        self._volumes.subscribe(self._volume_changed)
         readers.reader(PODS).subscribe(self._pod_changed)
 
     async def authorize(self, a: Attributes) -> Decision:
@@ -87,6 +90,8 @@ class NodeAuthorizer:
 
     def _subdivided(self, node: str, a: Attributes) -> Decision:
         match a.resource:
+            case "secrets" if a.verb == "get" and not a.subresource and self._has_volume_with(node, a):
+                return _ALLOWED
             case "secrets" | "configmaps":
                 return self._read(node, a)
             case "pods":
@@ -144,6 +149,24 @@ class NodeAuthorizer:
                 if nodes and node in nodes:
                     return _ALLOWED
         return self._get(node, a)
+
+    def _has_volume_with(self, node: str, a: Attributes) -> bool:
+        """Whether a volume of the node's pods names the secret, for its driver."""
+        claims = self._volume_secrets.get((a.namespace, a.name)) or ()
+        return any(node in self._related.get(("persistentvolumeclaims", *claim), ()) for claim in claims)
+
+    def _volume_changed(self, old: Object | None, new: Object | None) -> None:
+        for volume, sign in ((old, -1), (new, 1)):
+            claim = claim_key_of(volume) if volume is not None else None
+            if volume is None or claim is None:
+                continue
+            for secret in node_secrets(volume):
+                claims = self._volume_secrets[secret]
+                claims[claim] += sign
+                if claims[claim] <= 0:
+                    del claims[claim]
+                if not claims:
+                    del self._volume_secrets[secret]
 
     def _account(self, node: str, a: Attributes) -> Decision:
         if a.verb == "get" and not a.subresource:

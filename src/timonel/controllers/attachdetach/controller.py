@@ -17,12 +17,12 @@ from timonel.api.refs import (
     PODS,
     VOLUME_ATTACHMENTS,
 )
-from timonel.api.volumes import claim_names, is_fully_bound
+from timonel.api.volumes import claim_names, is_fully_bound, needs_attaching
 from timonel.client.controller import Controller, Keys, Result, Watch
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
-from timonel.controllers.attachdetach.planner import NodeView, needs_attaching, plan_node
+from timonel.controllers.attachdetach.planner import NodeView, plan_node
 from timonel.controllers.pods import is_terminal, node_name_of
 from timonel.controllers.volume_use import BY_CLAIM, index_by_claim
 

@@ -9,13 +9,12 @@ messages are upstream's.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from timonel.api.objects import Object, find_by, get_path, is_deleting, name_of
-from timonel.api.volumes import modes_of
+from timonel.api.volumes import attachment_name, modes_of, unique_name
 
 UNMOUNT_SECONDS = 360.0
 _OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
@@ -59,26 +58,6 @@ class NodePlan:
     """Attachments that nobody here needs."""
     look_again: float | None = None
     """Seconds."""
-
-
-def attachment_name(volume: Object, node: str) -> str:
-    csi = volume["spec"]["csi"]
-    text = f"{csi['volumeHandle']}{csi['driver']}{node}"
-    return f"csi-{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def unique_name(volume: Object) -> str:
-    """What a node's status calls the volume."""
-    csi = volume["spec"]["csi"]
-    return f"kubernetes.io/csi/{csi['driver']}^{csi['volumeHandle']}"
-
-
-def needs_attaching(volume: Object, drivers: Mapping[str, Object]) -> bool:
-    """Of CSI volumes, unless the driver says otherwise."""
-    csi = get_path(volume, "spec", "csi")
-    if csi is None:
-        return False
-    return bool(get_path(drivers.get(csi["driver"]), "spec", "attachRequired", default=True))
 
 
 @dataclass(slots=True)

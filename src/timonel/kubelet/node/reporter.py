@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ class NodeReporter:
         self._recorder = recorder
         self._machine = machine
         self._clock = clock
+        self.volumes_in_use: Callable[[], list[str]] = list
+        """Names of attached volumes that are not to be taken away."""
         self._version: cri.VersionResponse | None = None
         self._images: list[cri.Image] = []
         self._looks = 0
@@ -175,6 +177,9 @@ class NodeReporter:
             images=self._images,
             condition_list=conditions(self._health, now, previous.get("conditions") or ()),
         )
+        in_use = self.volumes_in_use()
+        if in_use != (previous.get("volumesInUse") or []):
+            status["volumesInUse"] = in_use
         changed = any(without_heartbeat(status).get(key) != without_heartbeat(previous).get(key) for key in status)
         overdue = self._clock.monotonic() - self._written_at >= self._config.report_seconds
         if changed or overdue:

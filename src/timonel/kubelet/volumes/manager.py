@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Coroutine, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from timonel.api.clock import Clock
 from timonel.api.objects import Object, name_of, namespace_of, uid_of
@@ -21,12 +21,15 @@ from timonel.api.volumes import modes_of
 from timonel.client.protocol import ApiClient
 from timonel.kubelet.containers.config import Device, MountPoint
 from timonel.kubelet.containers.expansion import expand
+from timonel.kubelet.csi.driver import CsiError
+from timonel.kubelet.csi.mounter import CsiMounter
 from timonel.kubelet.objects import ObjectName, ObjectsUnavailable, ReferencedObjects, references_of
 from timonel.kubelet.volumes import mounts
 from timonel.kubelet.volumes.atomic import write_files
 from timonel.kubelet.volumes.claims import ClaimedVolume, ClaimError, claimed_volume
 from timonel.kubelet.volumes.hostpath import HostPathError, ensure_host_path
 from timonel.kubelet.volumes.layout import BUILT, PERSISTENT, WRITTEN, PodPaths, source_of
+from timonel.kubelet.volumes.ownership import give_to_group
 from timonel.kubelet.volumes.payload import PayloadError, PayloadSource, reads_object, render_volume, token_projections
 from timonel.kubelet.volumes.persistent import Attached, VolumeError, attach, directory_of
 from timonel.kubelet.volumes.subpath import SubPathError, bind_subpath
@@ -35,6 +38,8 @@ from timonel.kubelet.volumes.trees import remove_tree
 from timonel.kubelet.waiting import wait_event
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _RETRY_SECONDS = 30.0
 _IDLE_SECONDS = 600.0
@@ -73,6 +78,7 @@ class Volumes:
         tokens: TokenSource,
         clock: Clock,
         allocatable: Object,
+        csi: CsiMounter,
     ) -> None:
         self._root = root_dir
         self._objects = objects
@@ -81,10 +87,11 @@ class Volumes:
         self.allocatable = allocatable
         self._client = client
         self._volumes_dir = volumes_dir
+        self._csi = csi
         self._pods: dict[str, Object] = {}
         self._attached: dict[str, dict[str, Attached]] = {}
         """Pod uid -> name of a PERSISTENT volume -> where it is. Found out anew when a pod's next container starts."""
-        self._attaching: dict[str, set[asyncio.Task[Attached]]] = {}
+        self._attaching: dict[str, set[asyncio.Task[Any]]] = {}
         self._used_by: dict[str, set[str]] = {}
         """PersistentVolume -> uids of pods here."""
         self._stale: set[tuple[str, str]] = set()
@@ -154,7 +161,12 @@ class Volumes:
         """Raises MountFailure, ClaimFailure."""
         name, uid = volume["name"], uid_of(pod)
         try:
-            if source_of(volume) in ("nfs", "csi"):
+            if source_of(volume) == "csi":
+                attached = Attached(
+                    await self._finish(uid, self._csi.mount_inline(pod, volume, paths.volumes)),
+                    bool(volume["csi"].get("readOnly")),
+                )
+            elif source_of(volume) == "nfs":
                 attached = await self._finish(
                     uid,
                     attach(volume, name=name, folder=paths.volumes, pod=pod, is_block=False, read_only=False),
@@ -163,26 +175,35 @@ class Volumes:
                 found = await claimed_volume(self._client, pod, volume)
                 name = name_of(found.volume)
                 self._check_alone(uid, found)
-                attached = await self._finish(
-                    uid,
-                    attach(
-                        found.volume["spec"],
-                        name=name,
-                        folder=paths.volumes,
-                        pod=pod,
-                        is_block=found.is_block,
-                        read_only=found.read_only,
-                        own=directory_of(found.volume, self._volumes_dir),
-                    ),
-                )
+                attached = await self._finish(uid, self._bring(pod, found, paths.volumes))
                 self._used_by.setdefault(name, set()).add(uid)
         except ClaimError as exc:
             raise ClaimFailure(volume["name"], str(exc)) from exc
-        except (OSError, HostPathError, VolumeError) as exc:
+        except (OSError, HostPathError, VolumeError, CsiError) as exc:
             raise MountFailure(name, exc) from exc
         self._attached.setdefault(uid, {})[volume["name"]] = attached
 
-    async def _finish(self, uid: str, work: Coroutine[Any, Any, Attached]) -> Attached:
+    async def _bring(self, pod: Object, found: ClaimedVolume, folder: str) -> Attached:
+        spec = found.volume["spec"]
+        if not spec.get("csi") or found.is_block:
+            own = directory_of(found.volume, self._volumes_dir)
+            return await attach(
+                spec,
+                name=name_of(found.volume),
+                folder=folder,
+                pod=pod,
+                is_block=found.is_block,
+                read_only=found.read_only,
+                own=own,
+            )
+        path, wants_group = await self._csi.mount(pod, found.volume, folder, read_only=found.read_only)
+        if wants_group:
+            security = pod["spec"]["securityContext"]
+            lazily = security.get("fsGroupChangePolicy") == "OnRootMismatch"
+            await asyncio.to_thread(give_to_group, path, security["fsGroup"], only_if_root_differs=lazily)
+        return Attached(path, found.read_only)
+
+    async def _finish(self, uid: str, work: Coroutine[Any, Any, T]) -> T:
         """To the end, also when nobody waits any more: a thread cannot be stopped, and what it binds while the pod's
         folder is being removed would be removed with it. `unmount` waits for this.
         """
@@ -389,6 +410,10 @@ class Volumes:
         self._tokens.forget(uid)
         if running := self._attaching.pop(uid, None):
             await asyncio.wait(running)
+        try:
+            await self._csi.unmount(self.paths(uid).volumes)
+        except CsiError as exc:
+            raise OSError(str(exc)) from exc
         self._attached.pop(uid, None)
         for name in [name for name, users in self._used_by.items() if uid in users]:
             self._used_by[name].discard(uid)

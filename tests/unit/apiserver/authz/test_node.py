@@ -151,6 +151,31 @@ async def test_volumes(readers: FakeReaders, verb: str, fields: dict[str, str], 
     assert await decide(readers, verb, "persistentvolumes", **fields) == (allowed, reason)
 
 
+async def test_secrets_of_its_volumes(readers: FakeReaders) -> None:
+    """What a volume's driver needs on the node, as long as a pod there has the volume."""
+    secret = {"nodeStageSecretRef": {"namespace": "system", "name": "key"}}
+    found = volume("bound", "claim")
+    readers.put(PERSISTENT_VOLUMES, {**found, "spec": {**found["spec"], "csi": secret}})
+    foreign = volume("foreign", "other")
+    other = {"nodePublishSecretRef": {"namespace": "system", "name": "other"}}
+    readers.put(PERSISTENT_VOLUMES, {**foreign, "spec": {**foreign["spec"], "csi": other}})
+    authorizer = NodeAuthorizer(readers=readers)
+
+    async def may(name: str, verb: str = "get") -> bool:
+        asked = Attributes(ALPHA, verb, resource="secrets", namespace="system", name=name)
+        return (await authorizer.authorize(asked)).allowed
+
+    assert await may("key")
+    assert not await may("key", "watch")
+    assert not await may("other")
+    readers.put(PERSISTENT_VOLUMES, found)
+    assert not await may("key")
+    readers.put(PERSISTENT_VOLUMES, {**found, "spec": {**found["spec"], "csi": secret}})
+    assert await may("key")
+    readers.reader(PODS).remove("d", "rich")
+    assert not await may("key")
+
+
 async def test_attachments_of_the_node(readers: FakeReaders) -> None:
     for name, node in (("a", "alpha"), ("b", "beta")):
         readers.put(VOLUME_ATTACHMENTS, {"metadata": {"name": name}, "spec": {"nodeName": node}})

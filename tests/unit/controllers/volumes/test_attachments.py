@@ -14,14 +14,8 @@ from tests.unit.controllers.cluster import Cluster, node
 from tests.unit.controllers.volumes.objects import claim, reference, volume
 from timonel.api.objects import Object
 from timonel.api.refs import NODES, PODS, VOLUME_ATTACHMENTS
-from timonel.api.volumes import BIND_COMPLETED
-from timonel.controllers.attachdetach.planner import (
-    NodeView,
-    attachment_name,
-    needs_attaching,
-    plan_node,
-    unique_name,
-)
+from timonel.api.volumes import BIND_COMPLETED, attachment_name, needs_attaching, unique_name
+from timonel.controllers.attachdetach.planner import NodeView, plan_node
 from timonel.testing.clock import VirtualClock
 
 NOW = VirtualClock().now()

@@ -196,6 +196,12 @@ def _digest(path: Path) -> str:
         return ""
 
 
+_FREE_EARLY = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "65536"}
+"""Watchers of many objects read much and keep little: glibc gives large buffers back instead of keeping them about.
+30 MB of a manager's 200 with 10 000 pods; the server, which answers with large buffers all the time, is faster without.
+"""
+
+
 def plan_parts(
     layout: Layout, state: ClusterState, *, only_containerd: bool = False, own_etcd: bool = False
 ) -> list[Part]:
@@ -216,6 +222,7 @@ def plan_parts(
                 "MALLOC_ARENA_MAX": "2",
                 "GRPC_ENABLE_FORK_SUPPORT": "0",
                 "TIMONEL_SETTINGS": _digest(settings_file(layout, name)),
+                **(_FREE_EARLY if command in ("manager", "hollow") else {}),
             },
             namespace=node.namespace if node else "",
             host_name=node.name if node and node.namespace else "",

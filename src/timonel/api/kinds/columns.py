@@ -111,6 +111,16 @@ DEFAULT_COLUMNS = (NAME, CREATED_AT)
 """For kinds without columns of their own."""
 
 
+REPLICA_COLUMNS = (
+    NAME,
+    Column("Desired", cell_at("spec", "replicas", default=0), type="integer", description="Pods wanted."),
+    Column("Current", cell_at("status", "replicas", default=0), type="integer", description="Pods there are."),
+    Column("Ready", cell_at("status", "readyReplicas", default=0), type="integer", description="Pods that are ready."),
+    AGE,
+)
+"""Of kinds that keep a number of like pods."""
+
+
 def container_columns(*template: str, priority: int = 1) -> tuple[Column, Column]:
     """Columns of the containers of the pod template at a path."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from timonel.api import refs
 from timonel.api.errors import FieldError
-from timonel.api.kinds.columns import AGE, NAME, TEMPLATE_COLUMNS, cell_at
+from timonel.api.kinds.columns import REPLICA_COLUMNS, TEMPLATE_COLUMNS
 from timonel.api.kinds.pod.defaults import default_pod_template
 from timonel.api.kinds.rules import Errors, check_immutable, check_not_negative
 from timonel.api.kinds.subresources import SCALE, STATUS
@@ -16,7 +16,7 @@ from timonel.api.kinds.workload import (
     workload_warnings,
 )
 from timonel.api.objects import Object, get_path
-from timonel.api.resource import Column, Resource, Strategy
+from timonel.api.resource import Resource, Strategy
 
 _COUNTS = (
     "replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration",
@@ -67,13 +67,7 @@ REPLICA_SETS = Resource(
     subresources=(SCALE, STATUS),
     strategy=ReplicaSetStrategy(),
     columns=(
-        NAME,
-        Column("Desired", cell_at("spec", "replicas", default=0), type="integer", description="Pods wanted."),
-        Column("Current", cell_at("status", "replicas", default=0), type="integer", description="Pods there are."),
-        Column(
-            "Ready", cell_at("status", "readyReplicas", default=0), type="integer", description="Pods that are ready."
-        ),
-        AGE,
+        *REPLICA_COLUMNS,
         *TEMPLATE_COLUMNS,
         SELECTOR_COLUMN,
     ),

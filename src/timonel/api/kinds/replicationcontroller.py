@@ -5,7 +5,7 @@ from __future__ import annotations
 from timonel.api import refs
 from timonel.api.errors import FieldError
 from timonel.api.field_errors import required
-from timonel.api.kinds.columns import AGE, NAME, TEMPLATE_COLUMNS, cell_at, format_labels, plain
+from timonel.api.kinds.columns import REPLICA_COLUMNS, TEMPLATE_COLUMNS, format_labels, plain
 from timonel.api.kinds.fields import number_at
 from timonel.api.kinds.pod.defaults import default_pod_template
 from timonel.api.kinds.pod.validation import check_template
@@ -86,13 +86,7 @@ REPLICATION_CONTROLLERS = Resource(
     subresources=(SCALE, STATUS),
     strategy=ReplicationControllerStrategy(),
     columns=(
-        NAME,
-        Column("Desired", cell_at("spec", "replicas", default=0), type="integer", description="Pods wanted."),
-        Column("Current", cell_at("status", "replicas", default=0), type="integer", description="Pods there are."),
-        Column(
-            "Ready", cell_at("status", "readyReplicas", default=0), type="integer", description="Pods that are ready."
-        ),
-        AGE,
+        *REPLICA_COLUMNS,
         *TEMPLATE_COLUMNS,
         Column(
             "Selector",

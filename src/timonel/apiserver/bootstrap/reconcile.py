@@ -125,12 +125,18 @@ async def _create(objects: Objects, ref: ResourceRef, wanted: Object) -> None:
     log.info("bootstrap object was created resource=%s name=%s", ref.group_resource, name_of(wanted))
 
 
-async def _reconcile_role(objects: Objects, ref: ResourceRef, wanted: Object) -> None:
+async def _find_or_create(objects: Objects, ref: ResourceRef, wanted: Object) -> Object | None:
+    """The one that is there and may be restored; None when there was none, or when somebody wants to keep it."""
     live = objects.reader(ref).get(namespace_of(wanted), name_of(wanted))
     if live is None:
         await _create(objects, ref, wanted)
-        return
-    if annotations_of(live).get(policy.AUTOUPDATE) == "false":
+        return None
+    return None if annotations_of(live).get(policy.AUTOUPDATE) == "false" else live
+
+
+async def _reconcile_role(objects: Objects, ref: ResourceRef, wanted: Object) -> None:
+    live = await _find_or_create(objects, ref, wanted)
+    if live is None:
         return
     changes = _missing_metadata(live, wanted)
     if aggregation := wanted.get("aggregationRule"):
@@ -144,11 +150,8 @@ async def _reconcile_role(objects: Objects, ref: ResourceRef, wanted: Object) ->
 
 
 async def _reconcile_binding(objects: Objects, ref: ResourceRef, wanted: Object) -> None:
-    live = objects.reader(ref).get(namespace_of(wanted), name_of(wanted))
+    live = await _find_or_create(objects, ref, wanted)
     if live is None:
-        await _create(objects, ref, wanted)
-        return
-    if annotations_of(live).get(policy.AUTOUPDATE) == "false":
         return
     if live.get("roleRef") != wanted["roleRef"]:
         # A roleRef cannot be changed; what the binding grants is what counts.

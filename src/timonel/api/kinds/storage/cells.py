@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timonel.api.kinds.columns import plain
+from timonel.api.kinds.columns import UNSET, cell_at, plain
 from timonel.api.objects import Object, annotations_of, get_path, is_deleting
 from timonel.api.resource import Column
 
@@ -34,3 +34,17 @@ def name_column(*default_annotations: str) -> Column:
         return f"{name} (default)" if any(annotations.get(key) == "true" for key in default_annotations) else name
 
     return Column("Name", plain(cell), format="name", description="Name of the object.")
+
+
+def attributes_class_column(description: str) -> Column:
+    return Column(
+        "VolumeAttributesClass", cell_at("spec", "volumeAttributesClassName", default=UNSET), description=description
+    )
+
+
+VOLUME_MODE = Column(
+    "VolumeMode",
+    cell_at("spec", "volumeMode", default=UNSET),
+    priority=1,
+    description="Whether it is a file system or a block device.",
+)

@@ -6,12 +6,12 @@ from timonel.api import refs
 from timonel.api.clock import format_time
 from timonel.api.errors import FieldError
 from timonel.api.field_errors import Path, forbidden, invalid
-from timonel.api.kinds.columns import AGE, NAME, UNSET, cell_at, plain
+from timonel.api.kinds.columns import AGE, NAME, cell_at, plain
 from timonel.api.kinds.pod.update import describe_difference
 from timonel.api.kinds.pod.warnings import DEPRECATED_LABELS
 from timonel.api.kinds.resource_lists import canonical_resource_list
 from timonel.api.kinds.rules import IMMUTABLE, Errors, check_immutable
-from timonel.api.kinds.storage.cells import access_modes, class_of, phase
+from timonel.api.kinds.storage.cells import VOLUME_MODE, access_modes, attributes_class_column, class_of, phase
 from timonel.api.kinds.storage.sources import default_sources, sources_of
 from timonel.api.kinds.storage.volumespec import check_volume_spec
 from timonel.api.kinds.subresources import STATUS
@@ -181,19 +181,10 @@ PERSISTENT_VOLUMES = Resource(
         Column("Status", plain(phase), description="Whether it is available, bound, released or failed."),
         Column("Claim", plain(_claim), description="The claim it is bound to."),
         Column("StorageClass", plain(class_of), description="Class of the volume."),
-        Column(
-            "VolumeAttributesClass",
-            cell_at("spec", "volumeAttributesClassName", default=UNSET),
-            description="Class of its changeable attributes.",
-        ),
+        attributes_class_column("Class of its changeable attributes."),
         Column("Reason", cell_at("status", "reason"), description="Why it is in its state."),
         AGE,
-        Column(
-            "VolumeMode",
-            cell_at("spec", "volumeMode", default=UNSET),
-            priority=1,
-            description="Whether it is a file system or a block device.",
-        ),
+        VOLUME_MODE,
     ),
     storage_prefix="/registry/persistentvolumes/",
     has_status=True,

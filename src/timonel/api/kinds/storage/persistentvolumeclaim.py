@@ -5,13 +5,20 @@ from __future__ import annotations
 from timonel.api import refs
 from timonel.api.errors import FieldError
 from timonel.api.field_errors import Path, forbidden, invalid, not_supported, quote
-from timonel.api.kinds.columns import AGE, NAME, UNSET, cell_at, plain
+from timonel.api.kinds.columns import AGE, NAME, cell_at, plain
 from timonel.api.kinds.pod.persistent_claim import check_claim_spec
 from timonel.api.kinds.pod.resources import is_native_resource
 from timonel.api.kinds.pod.update import describe_difference
 from timonel.api.kinds.resource_lists import amount_of, canonical_resource_list, quantity_of
 from timonel.api.kinds.rules import IMMUTABLE, Errors, check_immutable
-from timonel.api.kinds.storage.cells import BETA_CLASS, access_modes, class_of, phase
+from timonel.api.kinds.storage.cells import (
+    BETA_CLASS,
+    VOLUME_MODE,
+    access_modes,
+    attributes_class_column,
+    class_of,
+    phase,
+)
 from timonel.api.kinds.storage.volumespec import check_basic_quantity
 from timonel.api.kinds.subresources import STATUS
 from timonel.api.names import validate_qualified_name
@@ -208,18 +215,9 @@ PERSISTENT_VOLUME_CLAIMS = Resource(
         Column("Capacity", plain(_capacity), description="Size of that volume."),
         Column("Access Modes", plain(_modes), description="How nodes may mount it."),
         Column("StorageClass", plain(class_of), description="Class of the claim."),
-        Column(
-            "VolumeAttributesClass",
-            cell_at("spec", "volumeAttributesClassName", default=UNSET),
-            description="Class of the changeable attributes.",
-        ),
+        attributes_class_column("Class of the changeable attributes."),
         AGE,
-        Column(
-            "VolumeMode",
-            cell_at("spec", "volumeMode", default=UNSET),
-            priority=1,
-            description="Whether it is a file system or a block device.",
-        ),
+        VOLUME_MODE,
     ),
     storage_prefix="/registry/persistentvolumeclaims/",
     has_status=True,

@@ -42,7 +42,7 @@ from timonel.client.service_accounts import ServiceAccountClients
 from timonel.cluster.pki import MANAGER
 from timonel.controllers.manager import ControllerManager, ManagerConfig
 from timonel.controllers.nodes import NodeLifecycleConfig
-from timonel.controllers.pods import is_ready, node_name_of
+from timonel.controllers.pods import condition_of, node_name_of
 from timonel.testing.server import start_api_server
 
 USER = "system:kube-controller-manager"
@@ -150,6 +150,11 @@ class Users:
         await self.client.patch(PODS, name_of(pod), patch, namespace_of(pod), type="strategic", subresource="status")
 
 
+def is_unready(pod: Object | None) -> bool:
+    ready = condition_of(pod, "Ready") if pod is not None else None
+    return ready is not None and ready["status"] == "False"
+
+
 def now() -> str:
     return format_time(CLOCK.now())
 
@@ -189,6 +194,8 @@ EVERYTHING = (
     (RESOURCE_QUOTAS, obj("ResourceQuota", "q", spec={"hard": {"pods": "50"}})),
     (PERSISTENT_VOLUME_CLAIMS, claim("lone")),
     (REPLICA_SETS, obj("ReplicaSet", "adopter", "apps/v1", spec=selected("orphan", replicas=1))),
+    (PODS, obj("Pod", "alone", spec=template(
+        "alone", nodeName="silent", tolerations=[{"operator": "Exists"}])["spec"])),
     (PODS, obj("Pod", "orphan", spec=template("orphan")["spec"]) | {
         "metadata": {"name": "orphan", "namespace": "one", "labels": {"app": "orphan"}}}),
     (CONFIGMAPS, obj("ConfigMap", "owned") | {"metadata": {"name": "owned", "namespace": "one", "ownerReferences": [
@@ -220,7 +227,7 @@ async def test_each_controller_acts_as_itself_and_is_refused_nothing(recorded):
         for kind, name, field, wanted in (
             (DEPLOYMENTS, "d", "readyReplicas", 2),
             (STATEFUL_SETS, "s", "readyReplicas", 1),
-            (DAEMON_SETS, "ds", "currentNumberScheduled", 2),
+            (DAEMON_SETS, "ds", "observedGeneration", 1),
             (REPLICATION_CONTROLLERS, "rc", "readyReplicas", 1),
             (REPLICA_SETS, "adopter", "readyReplicas", 1),
             (POD_DISRUPTION_BUDGETS, "b", "currentHealthy", 2),
@@ -234,8 +241,7 @@ async def test_each_controller_acts_as_itself_and_is_refused_nothing(recorded):
         await users.until("root CA", lambda: users.one(CONFIGMAPS, "kube-root-ca.crt", "data"))
         # A node never says anything, and goes away; sets are scaled and deleted; in the end all of it.
         await users.until("taints", lambda: users.one(NODES, "silent", "spec", "taints", namespace=""))
-        await users.until("unready", lambda: any(node_name_of(pod) == "silent" and not is_ready(pod)
-                                                 for pod in users.all(PODS)))  # fmt: skip
+        await users.until("unready", lambda: is_unready(users.informers.of(PODS).lister.get("one", "alone")))
         await client.delete(NODES, "silent")
         await client.patch(DEPLOYMENTS, "d", {"spec": {"replicas": 1}}, "one", type="merge")
         await client.patch(STATEFUL_SETS, "s", {"spec": {"replicas": 0}}, "one", type="merge")

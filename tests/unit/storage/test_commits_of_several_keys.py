@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from timonel.storage.protocol import Change, Event, KeyExists, Link, RevisionMismatch, Store
-from timonel.storage.sqlite.commit import Live, Write, plan_batch
+from timonel.storage.sqlite.commit import Live, Write, forget_links, plan_batch
 from timonel.storage.sqlite.store import SqliteStore
 
 
@@ -102,6 +102,18 @@ async def test_changes_of_one_key_can_follow_each_other_without_waiting(sqlite: 
     shared = await sqlite.get("/shared")
     assert shared is not None
     assert (shared.value, shared.mod_revision) == (b"1", links[1].revision)
+
+
+def test_nothing_follows_on_a_batch_that_failed() -> None:
+    """Its revisions go to others, who must not be taken for it."""
+    link = Link()
+    write = Write("/a", b"m", 0, None, None, [Change("/shared", b"1", 0, link=link)])  # type: ignore[arg-type]
+    plan_batch([write], {}, 1)
+    assert link.revision == 2
+    forget_links([write])
+    behind = Write("/b", b"m", 0, None, None, [Change("/shared", b"2", 0, after=link)])  # type: ignore[arg-type]
+    plan_batch([behind], {"/shared": Live(2, 2)}, 2)
+    assert behind.refused is not None
 
 
 KEYS = ("/a", "/b", "/c")

@@ -72,7 +72,9 @@ def bound(pod: Object, binding: Object, node: str, now: str) -> Object:
     for field in ("annotations", "labels"):
         if given.get(field):
             changed["metadata"].setdefault(field, {}).update(given[field])
-    conditions = changed.setdefault("status", {}).setdefault("conditions", [])
+    status = changed.setdefault("status", {})
+    status.pop("nominatedNodeName", None)  # it has come true, or to nothing
+    conditions = status.setdefault("conditions", [])
     scheduled = find_by(conditions, "type", "PodScheduled")
     if scheduled is None:
         scheduled = {"type": "PodScheduled"}

@@ -167,7 +167,7 @@ class Scheduler:
         else:
             message = f"{message} {preemption}" if preemption else message
             if preemption != NOT_YET:
-                self._nominations.drop(pod.uid)
+                self._mirror.give_back(pod.uid)
             freed = self._nominations.node_of(pod.uid)
         self.queue.refused(waiting, decision.plugins, now)
         self.figures.attempted(UNSCHEDULABLE_RESULT, now - waiting.taken_at)
@@ -181,8 +181,10 @@ class Scheduler:
         except ApiError as exc:
             # Those already evicted are lost; the pod is tried again, and may choose others.
             log.warning("Evicting failed pod=%s node=%s error=%s", _full_name(obj), preemption.node, exc)
-            self._nominations.drop(waiting.pod.uid)
-            if self.queue.get(waiting.pod.uid) is waiting:
+            if self._nominations.node_of(waiting.pod.uid) == preemption.node:
+                self._mirror.give_back(waiting.pod.uid)
+            # It may have found a place meanwhile, and be on its way there.
+            if self.queue.get(waiting.pod.uid) is waiting and not waiting.is_taken:
                 self.queue.failed(waiting, self._clock.monotonic())
                 self._wake.set()
 

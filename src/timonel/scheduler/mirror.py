@@ -93,14 +93,22 @@ class Mirror:
     def assume(self, pod: Pod, node: str) -> None:
         """The pod counts as being on the node from the decision on, not only from the API's answer."""
         self._assumed.add(pod.uid)
+        freed = self._nominations.node_of(pod.uid)
         self._nominations.placed(pod.uid)
         self._cluster.put_pod(replace(pod, node=node))
+        if freed not in ("", node):
+            self._changed(Change.POD_GONE)
 
     def forget(self, uid: str) -> None:
         """The decision came to nothing."""
         if uid in self._assumed:
             self._assumed.discard(uid)
             self._cluster.remove_pod(uid)
+            self._changed(Change.POD_GONE)
+
+    def give_back(self, uid: str) -> None:
+        """Room kept for the pod is there for others again."""
+        if self._nominations.drop(uid):
             self._changed(Change.POD_GONE)
 
     # Pods
@@ -112,22 +120,28 @@ class Mirror:
             self._pod_placed(obj)
         elif is_deleting(obj):
             self._queue.remove(uid_of(obj))
-            self._nominations.drop(uid_of(obj))
+            self.give_back(uid_of(obj))
         elif uid_of(obj) not in self._assumed and self._is_ours(obj):
             self._pod_waits(obj)
 
     def _pod_updated(self, old: Object, new: Object) -> None:
-        if get_path(old, "status", "nominatedNodeName") and not get_path(new, "status", "nominatedNodeName"):
-            self._nominations.drop(uid_of(new))
+        freed = get_path(old, "status", "nominatedNodeName")
+        # Only the room that is meant: by now another node may be kept, which the API server has yet to hear of.
+        if (
+            freed
+            and not get_path(new, "status", "nominatedNodeName")
+            and freed == self._nominations.node_of(uid_of(new))
+        ):
+            self.give_back(uid_of(new))
         self._pod_seen(new)
 
     def _pod_waits(self, obj: Object) -> None:
         is_gated = bool(get_path(obj, "spec", "schedulingGates"))
         pod = self._cluster.parse_pod(obj)
         self._queue.put(pod, is_gated=is_gated, now=self._clock.monotonic())
-        # By this process before it started anew, or by somebody else: room is kept there.
-        freed = get_path(obj, "status", "nominatedNodeName", default="")
-        if freed in self._cluster.nodes.slots and not self._nominations.node_of(pod.uid):
+        # By this process before it started anew, or by somebody else: room is kept there, be the node known yet or not.
+        freed = self._nominations.node_of(pod.uid) or get_path(obj, "status", "nominatedNodeName", default="")
+        if freed:
             self._nominations.put(pod, freed)
         if is_gated:
             self._on_gated(obj)

@@ -54,6 +54,8 @@ class Preemptor:
         self._clock = clock
         self._cluster = cluster
         self._nominations = nominations
+        self._chosen: set[str] = set()
+        """Victims that the informer does not show as ending yet."""
         self.budgets = informers.of(POD_DISRUPTION_BUDGETS)
 
     # Deciding
@@ -62,18 +64,26 @@ class Preemptor:
         """Who is to go, or what to say in the event. To be asked while the cluster is as the pod sees it."""
         if not decision.slots:
             return ""
+        self._chosen = {uid for uid in self._chosen if (pod := self._cluster.pod(uid)) and not pod.is_terminating}
         freed = self._nominations.node_of(attempt.pod.uid)
         if self._cluster.nodes.slots.get(freed) in decision.slots and self._is_being_freed(freed, attempt.pod):
             return NOT_YET
         found = find_victims(
             self._cluster, attempt, decision.slots, budgets=self._known_budgets(), started=self._started, rng=rng
         )
-        return unhelped(self._cluster, found.reasons) if isinstance(found, NoVictims) else found
+        if isinstance(found, NoVictims):
+            return unhelped(self._cluster, found.reasons)
+        self._chosen.update(victim.uid for victim in found.victims)
+        return found
 
     def _is_being_freed(self, node: str, pod: Pod) -> bool:
         slot = self._cluster.nodes.slots[node]
         for other in self._cluster.pods_at((slot,))[slot]:
-            if other.is_terminating and other.klass.priority < pod.klass.priority:
+            if other.klass.priority >= pod.klass.priority:
+                continue
+            if other.uid in self._chosen:
+                return True
+            if other.is_terminating:
                 obj = self._pods.get(*other.key)
                 condition = find_by(get_path(obj, "status", "conditions", default=()), "type", "DisruptionTarget")
                 if condition and (condition.get("status"), condition.get("reason")) == ("True", REASON):
@@ -107,6 +117,7 @@ class Preemptor:
         evictions = (self._evict(victim, obj, preemption.node) for victim in preemption.victims)
         for outcome in await asyncio.gather(*evictions, return_exceptions=True):
             if isinstance(outcome, BaseException):
+                self._chosen.difference_update(victim.uid for victim in preemption.victims)
                 raise outcome
         log.info(
             "Evicted pods for a more important one pod=%s/%s node=%s victims=%d",

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from timonel.api.clock import Clock, format_time
-from timonel.api.errors import ApiError, NotFound
+from timonel.api.errors import ApiError, Conflict, NotFound
 from timonel.api.objects import Object, find_by, get_path, name_of, namespace_of, uid_of
 from timonel.api.refs import PODS
 from timonel.client.protocol import ApiClient
@@ -64,12 +64,13 @@ class Writer:
             status["nominatedNodeName"] = freed_node or None
         if not status:
             return
-        patch = {"status": status}
+        # The uid keeps another pod, created since with the same name, from being told what is true of this one.
+        patch = {"metadata": {"uid": uid_of(pod)}, "status": status}
         try:
             await self._client.patch(
                 PODS, name_of(pod), patch, namespace_of(pod), type="strategic", subresource="status"
             )
-        except NotFound:
+        except (NotFound, Conflict):
             return
         except ApiError as exc:
             # It is told again when the pod is tried again.

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -348,3 +349,105 @@ async def test_what_cannot_be_evicted_is_told_and_tried_again() -> None:
         assert [write.key.name for write in world.client.writes if write.verb == "delete"] == ["lesser"]
         await world.end("lesser")
         assert world.node_of("important") == "n"
+
+
+async def test_nobody_else_is_evicted_while_the_chosen_are_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tried again before the API server has answered, the pod waits for those that were chosen the first time."""
+    nodes = [node(f"n{number}", cpu="2") for number in range(8)]
+    lesser = [pod(f"lesser-{number}", "2", on=f"n{number}") for number in range(8)]
+    async with running(*nodes, *lesser) as world:
+        answer, whole = asyncio.Event(), world.client.delete
+
+        async def slowly(*args: Any, **options: Any) -> Object:
+            await answer.wait()
+            return await whole(*args, **options)
+
+        monkeypatch.setattr(world.client, "delete", slowly)
+        await world.create(pod("important", "2", priority=100))
+        for number in range(8):  # what could help, and does not
+            world.client.change(NODES, f"n{number}", "", lambda new: new["status"]["allocatable"].update(cpu="1900m"))
+            world.client.change(NODES, f"n{number}", "", lambda new: new["status"]["allocatable"].update(cpu="2"))
+            await world.settle()
+            await world.clock.advance(11)
+        answer.set()
+        await world.settle()
+        assert len([write for write in world.client.writes if write.verb == "delete"]) == 1
+
+
+async def test_a_failed_eviction_does_not_disturb_a_pod_that_found_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(node("n", cpu="2")) as world:
+        await world.create(pod("lesser", "2"))
+        refuse, bind, whole = asyncio.Event(), asyncio.Event(), world.client.create
+        bound: list[str] = []
+
+        async def refused(*args: Any, **options: Any) -> Object:
+            await refuse.wait()
+            raise InternalError("no")
+
+        async def slowly(*args: Any, **options: Any) -> Object:
+            if options.get("subresource") == "binding":
+                bound.append(args[1]["metadata"]["name"])
+                await bind.wait()
+            return await whole(*args, **options)
+
+        monkeypatch.setattr(world.client, "delete", refused)
+        await world.create(pod("important", "2", priority=100))
+        monkeypatch.setattr(world.client, "create", slowly)
+        await whole(NODES, node("other", cpu="2"))
+        world.client.change(NODES, "other", "", lambda new: new.update(status=node("other", cpu="2")["status"]))
+        await world.settle()
+        refuse.set()
+        await world.settle()
+        await world.clock.advance(11)
+        await world.settle()
+        bind.set()
+        await world.settle()
+        assert world.node_of("important") == "other"
+        assert bound == ["important"], "it is not tried again while it is being bound"
+
+
+async def test_room_that_is_given_up_is_offered_to_others() -> None:
+    freed = pod("important", "2", priority=100, status={"phase": "Pending", "nominatedNodeName": "n"})
+    freed["spec"]["schedulingGates"] = [{"name": "not-yet"}]
+    async with running(node("n", cpu="2"), freed) as world:
+        await world.create(pod("lesser", "1"))
+        assert world.node_of("lesser") == ""
+        world.client.change(PODS, "important", "default", lambda new: new["status"].pop("nominatedNodeName"))
+        await world.settle()
+        assert world.node_of("lesser") == "n"
+
+
+async def test_room_is_as_large_as_the_pod_wants_by_now() -> None:
+    freed = pod("important", "2", priority=100, status={"phase": "Pending", "nominatedNodeName": "n"})
+    freed["spec"]["schedulingGates"] = [{"name": "not-yet"}]
+    async with running(node("n", cpu="2"), freed) as world:
+        requests = {"cpu": "1"}
+        world.client.change(
+            PODS,
+            "important",
+            "default",
+            lambda new: new["spec"]["containers"][0]["resources"].update(requests=requests),
+        )
+        await world.settle()
+        await world.create(pod("lesser", "1"))
+        assert world.node_of("lesser") == "n"
+
+
+async def test_room_is_kept_on_a_node_that_is_told_of_later() -> None:
+    """After a restart, pods may come before nodes."""
+    freed = pod("important", "2", priority=100, status={"phase": "Pending", "nominatedNodeName": "n"})
+    freed["spec"]["schedulingGates"] = [{"name": "not-yet"}]
+    async with running(freed) as world:
+        await world.client.create(NODES, node("n", cpu="2"))
+        world.client.change(NODES, "n", "", lambda new: new.update(status=node("n", cpu="2")["status"]))
+        await world.create(pod("lesser", "1"))
+        assert world.node_of("lesser") == ""
+
+
+async def test_another_pod_of_the_same_name_is_told_nothing() -> None:
+    """A StatefulSet's pod comes back under its name."""
+    async with running(node("n", cpu="1")) as world:
+        gone = pod("web-0", "2")
+        world.client.add(pod("web-0", "1", schedulerName="somebody-else"))
+        await world.scheduler._writer.set_waiting(gone, "Unschedulable", "0/1 nodes", "n")
+        assert world.condition("web-0") == {}

@@ -28,13 +28,18 @@ class Nominations:
         return nominated.node if nominated else ""
 
     def put(self, pod: Pod, node: str) -> None:
-        kept = self._nominated[pod.uid] = replace(pod, node=node)
-        self._cluster.put_pod(kept)
+        """Also of a pod that has room already, and wants more or less of it now."""
+        known = self._nominated.get(pod.uid)
+        if known is None or (known.klass, known.node) != (pod.klass, node):
+            kept = self._nominated[pod.uid] = replace(pod, node=node)
+            self._cluster.put_pod(kept)
 
-    def drop(self, uid: str) -> None:
-        """The pod is gone, or needs the room no more."""
-        if self._nominated.pop(uid, None) is not None:
-            self._cluster.remove_pod(uid)
+    def drop(self, uid: str) -> bool:
+        """The pod is gone, or needs the room no more; whether there was any."""
+        if self._nominated.pop(uid, None) is None:
+            return False
+        self._cluster.remove_pod(uid)
+        return True
 
     def placed(self, uid: str) -> None:
         """The pod is on a node by now, which may be another one: the cluster knows it as such."""

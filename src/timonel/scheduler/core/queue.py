@@ -49,6 +49,11 @@ class Waiting:
     """Entries of heaps with another ticket are leftovers of an earlier place."""
 
     @property
+    def is_taken(self) -> bool:
+        """It is being tried, or being bound."""
+        return self.place is _Place.TAKEN
+
+    @property
     def backoff_seconds(self) -> float:
         """Doubles with every attempt: 1, 2, 4, 8, 10, 10 …"""
         if self.attempts == 0:

@@ -271,6 +271,18 @@ async def test_a_pod_waits_until_its_volume_is_attached(node: Node, driver: Driv
         await node.until(lambda: node.client.objects(NODES)[0]["status"].get("volumesInUse") == [], seconds=60)
 
 
+async def test_a_pod_whose_volume_never_comes_can_go(node: Node, driver: Driver) -> None:
+    prepare(node, disk())
+    async with node.running(), driver.running():
+        await node.until(lambda: driver.registered)
+        await node.client.create(PODS, using())
+        for _ in range(8):
+            await node.clock.advance(0.5)
+        await node.client.delete(PODS, "web", "default")
+        await node.until(lambda: node.get("web") is None, seconds=5)
+    assert "stage" not in driver.names
+
+
 async def test_an_error_of_the_driver_is_told(node: Node, driver: Driver) -> None:
     driver.fails["publish"] = "disk on fire"
     prepare(node, disk(), csi_driver())

@@ -45,7 +45,18 @@ class CsiMounter:
         self._node_name = node_name
         self._root = root
 
-    async def mount(self, pod: Object, volume: Object, folder: str, *, read_only: bool) -> tuple[str, bool]:
+    async def wait_attached(self, volume: Object) -> Mapping[str, str]:
+        """Until a PersistentVolume is attached to this node, if it has to be; gives what the attacher left for `mount`.
+
+        May be cancelled. Raises CsiError when there is no such driver, or after a while.
+        """
+        name = volume["spec"]["csi"]["driver"]
+        self._driver(name)
+        return await self._attachment_metadata(volume, await self._registered(name))
+
+    async def mount(
+        self, pod: Object, volume: Object, folder: str, *, read_only: bool, publish_context: Mapping[str, str]
+    ) -> tuple[str, bool]:
         """Of a PersistentVolume, below the pod's volumes folder. Gives the path, and whether fsGroup is left to do.
 
         Raises CsiError, OSError.
@@ -60,7 +71,7 @@ class CsiMounter:
             id=source["volumeHandle"],
             capability=capability(volume, driver, given),
             context=context,
-            publish_context=await self._attachment_metadata(volume, registered),
+            publish_context=publish_context,
         )
         place = f"{folder}/{FOLDER}/{name_of(volume)}"
         self._note(place, driver.name, told.id, name_of(volume), unique_name(volume))

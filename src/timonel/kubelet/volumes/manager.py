@@ -175,7 +175,10 @@ class Volumes:
                 found = await claimed_volume(self._client, pod, volume)
                 name = name_of(found.volume)
                 self._check_alone(uid, found)
-                attached = await self._finish(uid, self._bring(pod, found, paths.volumes))
+                left: Mapping[str, str] = {}
+                if found.volume["spec"].get("csi") and not found.is_block:
+                    left = await self._csi.wait_attached(found.volume)
+                attached = await self._finish(uid, self._bring(pod, found, paths.volumes, left))
                 self._used_by.setdefault(name, set()).add(uid)
         except ClaimError as exc:
             raise ClaimFailure(volume["name"], str(exc)) from exc
@@ -183,7 +186,9 @@ class Volumes:
             raise MountFailure(name, exc) from exc
         self._attached.setdefault(uid, {})[volume["name"]] = attached
 
-    async def _bring(self, pod: Object, found: ClaimedVolume, folder: str) -> Attached:
+    async def _bring(
+        self, pod: Object, found: ClaimedVolume, folder: str, publish_context: Mapping[str, str]
+    ) -> Attached:
         spec = found.volume["spec"]
         if not spec.get("csi") or found.is_block:
             own = directory_of(found.volume, self._volumes_dir)
@@ -196,7 +201,9 @@ class Volumes:
                 read_only=found.read_only,
                 own=own,
             )
-        path, wants_group = await self._csi.mount(pod, found.volume, folder, read_only=found.read_only)
+        path, wants_group = await self._csi.mount(
+            pod, found.volume, folder, read_only=found.read_only, publish_context=publish_context
+        )
         if wants_group:
             security = pod["spec"]["securityContext"]
             lazily = security.get("fsGroupChangePolicy") == "OnRootMismatch"

@@ -27,6 +27,8 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _HEADS: dict[tuple[int, str, str], bytes] = {}
 _LARGE = 256 * 1024
 """With more than this unsent, of one answer or of many, the client has to read before it is answered again."""
+_JOINED = 32 * 1024
+"""Smaller bodies are joined to their head: they go out as one TLS record with it."""
 _DRAIN_SECONDS = 60.0
 _MAX_WARNINGS = 4096
 _CUT_WARNING = 256
@@ -116,9 +118,12 @@ class Reply(web.StreamResponse):
         if not alive:
             parts.append(b"Connection: close\r\n")
         parts.append(b"Content-Length: %d\r\n\r\n" % len(body))
-        if request.method != "HEAD":
-            parts.append(body)
-        transport.write(b"".join(parts))
+        if request.method == "HEAD" or len(body) < _JOINED:
+            if request.method != "HEAD":
+                parts.append(body)
+            transport.write(b"".join(parts))
+        else:
+            transport.writelines((b"".join(parts), body))  # without copying it once more
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:

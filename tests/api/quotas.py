@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import Any
 
 from timonel.api.clock import SystemClock
@@ -11,6 +12,7 @@ from timonel.api.refs import RESOURCE_QUOTAS
 from timonel.client.config import ClientConfig
 from timonel.client.informer import Informers
 from timonel.client.rest import Client
+from timonel.client.service_accounts import ServiceAccountClients
 from timonel.cluster.pki import MANAGER
 from timonel.controllers.resourcequota import ResourceQuotaController
 from timonel.controllers.storage_protection import ClaimProtection
@@ -18,16 +20,24 @@ from timonel.testing.server import RunningServer
 
 
 async def run_controllers(server: RunningServer) -> asyncio.Task[None]:
-    """With the manager's own rights, and no others."""
+    """They see what the manager sees; each writes as its own service account, with its rights and no others."""
     clock = SystemClock()
     pair = server.pki.clients[MANAGER]
     config = ClientConfig(server=server.url, ca_file=str(server.ca), cert_file=str(pair.cert), key_file=str(pair.key))
 
     async def run() -> None:
-        async with Client(config) as client, asyncio.TaskGroup() as group:
+        async with (
+            Client(config) as client,
+            aclosing(ServiceAccountClients(client, clock=clock)) as accounts,
+            asyncio.TaskGroup() as group,
+        ):
             informers = Informers(client, clock=clock)
-            for cls in (ResourceQuotaController, ClaimProtection):
-                group.create_task(cls(client=client, informers=informers, clock=clock).run())
+            for cls, account in (
+                (ResourceQuotaController, "resourcequota-controller"),
+                (ClaimProtection, "pvc-protection-controller"),
+            ):
+                controller = cls(client=accounts.client(account), informers=informers, clock=clock)
+                group.create_task(controller.run())
             group.create_task(informers.run())
 
     return asyncio.create_task(run())

@@ -146,14 +146,17 @@ async def _proxy(context: RequestContext, target: Target) -> web.StreamResponse:
         if "Location" in response.headers:
             response.headers["Location"] = proxied.lead(response.headers["Location"])
         try:
-            if request.method != "HEAD" and _is_page(backend):
+            if request.method != "HEAD" and _is_whole_page(backend):
                 return await _send_page(request, backend, response, proxied)
             return await stream_back(request, backend, response)
         except aiohttp.ClientError as exc:
             raise ConnectionResetError("the backend broke off") from exc
 
 
-def _is_page(backend: aiohttp.ClientResponse) -> bool:
+def _is_whole_page(backend: aiohttp.ClientResponse) -> bool:
+    """Not a part, whose place in the page its head tells, nor an answer that has no body (304)."""
+    if backend.status in (204, 206, 304):
+        return False
     kind = backend.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return kind == "text/html" and (backend.content_length or 0) <= MAX_PAGE_BYTES
 
@@ -162,23 +165,28 @@ async def _send_page(
     request: web.BaseRequest, backend: aiohttp.ClientResponse, response: web.StreamResponse, proxied: Proxied
 ) -> web.StreamResponse:
     """A web page, with its links; one that is too large, or packed in a way not known, goes as it is."""
-    body = b""
+    body = bytearray()
     async for chunk in backend.content.iter_any():
         body += chunk
         if len(body) > MAX_PAGE_BYTES:
             await response.prepare(request)
             await response.write(body)
             return await stream_back(request, backend, response)
-    page = unpacked(body, backend.headers.get("Content-Encoding", "").strip().lower())
+    encoding = backend.headers.get("Content-Encoding", "").strip().lower()
+    page = await asyncio.to_thread(_led_back, bytes(body), encoding, proxied)
     if page is not None:
         for name in ("Content-Encoding", "Content-Length"):
             response.headers.popall(name, None)
-        body = await asyncio.to_thread(proxied.lead_page, page)
-        response.content_length = len(body)
+        response.content_length = len(page)
     await response.prepare(request)
-    await response.write(body)
+    await response.write(body if page is None else page)
     await response.write_eof()
     return response
+
+
+def _led_back(body: bytes, encoding: str, proxied: Proxied) -> bytes | None:
+    page = unpacked(body, encoding)
+    return None if page is None else proxied.lead_page(page)
 
 
 def _split(context: RequestContext, kind: str) -> tuple[str, str, str]:

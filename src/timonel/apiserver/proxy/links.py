@@ -119,5 +119,6 @@ def unpacked(body: bytes, encoding: str) -> bytes | None:
             whole = stream.decompress(body, MAX_PAGE_BYTES)
         except zlib.error:
             continue
-        return whole if stream.eof else None
+        # What follows the end is another member, which would be lost.
+        return whole if stream.eof and not stream.unused_data else None
     return None

@@ -80,3 +80,4 @@ def test_what_cannot_be_read_is_left() -> None:
     assert unpacked(b"page", "gzip") is None
     assert unpacked(gzip.compress(b"page")[:-4], "gzip") is None
     assert unpacked(gzip.compress(bytes(MAX_PAGE_BYTES + 1)), "gzip") is None
+    assert unpacked(gzip.compress(b"page") + gzip.compress(b"more"), "gzip") is None, "a part of it would be lost"

@@ -2,8 +2,8 @@
 
 It starts what parts.json lists, restarts what ends (0.2 s doubling to 10 s, reset after 30 s of life), and learns
 readiness by the sd_notify protocol (READY=1, STATUS=…), which containerd speaks too. It knows nothing of Kubernetes
-and imports little: 17 MB resident, most of it asyncio. When it dies its parts get SIGTERM (containers stay); the next `timonel up`
-starts a new one.
+and imports little: 17 MB resident, most of it asyncio. When it dies its parts get SIGTERM (containers stay); the next
+`timonel up` starts a new one.
 
 Requests on the socket are one JSON line, answered by one: {"op": "status" | "reload" | "stop"}.
 """

@@ -10,28 +10,25 @@ import asyncio
 import logging
 import os
 import stat
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
 
 from timonel.api.clock import Clock
-from timonel.api.objects import Object, name_of, namespace_of, uid_of
+from timonel.api.objects import Object, namespace_of, uid_of
 from timonel.api.quantity import int_value
-from timonel.api.volumes import modes_of
 from timonel.client.protocol import ApiClient
 from timonel.kubelet.containers.config import Device, MountPoint
 from timonel.kubelet.containers.expansion import expand
-from timonel.kubelet.csi.driver import CsiError
 from timonel.kubelet.csi.mounter import CsiMounter
 from timonel.kubelet.objects import ObjectName, ObjectsUnavailable, ReferencedObjects, references_of
 from timonel.kubelet.volumes import mounts
 from timonel.kubelet.volumes.atomic import write_files
-from timonel.kubelet.volumes.claims import ClaimedVolume, ClaimError, claimed_volume
+from timonel.kubelet.volumes.attachments import Attachments
+from timonel.kubelet.volumes.attachments import MountFailure as MountFailure
 from timonel.kubelet.volumes.hostpath import HostPathError, ensure_host_path
 from timonel.kubelet.volumes.layout import BUILT, PERSISTENT, WRITTEN, PodPaths, source_of
-from timonel.kubelet.volumes.ownership import give_to_group
 from timonel.kubelet.volumes.payload import PayloadError, PayloadSource, reads_object, render_volume, token_projections
-from timonel.kubelet.volumes.persistent import Attached, VolumeError, attach, directory_of
+from timonel.kubelet.volumes.persistent import Attached
 from timonel.kubelet.volumes.subpath import SubPathError, bind_subpath
 from timonel.kubelet.volumes.tokens import TokenSource
 from timonel.kubelet.volumes.trees import remove_tree
@@ -39,26 +36,8 @@ from timonel.kubelet.waiting import wait_event
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 _RETRY_SECONDS = 30.0
 _IDLE_SECONDS = 600.0
-
-
-class MountFailure(Exception):
-    """`volume` could not be made; the message is the text of the FailedMount event."""
-
-    def __init__(self, volume: str, why: object) -> None:
-        super().__init__(f'MountVolume.SetUp failed for volume "{volume}" : {why}')
-        self.volume = volume
-
-
-class ClaimFailure(MountFailure):
-    """The claim behind `volume` does not lead to a volume (yet); the message is the whole text of the event."""
-
-    def __init__(self, volume: str, why: str) -> None:
-        Exception.__init__(self, why)
-        self.volume = volume
 
 
 class _NotKnownYet(PayloadError):
@@ -85,15 +64,8 @@ class Volumes:
         self._tokens = tokens
         self._clock = clock
         self.allocatable = allocatable
-        self._client = client
-        self._volumes_dir = volumes_dir
-        self._csi = csi
         self._pods: dict[str, Object] = {}
-        self._attached: dict[str, dict[str, Attached]] = {}
-        """Pod uid -> name of a PERSISTENT volume -> where it is. Found out anew when a pod's next container starts."""
-        self._attaching: dict[str, set[asyncio.Task[Any]]] = {}
-        self._used_by: dict[str, set[str]] = {}
-        """PersistentVolume -> uids of pods here."""
+        self._attachments = Attachments(client=client, csi=csi, volumes_dir=volumes_dir)
         self._stale: set[tuple[str, str]] = set()
         """(pod uid, volume name) to write again."""
         self._wake = asyncio.Event()
@@ -125,8 +97,8 @@ class Volumes:
             name = next((v["name"] for v in volumes if source_of(v) in WRITTEN), "")
             raise MountFailure(name, exc) from exc
         for volume in volumes:
-            if source_of(volume) in PERSISTENT and volume["name"] not in self._attached.get(uid, {}):
-                await self._attach(pod, volume, paths)
+            if source_of(volume) in PERSISTENT and self._attachments.get(uid, volume["name"]) is None:
+                await self._attachments.attach(pod, volume, paths)
         if uid not in self._pods:
             for volume in volumes:
                 if source_of(volume) in PERSISTENT:
@@ -156,75 +128,6 @@ class Volumes:
             # Secrets and tokens are never on a disk.
             mounts.mount_tmpfs(path, mode="0755")
         await self._write(pod, volume)
-
-    async def _attach(self, pod: Object, volume: Object, paths: PodPaths) -> None:
-        """Raises MountFailure, ClaimFailure."""
-        name, uid = volume["name"], uid_of(pod)
-        try:
-            if source_of(volume) == "csi":
-                attached = Attached(
-                    await self._finish(uid, self._csi.mount_inline(pod, volume, paths.volumes)),
-                    bool(volume["csi"].get("readOnly")),
-                )
-            elif source_of(volume) == "nfs":
-                attached = await self._finish(
-                    uid,
-                    attach(volume, name=name, folder=paths.volumes, pod=pod, is_block=False, read_only=False),
-                )
-            else:
-                found = await claimed_volume(self._client, pod, volume)
-                name = name_of(found.volume)
-                self._check_alone(uid, found)
-                left: Mapping[str, str] = {}
-                if found.volume["spec"].get("csi") and not found.is_block:
-                    left = await self._csi.wait_attached(found.volume)
-                attached = await self._finish(uid, self._bring(pod, found, paths.volumes, left))
-                self._used_by.setdefault(name, set()).add(uid)
-        except ClaimError as exc:
-            raise ClaimFailure(volume["name"], str(exc)) from exc
-        except (OSError, HostPathError, VolumeError, CsiError) as exc:
-            raise MountFailure(name, exc) from exc
-        self._attached.setdefault(uid, {})[volume["name"]] = attached
-
-    async def _bring(
-        self, pod: Object, found: ClaimedVolume, folder: str, publish_context: Mapping[str, str]
-    ) -> Attached:
-        spec = found.volume["spec"]
-        if not spec.get("csi") or found.is_block:
-            own = directory_of(found.volume, self._volumes_dir)
-            return await attach(
-                spec,
-                name=name_of(found.volume),
-                folder=folder,
-                pod=pod,
-                is_block=found.is_block,
-                read_only=found.read_only,
-                own=own,
-            )
-        path, wants_group = await self._csi.mount(
-            pod, found.volume, folder, read_only=found.read_only, publish_context=publish_context
-        )
-        if wants_group:
-            security = pod["spec"]["securityContext"]
-            lazily = security.get("fsGroupChangePolicy") == "OnRootMismatch"
-            await asyncio.to_thread(give_to_group, path, security["fsGroup"], only_if_root_differs=lazily)
-        return Attached(path, found.read_only)
-
-    async def _finish(self, uid: str, work: Coroutine[Any, Any, T]) -> T:
-        """To the end, also when nobody waits any more: a thread cannot be stopped, and what it binds while the pod's
-        folder is being removed would be removed with it. `unmount` waits for this.
-        """
-        task = asyncio.ensure_future(work)
-        running = self._attaching.setdefault(uid, set())
-        running.add(task)
-        task.add_done_callback(running.discard)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # told by the next attempt
-        return await asyncio.shield(task)
-
-    def _check_alone(self, uid: str, found: ClaimedVolume) -> None:
-        """ReadWriteOncePod, also for pods that came past the scheduler."""
-        if "ReadWriteOncePod" in modes_of(found.claim) and self._used_by.get(name_of(found.volume), {uid}) - {uid}:
-            raise VolumeError("volume uses the ReadWriteOncePod access mode and is already in use by another pod")
 
     def _make_empty_dir(self, pod: Object, source: Object, path: str) -> None:
         fresh = not os.path.exists(path + ".ready")
@@ -285,7 +188,7 @@ class Volumes:
     def place(self, uid: str, volume: Object) -> str | None:
         """Where the files of a pod's volume are; None for what has none, or is not mounted yet."""
         if source_of(volume) in PERSISTENT:
-            attached = self._attached.get(uid, {}).get(volume["name"])
+            attached = self._attachments.get(uid, volume["name"])
             return None if attached is None or attached.is_block else attached.path
         return self.paths(uid).volume(volume) if source_of(volume) in BUILT else None
 
@@ -298,7 +201,7 @@ class Volumes:
         made = []
         for index, mount in enumerate(container.get("volumeMounts") or ()):
             volume = volumes[mount["name"]]
-            attached = self._attached.get(uid_of(pod), {}).get(mount["name"]) or Attached(
+            attached = self._attachments.get(uid_of(pod), mount["name"]) or Attached(
                 paths.volume(volume), is_free=source_of(volume) == "hostPath"
             )
             host_path = attached.path
@@ -324,11 +227,11 @@ class Volumes:
 
     def container_devices(self, pod: Object, container: Object) -> list[Device]:
         """Volumes of mode Block; the pod's volumes are mounted before."""
-        attached = self._attached.get(uid_of(pod), {})
+        uid = uid_of(pod)
         return [
             Device(found.path, device["devicePath"], "r" if found.read_only else "mrw")
             for device in container.get("volumeDevices") or ()
-            if (found := attached.get(device["name"])) is not None
+            if (found := self._attachments.get(uid, device["name"])) is not None
         ]
 
     # Updates
@@ -415,17 +318,7 @@ class Volumes:
         """Unmounts and removes all of a pod's volumes and files. Raises OSError when something is left."""
         self._pods.pop(uid, None)
         self._tokens.forget(uid)
-        if running := self._attaching.pop(uid, None):
-            await asyncio.wait(running)
-        try:
-            await self._csi.unmount(self.paths(uid).volumes)
-        except CsiError as exc:
-            raise OSError(str(exc)) from exc
-        self._attached.pop(uid, None)
-        for name in [name for name, users in self._used_by.items() if uid in users]:
-            self._used_by[name].discard(uid)
-            if not self._used_by[name]:
-                del self._used_by[name]
+        await self._attachments.detach(uid, self.paths(uid))
         await asyncio.to_thread(_remove_tree, self.paths(uid).root)
 
 

@@ -91,6 +91,10 @@ class Planner:
     def _call(self, node: Call) -> Step:
         operands = [self.plan(operand) for operand in node.operands]
         special = _SPECIAL.get(node.function)
+        if node.function == "_?_:_":
+            test, then, otherwise = operands
+            free = [_is_attribute(arg) for arg in node.args]
+            return steps.conditional(test, then, otherwise, free[1], free[2])
         if special is not None:
             return special(*operands)
         if node.function == "_?._":
@@ -104,6 +108,13 @@ class Planner:
         elif node.function in _INDEXING:
             run = _INDEXING[node.function]
         return _invoke(operands, run or _dispatch(overloads), cost)
+
+
+def _is_attribute(node: Node) -> bool:
+    """A variable, or fields of one."""
+    while isinstance(node, Select) and not node.test:
+        node = node.operand
+    return isinstance(node, Name) and node.means is None
 
 
 def _settled(node: Call, overload: Overload) -> bool:
@@ -204,7 +215,6 @@ _INDEXING: dict[str, Run] = {"_[_]": index_any, "_[?_]": find_any}
 _SPECIAL: dict[str, Callable[..., Step]] = {
     "_&&_": lambda left, right: steps.decided(left, right, False),
     "_||_": lambda left, right: steps.decided(left, right, True),
-    "_?_:_": steps.conditional,
     "!_": steps.not_step,
     "@not_strictly_false": steps.not_false,
     "or": steps.or_else,

@@ -204,12 +204,16 @@ def decided(left: Step, right: Step, decisive: bool) -> Step:
     return decide
 
 
-def conditional(test: Step, then: Step, otherwise: Step) -> Step:
+def conditional(test: Step, then: Step, otherwise: Step, then_free: bool, otherwise_free: bool) -> Step:
+    """`…_free`: reading the variable that the branch is costs nothing, as upstream does not count it."""
+
     def choose(frame: Frame) -> Any:
         value = test(frame)
         if value is True:
+            frame[0] -= then_free
             return then(frame)
         if value is False:
+            frame[0] -= otherwise_free
             return otherwise(frame)
         raise EvaluationError(NO_OVERLOAD)
 

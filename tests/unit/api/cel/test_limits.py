@@ -15,6 +15,7 @@ from timonel.api.cel import types
 from timonel.api.cel.environment import Environment
 from timonel.api.cel.issues import CompileError, CostExceeded, EvaluationError
 from timonel.api.cel.program import Unusable, compile_expression
+from timonel.api.cel.schemas import declare_schema, environment_of, named
 
 _ENVIRONMENT = Environment({"a": types.DYN, "b": types.DYN, "n": types.INT})
 
@@ -122,3 +123,35 @@ def test_nobody_pays_for_the_compiler_who_has_no_expressions():
     code = "import sys, timonel.api.kinds; print([name for name in sys.modules if name.startswith('timonel.api.cel')])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("body", "longest"),
+    [
+        ("x == x", 407), ("x >= 0 && y < 10000000", 377), ("self.o.p.q == 'a'", 353), ("has(self.o.p)", 446),
+        ("self.a.startsWith('abc')", 407), ("self.a.matches('^[a-z]+$')", 377), ("!(x == -1)", 407),
+        ("(x > 5 ? x : 1) > 0", 407), ("self.l[0] == 0", 377), ("'k' in self.m", 407),
+    ],
+)  # fmt: skip
+def test_costs_are_those_of_kubernetes(body: str, longest: int) -> None:
+    """`longest`: the list for which Kubernetes v1.36 still evaluates the rule; one item more is too expensive."""
+    text = {"type": "string"}
+    inner = {"type": "object", "properties": {"q": text}}
+    schema = {
+        "type": "object",
+        "properties": {
+            "l": {"type": "array", "items": {"type": "integer"}},
+            "a": text,
+            "o": {"type": "object", "properties": {"p": inner}},
+            "m": {"type": "object", "additionalProperties": text},
+        },
+    }
+    declared = declare_schema(schema)
+    assert declared is not None
+    environment = environment_of(self=named(declared, "selfType"))
+    program = compile_expression(f"self.l.all(x, self.l.all(y, {body}))", environment, keep=False)
+    value = {"l": list(range(longest + 1)), "a": "abc", "o": {"p": {"q": "a"}}, "m": {"k": "v"}}
+    with pytest.raises(CostExceeded):
+        program.evaluate({"self": value})
+    value["l"] = list(range(longest))
+    assert program.evaluate({"self": value})[0] is True

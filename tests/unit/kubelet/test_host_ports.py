@@ -58,3 +58,15 @@ async def test_the_second_pod_fails_and_its_successor_runs_when_the_port_is_free
         await node.client.delete(PODS, "first", "default", grace_period_seconds=0)
         node.client.add(with_port("fourth"))
         await node.until(lambda: node.is_ready("fourth"), seconds=10)
+
+
+async def test_after_a_restart_a_pod_that_is_ending_has_its_port_until_it_has_ended(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    async with node.running():
+        node.client.add(with_port("first"))
+        await node.until(lambda: node.is_ready("first"), seconds=5)
+    await node.client.delete(PODS, "first", "default", grace_period_seconds=30)
+    node.client.add(with_port("second"))
+    async with node.running():
+        await node.until(lambda: node.status("second").get("phase") == "Failed", seconds=5)
+        assert node.status("second")["reason"] == "NodePorts"

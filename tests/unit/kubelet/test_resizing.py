@@ -131,8 +131,42 @@ def test_after_a_restart_the_status_tells_what_was_granted() -> None:
     ran = {"name": "c", "containerID": "containerd://x", "resources": resources("500m")}
     kept["status"] = {"containerStatuses": [ran]}
     desk.keep(kept)
+    assert desk.admit(kept) is None
     assert desk.granted_cpu(kept) == "500m"
     assert [c["type"] for c in desk.conditions("uid-a")] == ["PodResizePending"]
+
+
+def test_after_a_restart_nobody_is_granted_what_others_have() -> None:
+    """Whoever is told of first."""
+    desk = Desk()
+    first, second = resized(asking("1", "a"), "1500m"), asking("1", "b")
+    for each in (first, second):
+        ran = {"name": "c", "containerID": "containerd://x", "resources": resources("1")}
+        each["status"] = {"containerStatuses": [ran | {"allocatedResources": resources("1")["requests"]}]}
+        desk.keep(each)
+    assert [desk.admit(each) for each in (first, second)] == [None, None]
+    assert desk.granted_cpu(first) == "1"
+    assert [c["type"] for c in desk.conditions("uid-a")] == ["PodResizePending"]
+    desk.release("uid-b")
+    assert desk.granted_cpu(first) == "1500m"
+
+
+def test_after_a_restart_a_resize_that_was_granted_goes_on() -> None:
+    desk = Desk()
+    kept = resized(asking("500m", "a"), "1")
+    allocated = resources("1")["requests"]
+    ran = {
+        "name": "c",
+        "containerID": "containerd://x",
+        "resources": resources("500m"),
+        "allocatedResources": allocated,
+    }
+    kept["status"] = {"containerStatuses": [ran]}
+    desk.keep(kept)
+    assert desk.admit(asking("1500m", "b")) is not None, "its room is not given to others"
+    assert desk.admit(kept) is None
+    assert desk.granted_cpu(kept) == "1"
+    assert [c["type"] for c in desk.conditions("uid-a")] == ["PodResizeInProgress"]
 
 
 @pytest.fixture

@@ -54,6 +54,12 @@ def same_amounts(one: Object, other: Object) -> bool:
     return not any(differs(one, other, name) for name in _RESIZED)
 
 
+def _was_granted(wanted: Object, status: Object) -> bool:
+    """Whether a container's status says that it was granted what it asks for, be it carried out or not."""
+    allocated = status.get("allocatedResources")
+    return allocated is not None and same_amounts({"requests": wanted.get("requests")}, {"requests": allocated})
+
+
 def granted_pod(pod: Object, granted: Mapping[str, Object]) -> Object:
     """The pod with what its containers were granted instead of what they ask for; the same object if that is equal."""
     changed = {
@@ -98,6 +104,8 @@ class _Grant:
     """Why what the pod asks for is not granted."""
     pending_since: float = 0.0
     pending_generation: int = 0
+    is_kept: bool = False
+    """From before a restart, and not looked at since: others may not be known yet."""
     in_progress: int | None = None
     """Generation of the resize that is being carried out."""
     error: str = ""
@@ -126,7 +134,11 @@ class Allocations:
 
     def admit(self, pod: Object) -> Shortfall | None:
         """Grants a new pod what it asks for, or tells what is missing. May be called again and again."""
-        if uid_of(pod) in self._grants:
+        grant = self._grants.get(uid_of(pod))
+        if grant is not None:
+            if grant.is_kept:
+                grant.is_kept = False
+                self.observe(pod)
             return None
         missing = self._missing(pod, uid_of(pod))
         if missing is None:
@@ -134,15 +146,24 @@ class Allocations:
         return missing
 
     def keep(self, pod: Object) -> None:
-        """Of a pod that ran already when the kubelet came: what its status tells, then what it asks for now."""
+        """Of a pod that ran already when the kubelet came: what its status tells.
+
+        What it asks for beyond that is looked at by `admit`, which must not be called before all such pods are kept.
+        """
         status = pod.get("status") or {}
         granted = {}
+        is_under_way = False
         for kind, container in containers_of(pod):
+            wanted = container.get("resources") or {}
             known = container_status(status, container["name"]) or {}
             given = known.get("resources") if is_resizable(kind) and known.get("containerID") else None
-            granted[container["name"]] = container.get("resources") or {} if given is None else given
-        self._grant(pod, granted)
-        self.observe(pod)
+            if given is not None and not same_amounts(given, wanted) and _was_granted(wanted, known):
+                given, is_under_way = wanted, True
+            granted[container["name"]] = wanted if given is None else given
+        grant = self._grant(pod, granted)
+        grant.is_kept = True
+        if is_under_way:
+            grant.in_progress = pod["metadata"].get("generation") or 0
 
     def observe(self, pod: Object) -> None:
         """The API's newest copy of a pod: grants a resize, or has it wait."""
@@ -156,7 +177,7 @@ class Allocations:
         grant.effective = granted_pod(pod, grant.resources)
         if grant.effective is pod:
             grant.pending = ""
-        else:
+        elif not grant.is_kept:
             self._consider(grant)
 
     def release(self, uid: str) -> None:
@@ -200,9 +221,10 @@ class Allocations:
             made.append({**condition(RESIZE_IN_PROGRESS, True, *error), "observedGeneration": grant.in_progress})
         return made
 
-    def _grant(self, pod: Object, resources: dict[str, Object]) -> None:
+    def _grant(self, pod: Object, resources: dict[str, Object]) -> _Grant:
         effective = granted_pod(pod, resources)
-        self._grants[uid_of(pod)] = _Grant(pod, resources, effective, self._requests(effective))
+        made = self._grants[uid_of(pod)] = _Grant(pod, resources, effective, self._requests(effective))
+        return made
 
     def _requests(self, pod: Object) -> dict[str, int]:
         asked = {name: pod_total(pod, "requests", name) or 0 for name in self.capacity if name != "pods"}

@@ -111,10 +111,13 @@ class PodWorker:
         self._ending_of = PodEnding(self, services, self._terminator)
         self._resizer = PodResizer(services)
         status = pod.get("status") or {}
-        if orphan or is_deleting(pod) or is_terminal(status.get("phase") or ""):
+        is_over = orphan or is_terminal(status.get("phase") or "")
+        if is_over or is_deleting(pod):
             self._ending.set()
-        elif status.get("startTime"):
-            services.host_ports.keep(pod)
+        if status.get("startTime") and not is_over:
+            services.host_ports.keep(
+                pod
+            )  # also while it is being deleted: what runs of it is in the way of others until it has ended
             services.allocations.keep(pod)
 
     @property

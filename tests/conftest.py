@@ -4,11 +4,16 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from timonel.storage.etcd import EtcdConfig
 from timonel.testing.etcd import EtcdProcess, etcd_binary
 
 _numbers = count()
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("timonel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("timonel")
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from timonel.api.clock import SystemClock
-from timonel.api.token_keys import TokenSigner, parse_private_key
+from timonel.api.objects import Object
 from timonel.client.config import ClientConfig
 from timonel.client.events import EventRecorder
 from timonel.client.leader import LeadershipLost
@@ -27,6 +28,9 @@ from timonel.controllers.certificates import SigningConfig
 from timonel.controllers.manager import ControllerManager, ManagerConfig, Surroundings
 from timonel.controllers.nodes import NodeIpamConfig, NodeLifecycleConfig
 from timonel.scheduler.loop import Scheduler
+
+if TYPE_CHECKING:
+    from timonel.api.token_keys import TokenSigner
 
 _PORTS_AFTER_SECONDS = 3.0
 
@@ -95,14 +99,31 @@ async def run_manager(settings: ManagerSettings, flags: Mapping[str, Any] | None
             raise UserError("leadership was lost, for the lease could not be renewed in time") from lost
 
 
-def _signer(file: str) -> TokenSigner | None:
-    """Raises UserError for a file that cannot be used."""
+def _signer(file: str) -> _FileSigner | None:
+    """Raises UserError for a file that cannot be read."""
     if not file:
         return None
     try:
-        return TokenSigner(parse_private_key(Path(file).read_bytes()))
-    except (OSError, ValueError) as error:
+        return _FileSigner(Path(file).read_bytes())
+    except OSError as error:
         raise UserError(f"{file}: {error}") from error
+
+
+class _FileSigner:
+    """Tokens of accounts, for Secrets that ask for them: there are none as a rule, and the means weigh 10 MB."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def sign(self, claims: Object) -> str:
+        """Raises ValueError for a key that cannot be used."""
+        return self._signer.sign(claims)
+
+    @cached_property
+    def _signer(self) -> TokenSigner:
+        from timonel.api.token_keys import TokenSigner, parse_private_key
+
+        return TokenSigner(parse_private_key(self._key))
 
 
 def _read(file: str) -> str:

@@ -14,7 +14,6 @@ from typing import Protocol
 
 from timonel.api.clock import Clock
 from timonel.api.refs import PODS
-from timonel.api.token_keys import TokenSigner
 from timonel.api.volumes import LOCAL_PROVISIONER
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
@@ -65,7 +64,7 @@ from timonel.controllers.servicecidrs import ServiceCidrController
 from timonel.controllers.slim import SlimPods
 from timonel.controllers.statefulset import StatefulSetController
 from timonel.controllers.storage_protection import AttributesClassProtection, ClaimProtection, VolumeProtection
-from timonel.controllers.token_secrets import TokenSecretController
+from timonel.controllers.token_secrets import ClaimsSigner, TokenSecretController
 from timonel.controllers.ttl_after_finished import TtlAfterFinishedController
 
 log = logging.getLogger(__name__)
@@ -88,7 +87,7 @@ class ManagerConfig:
     mirroring: MirroringConfig = field(default_factory=MirroringConfig)
     signing: SigningConfig = field(default_factory=SigningConfig)
     legacy_tokens: LegacyTokenConfig = field(default_factory=LegacyTokenConfig)
-    token_signer: TokenSigner | None = None
+    token_signer: ClaimsSigner | None = None
     """Of --service-account-private-key-file: signs tokens in Secrets; None: none are made."""
     autoscaler: AutoscalerConfig = field(default_factory=AutoscalerConfig)
     without: frozenset[str] = frozenset()

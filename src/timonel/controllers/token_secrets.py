@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
+from typing import Protocol
 
 from timonel.api.clock import Clock
 from timonel.api.errors import Conflict, NotFound
@@ -22,7 +23,6 @@ from timonel.api.objects import (
     uid_of,
 )
 from timonel.api.refs import SECRETS, SERVICE_ACCOUNTS
-from timonel.api.token_keys import TokenSigner
 from timonel.api.token_secrets import (
     ACCOUNT_NAME,
     ACCOUNT_UID,
@@ -54,7 +54,13 @@ def missing_data(secret: Object, root_ca: str) -> dict[str, str]:
     return wanted
 
 
-def fill_secret(secret: Object, account: Object, root_ca: str, signer: TokenSigner) -> Object | None:
+class ClaimsSigner(Protocol):
+    """`api.token_keys.TokenSigner`, or what makes one when it is needed."""
+
+    def sign(self, claims: Object) -> str: ...
+
+
+def fill_secret(secret: Object, account: Object, root_ca: str, signer: ClaimsSigner) -> Object | None:
     """The Secret with its token, CA and namespace; None when nothing is missing."""
     data = missing_data(secret, root_ca)
     if not (secret.get("data") or {}).get("token"):
@@ -83,7 +89,7 @@ class TokenSecretController(Controller):
         clock: Clock,
         recorder: EventRecorder | None = None,
         root_ca: str = "",
-        signer: TokenSigner | None = None,
+        signer: ClaimsSigner | None = None,
     ) -> None:
         """`root_ca` is PEM."""
         super().__init__(client=client, informers=informers, clock=clock, recorder=recorder)

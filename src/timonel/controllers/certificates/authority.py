@@ -1,5 +1,7 @@
 """A certificate authority as files: read again when they change, signing what was checked by others.
 
+Imported when the first certificate is to be signed, for it brings the whole of cryptography along.
+
 Source: the fields of issued certificates and their times as kube-controller-manager's signer makes them; RFC 5280.
 """
 
@@ -11,18 +13,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
-from timonel.controllers.certificates.requests import Wish
+from timonel.controllers.certificates.requests import CannotSign, Wish
 
 BACKDATE = timedelta(minutes=5)
 """Certificates hold from a little before now, for machines whose clocks are behind."""
 SHORT = timedelta(hours=8)
 """Certificates of a shorter life end when asked for; others, as much earlier as they begin."""
-SHORTEST = timedelta(minutes=10)
 
 _KEY_USAGES = {
     "signing": "digital_signature",
@@ -55,10 +57,6 @@ _EXTENDED_USAGES = {  # in the order they are written
 SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
-class CannotSign(Exception):
-    """The authority is not usable now: its files are missing, do not fit, or it has expired."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     stamps: tuple[int, ...]
@@ -76,8 +74,14 @@ class Authority:
     def sign(self, wish: Wish, usages: Sequence[str], lifetime: timedelta, now: datetime) -> bytes:
         """The certificate as PEM, for a client that is no authority itself, never outliving the authority.
 
-        Raises CannotSign, and ValueError for usages that do not go together.
+        Raises CannotSign, and ValueError for a key or usages that cannot go into a certificate.
         """
+        try:
+            return self._sign(wish, usages, lifetime, now)
+        except UnsupportedAlgorithm as error:
+            raise ValueError(str(error)) from error
+
+    def _sign(self, wish: Wish, usages: Sequence[str], lifetime: timedelta, now: datetime) -> bytes:
         own = self._load()
         ends = own.certificate.not_valid_after_utc
         if now >= ends:
@@ -122,14 +126,6 @@ class Authority:
             raise CannotSign(f"{key_file} is not the key of {cert_file}")
         self._loaded = _Loaded(stamps, certificate, key)
         return self._loaded
-
-
-def lifetime_of(expiration_seconds: int | None, longest: timedelta) -> timedelta:
-    """What was asked for, within ten minutes and the signer's own limit, which is also the default."""
-    if expiration_seconds is None:
-        return longest
-    asked = timedelta(seconds=expiration_seconds)
-    return longest if asked > longest else max(asked, SHORTEST)
 
 
 def render_usages(usages: Sequence[str]) -> tuple[x509.KeyUsage | None, x509.ExtendedKeyUsage | None]:

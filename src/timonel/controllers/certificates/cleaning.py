@@ -11,8 +11,6 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from datetime import datetime, timedelta
 
-from cryptography import x509
-
 from timonel.api.clock import parse_time
 from timonel.api.errors import NotFound
 from timonel.api.kinds.certificates.rules import APPROVED, DENIED, FAILED
@@ -50,6 +48,8 @@ def due_at(request: Object) -> datetime | None:
 
 
 def _end_of(certificate: str) -> datetime | None:
+    from cryptography import x509
+
     try:
         return x509.load_pem_x509_certificate(b64decode(certificate)).not_valid_after_utc
     except (ValueError, Base64Error):

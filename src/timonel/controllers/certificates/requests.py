@@ -8,20 +8,29 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+from datetime import timedelta
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from timonel.api.kinds.certificates.rules import APPROVED, DENIED, FAILED, conditions_of
 from timonel.api.objects import Object, get_path
+
+if TYPE_CHECKING:  # 9 MB, which a cluster without requests never needs: imported where one is read
+    from cryptography import x509
 
 API_CLIENT = "kubernetes.io/kube-apiserver-client"
 KUBELET_CLIENT = "kubernetes.io/kube-apiserver-client-kubelet"
 KUBELET_SERVING = "kubernetes.io/kubelet-serving"
 LEGACY_UNKNOWN = "kubernetes.io/legacy-unknown"
 
+SHORTEST = timedelta(minutes=10)
+
 _NODES, _NODE_PREFIX = "system:nodes", "system:node:"
 _SIGNATURE, _ENCIPHERMENT, _CLIENT, _SERVER = "digital signature", "key encipherment", "client auth", "server auth"
+
+
+class CannotSign(Exception):
+    """The authority is not usable now: its files are missing, do not fit, or it has expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +53,19 @@ class Wish:
 
 def parse_wish(request: Object) -> Wish:
     """Of a CertificateSigningRequest. Raises ValueError, which the API server's validation makes unlikely."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        return _read(request, x509)
+    except UnsupportedAlgorithm as exc:
+        raise ValueError(str(exc)) from exc
+
+
+def _read(request: Object, x509: ModuleType) -> Wish:
     parsed = x509.load_pem_x509_csr(b64decode(get_path(request, "spec", "request", default="")))
-    common_names = _texts(parsed.subject, NameOID.COMMON_NAME)
-    names: list[x509.GeneralName] = []
+    common_names = _texts(parsed.subject, x509.NameOID.COMMON_NAME)
+    names: list[Any] = []
     try:
         names = list(parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
@@ -54,7 +73,7 @@ def parse_wish(request: Object) -> Wish:
     return Wish(
         request=parsed,
         common_name=common_names[-1] if common_names else "",
-        organizations=tuple(_texts(parsed.subject, NameOID.ORGANIZATION_NAME)),
+        organizations=tuple(_texts(parsed.subject, x509.NameOID.ORGANIZATION_NAME)),
         dns_names=tuple(name for name in names if isinstance(name, x509.DNSName)),
         emails=tuple(name for name in names if isinstance(name, x509.RFC822Name)),
         addresses=tuple(name for name in names if isinstance(name, x509.IPAddress)),
@@ -64,6 +83,14 @@ def parse_wish(request: Object) -> Wish:
 
 def _texts(name: x509.Name, oid: x509.ObjectIdentifier) -> list[str]:
     return [str(attribute.value) for attribute in name.get_attributes_for_oid(oid)]
+
+
+def lifetime_of(expiration_seconds: int | None, longest: timedelta) -> timedelta:
+    """What was asked for, within ten minutes and the signer's own limit, which is also the default."""
+    if expiration_seconds is None:
+        return longest
+    asked = timedelta(seconds=expiration_seconds)
+    return longest if asked > longest else max(asked, SHORTEST)
 
 
 def kubelet_client_problem(wish: Wish, usages: Sequence[str]) -> str:

@@ -10,8 +10,7 @@ from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-
-from cryptography.exceptions import UnsupportedAlgorithm
+from typing import TYPE_CHECKING
 
 from timonel.api.clock import Clock, format_time
 from timonel.api.objects import Object, ObjectKey, get_path, name_of
@@ -20,18 +19,22 @@ from timonel.client.controller import Controller, Keys, Result, Watch
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
-from timonel.controllers.certificates.authority import Authority, CannotSign, lifetime_of
 from timonel.controllers.certificates.requests import (
     API_CLIENT,
     KUBELET_CLIENT,
     KUBELET_SERVING,
     LEGACY_UNKNOWN,
     SIGNERS,
+    CannotSign,
     certificate_of,
     has_failed,
     is_approved,
+    lifetime_of,
     parse_wish,
 )
+
+if TYPE_CHECKING:
+    from timonel.controllers.certificates.authority import Authority
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +108,16 @@ class RequestSigner(Controller):
     ) -> None:
         super().__init__(client=client, informers=informers, clock=clock, recorder=recorder)
         self._config = config or SigningConfig()
-        self._authorities = {
-            signer: Authority(Path(pair.cert_file), Path(pair.key_file))
-            for signer, pair in self._config.pairs().items()
-        }
+        self._authorities: dict[str, Authority] = {}
+
+    def _authority(self, signer: str) -> Authority | None:
+        """None for a signer that has no files."""
+        from timonel.controllers.certificates.authority import Authority
+
+        pair = self._config.pairs().get(signer)
+        if pair is not None and signer not in self._authorities:
+            self._authorities[signer] = Authority(Path(pair.cert_file), Path(pair.key_file))
+        return self._authorities.get(signer)
 
     async def sync(self, key: ObjectKey) -> Result:
         request = self.lister(CERTIFICATE_SIGNING_REQUESTS).get(*key)
@@ -116,7 +125,7 @@ class RequestSigner(Controller):
             return Result()
         spec = request["spec"]
         signer, usages = spec["signerName"], spec.get("usages") or []
-        authority = self._authorities.get(signer)
+        authority = self._authority(signer)
         if authority is None:
             return Result()
         try:
@@ -131,7 +140,7 @@ class RequestSigner(Controller):
         except CannotSign as error:
             log.warning("request was not signed, will retry name=%s signer=%s error=%s", key.name, signer, error)
             return Result(requeue_after=_RETRY_SECONDS)
-        except (ValueError, UnsupportedAlgorithm) as error:  # a key or usages that cannot go into a certificate
+        except ValueError as error:  # a key or usages that cannot go into a certificate
             await self._refuse(request, str(error))
             return Result()
         status = (request.get("status") or {}) | {"certificate": b64encode(certificate).decode()}

@@ -29,8 +29,8 @@ from timonel.api.objects import Object
 from timonel.api.refs import CERTIFICATE_SIGNING_REQUESTS
 from timonel.client.informer import Informers
 from timonel.controllers.certificates import RequestSigner, SigningConfig
-from timonel.controllers.certificates.authority import Authority, CannotSign, lifetime_of, render_usages
-from timonel.controllers.certificates.requests import Wish, parse_wish
+from timonel.controllers.certificates.authority import Authority, render_usages
+from timonel.controllers.certificates.requests import CannotSign, Wish, lifetime_of, parse_wish
 from timonel.controllers.certificates.signing import SigningPair
 from timonel.testing.clock import VirtualClock
 from timonel.testing.fake_client import FakeClient

@@ -6,12 +6,12 @@ import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Iterator
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from typing import TYPE_CHECKING
 
 from timonel.api.field_errors import quote
+
+if TYPE_CHECKING:  # 9 MB, imported when the first certificate is read: most clients of this package never do
+    from cryptography import x509
 
 _blocks_in = re.compile(
     rb"^-----BEGIN (?P<kind>[^-\n]+)-----[ \t]*\r?\n(?P<headers>(?:[^\n:]+:[^\n]*\r?\n)*)\s*(?P<body>[^-]*?)"
@@ -22,6 +22,9 @@ _blocks_in = re.compile(
 
 def request_problem(text: str) -> str:
     """Of a certificate request, base64 of PEM; "" when it is well-formed and signed with its own key."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     for kind, _, der in _blocks(text):
         if kind != "CERTIFICATE REQUEST":
             break
@@ -35,15 +38,21 @@ def request_problem(text: str) -> str:
 
 def requested_organizations(text: str) -> list[str]:
     """The O= of a request's subject: the groups of a user. Raises ValueError for what is no request."""
+    from cryptography import x509
+
     return _requested(text, x509.NameOID.ORGANIZATION_NAME)
 
 
 def requested_common_name(text: str) -> str:
     """The CN= of a request's subject, the last one if there are several: a user's name. Raises ValueError."""
+    from cryptography import x509
+
     return next(reversed(_requested(text, x509.NameOID.COMMON_NAME)), "")
 
 
 def _requested(text: str, oid: x509.ObjectIdentifier) -> list[str]:
+    from cryptography import x509
+
     for kind, _, der in _blocks(text):
         if kind != "CERTIFICATE REQUEST":
             break
@@ -53,6 +62,8 @@ def _requested(text: str, oid: x509.ObjectIdentifier) -> list[str]:
 
 def certificates_problem(text: str) -> str:
     """Of issued certificates, base64 of one or more PEM blocks."""
+    from cryptography import x509
+
     count = 0
     for kind, headers, der in _blocks(text):
         if kind != "CERTIFICATE":
@@ -83,6 +94,10 @@ def _blocks(text: str) -> Iterator[tuple[str, bytes, bytes]]:
 
 def key_pair_problem(certificate: bytes, key: bytes) -> str:
     """Why a certificate and a private key, both PEM, do not go together; "" when they do."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     leaf = next((der for kind, der in _plain_blocks(certificate) if kind == "CERTIFICATE"), None)
     if leaf is None:
         return "failed to find any PEM data in certificate input"

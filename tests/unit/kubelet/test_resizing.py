@@ -169,6 +169,36 @@ def test_after_a_restart_a_resize_that_was_granted_goes_on() -> None:
     assert [c["type"] for c in desk.conditions("uid-a")] == ["PodResizeInProgress"]
 
 
+def test_a_pod_as_a_whole_is_resized_within_what_the_node_has() -> None:
+    """Source: KEP-5419, on by default since v1.36."""
+
+    def whole(of: Object, cpu: str) -> Object:
+        made = copy_object(of)
+        made["spec"]["resources"] = {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}
+        return made
+
+    desk = Desk()
+    first, second = whole(asking("100m", "a"), "500m"), asking("1", "b")
+    assert [desk.admit(first), desk.admit(second)] == [None, None]
+    more, most = whole(first, "1"), whole(first, "1500m")
+    desk.observe(more)
+    assert desk.effective(more)["spec"]["resources"]["requests"] == {"cpu": "1"}
+    assert [c["type"] for c in desk.conditions("uid-a")] == ["PodResizeInProgress"]
+    desk.finish("uid-a")
+    desk.observe(most)
+    assert desk.effective(most)["spec"]["resources"]["requests"] == {"cpu": "1"}
+    assert [c["type"] for c in desk.conditions("uid-a")] == ["PodResizePending"]
+    missing = desk.admit(asking("100m", "c"))
+    assert missing is not None
+    assert missing.used == 2000, "what was granted counts"
+    after = Desk()
+    most["status"] = {"resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}
+    for each in (most, second):
+        after.keep(each)
+    assert after.admit(most) is None
+    assert after.effective(most)["spec"]["resources"]["requests"] == {"cpu": "1"}, "the next agent knows"
+
+
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     return Node(tmp_path)

@@ -23,6 +23,8 @@ from timonel.kubelet.pods.qos import GUARANTEED, qos_class
 from timonel.kubelet.pods.spec import Kind, container_status, containers_of
 
 _RESIZED = ("cpu", "memory")
+_OF_POD = ""
+"""Stands for the pod as a whole among its containers' names. Source: KEP-5419, pod-level resources that are resized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,19 @@ def _was_granted(wanted: Object, status: Object) -> bool:
 
 
 def granted_pod(pod: Object, granted: Mapping[str, Object]) -> Object:
-    """The pod with what its containers were granted instead of what they ask for; the same object if that is equal."""
+    """The pod with what it and its containers were granted instead of what they ask for; the same object if equal."""
+    level = pod["spec"].get("resources") or {}
+    level_differs = not same_amounts(level, granted.get(_OF_POD, level))
     changed = {
         container["name"]
         for kind, container in containers_of(pod)
         if is_resizable(kind) and not same_amounts(container.get("resources") or {}, granted[container["name"]])
     }
-    if not changed:
+    if not changed and not level_differs:
         return pod
     spec = dict(pod["spec"])
+    if level_differs:
+        spec["resources"] = granted[_OF_POD]
     for name in ("initContainers", "containers"):
         if name in spec:
             spec[name] = [
@@ -142,7 +148,8 @@ class Allocations:
             return None
         missing = self._missing(pod, uid_of(pod))
         if missing is None:
-            self._grant(pod, {c["name"]: c.get("resources") or {} for _, c in containers_of(pod)})
+            wanted = {c["name"]: c.get("resources") or {} for _, c in containers_of(pod)}
+            self._grant(pod, wanted | {_OF_POD: pod["spec"].get("resources") or {}})
         return missing
 
     def keep(self, pod: Object) -> None:
@@ -160,6 +167,7 @@ class Allocations:
             if given is not None and not same_amounts(given, wanted) and _was_granted(wanted, known):
                 given, is_under_way = wanted, True
             granted[container["name"]] = wanted if given is None else given
+        granted[_OF_POD] = status.get("resources") or pod["spec"].get("resources") or {}
         grant = self._grant(pod, granted)
         grant.is_kept = True
         if is_under_way:
@@ -256,6 +264,7 @@ class Allocations:
             return
         frees = not grant.increases
         grant.resources |= {c["name"]: c.get("resources") or {} for k, c in containers_of(pod) if is_resizable(k)}
+        grant.resources[_OF_POD] = pod["spec"].get("resources") or {}
         grant.effective, grant.requests = pod, self._requests(pod)
         grant.pending, grant.error, grant.in_progress = "", "", generation
         self.tell(pod, "Normal", "ResizeStarted", resize_message("started", pod))

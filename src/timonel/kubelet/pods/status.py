@@ -94,6 +94,8 @@ def build_status(pod: Object, previous: Object, inputs: StatusInput) -> Object:
     status["containerStatuses"] = main
     if ephemeral:
         status["ephemeralContainerStatuses"] = ephemeral
+    if level := pod["spec"].get("resources"):
+        status["resources"] = {key: level[key] for key in ("limits", "requests") if level.get(key)}
     status["qosClass"] = previous.get("qosClass") or qos_class(pod)
     return status
 

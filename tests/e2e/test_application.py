@@ -69,7 +69,7 @@ def test_the_host_reaches_cluster_ip_and_node_port(web: Cluster) -> None:
     assert "Hello from Timonel" in outside.stdout
 
 
-@pytest.mark.parametrize("path", ["services/web", "services/http:web:80"])
+@pytest.mark.parametrize("path", ["services/web:http", "services/http:web:80"])
 def test_the_api_server_proxies_to_it(web: Cluster, path: str) -> None:
     answer = web.kubectl("get", "--raw", f"/api/v1/namespaces/default/{path}/proxy/")
     assert "Hello from Timonel" in answer.stdout

@@ -14,6 +14,8 @@ from timonel.api.objects import Object, get_path, labels_of, name_of
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 NODE_NAME_FIELD = "metadata.name"
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+"""Annotation of DaemonSets that counts their templates: what is left of a field of versions long gone."""
 _integer = re.compile(r"[+-]?[0-9]{1,19}").fullmatch
 
 

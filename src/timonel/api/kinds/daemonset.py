@@ -38,10 +38,9 @@ from timonel.api.kinds.workload import (
 from timonel.api.kinds.workload import STATUS as STATUS_PATH
 from timonel.api.labels import InvalidSelector, selector_from_object
 from timonel.api.objects import Object, annotations_of, get_path
+from timonel.api.placement import TEMPLATE_GENERATION
 from timonel.api.resource import Column, Resource, Strategy
 
-TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
-"""Annotation that counts templates; what is left of a field of versions long gone, and always there."""
 _COUNTS = (
     "currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration",
     "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount",

@@ -11,9 +11,9 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from datetime import datetime, timedelta
 
+from timonel.api.certificate_requests import APPROVED, DENIED, FAILED
 from timonel.api.clock import parse_time
 from timonel.api.errors import NotFound
-from timonel.api.kinds.certificates.rules import APPROVED, DENIED, FAILED
 from timonel.api.objects import Object, ObjectKey, get_path, is_deleting, uid_of
 from timonel.api.refs import CERTIFICATE_SIGNING_REQUESTS
 from timonel.client.controller import Controller, Result, Watch

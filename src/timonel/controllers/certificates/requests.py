@@ -12,7 +12,7 @@ from datetime import timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from timonel.api.kinds.certificates.rules import APPROVED, DENIED, FAILED, conditions_of
+from timonel.api.certificate_requests import APPROVED, DENIED, FAILED, conditions_of
 from timonel.api.objects import Object, get_path
 
 if TYPE_CHECKING:  # 9 MB, which a cluster without requests never needs: imported where one is read

@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
-from timonel.api.kinds.daemonset import TEMPLATE_GENERATION
 from timonel.api.objects import Object, annotations_of, is_deleting, labels_of, name_of
-from timonel.api.placement import NODE_NAME_FIELD, REQUIRED, matches_node, pinned_node, untolerated_taint
+from timonel.api.placement import (
+    NODE_NAME_FIELD,
+    REQUIRED,
+    TEMPLATE_GENERATION,
+    matches_node,
+    pinned_node,
+    untolerated_taint,
+)
 from timonel.api.refs import DAEMON_SETS
 from timonel.controllers.history import REVISION_HASH
 from timonel.controllers.pods import is_terminal

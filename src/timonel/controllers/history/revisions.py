@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import orjson
 
-from timonel.api.kinds.pod.defaults import default_pod_template
 from timonel.api.objects import Object, annotations_of, copy_object, labels_of, name_of, namespace_of
 from timonel.api.refs import CONTROLLER_REVISIONS, ResourceRef
 from timonel.controllers.deployment.revisions import template_hash
@@ -79,6 +78,8 @@ def restores(revision: Object, owner: Object) -> bool:
 
     Else pods would be replaced because the server was.
     """
+    from timonel.api.kinds.pod.defaults import default_pod_template  # 4 MB, of use where there are revisions
+
     template = copy_object(template_of(revision))
     default_pod_template(template)
     return bool(template == owner["spec"]["template"])

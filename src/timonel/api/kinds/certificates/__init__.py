@@ -6,16 +6,10 @@ Source: kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requ
 from __future__ import annotations
 
 from timonel.api import refs
+from timonel.api.certificate_requests import APPROVED, DENIED, FAILED, conditions_of
 from timonel.api.clock import format_time
 from timonel.api.errors import FieldError
-from timonel.api.kinds.certificates.rules import (
-    APPROVED,
-    DENIED,
-    FAILED,
-    check_request,
-    check_update,
-    conditions_of,
-)
+from timonel.api.kinds.certificates.rules import check_request, check_update
 from timonel.api.kinds.columns import AGE, NAME, NONE, cell_at, human_duration, plain
 from timonel.api.kinds.fields import text_at
 from timonel.api.kinds.rules import Errors

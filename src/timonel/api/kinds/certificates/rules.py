@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from timonel.api.certificate_requests import APPROVED, DENIED, FAILED, conditions_of
 from timonel.api.field_errors import Path, duplicate, forbidden, invalid, not_supported, quote, required, too_long
 from timonel.api.kinds.certificates.pem import certificates_problem, request_problem
 from timonel.api.kinds.pod.update import describe_difference
@@ -9,7 +10,6 @@ from timonel.api.kinds.rules import Errors
 from timonel.api.names import LABEL_MAX, SUBDOMAIN_MAX, validate_dns1123_label, validate_dns1123_subdomain
 from timonel.api.objects import Object, get_path
 
-APPROVED, DENIED, FAILED = "Approved", "Denied", "Failed"
 _SPEC = Path("spec")
 _CONDITIONS = Path("status") / "conditions"
 _CERTIFICATE = Path("status") / "certificate"
@@ -22,10 +22,6 @@ _USAGES = (
     "ipsec user", "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime",
     "server auth", "signing", "timestamping",
 )  # fmt: skip
-
-
-def conditions_of(request: Object, kind: str) -> list[Object]:
-    return [c for c in get_path(request, "status", "conditions", default=[]) if c.get("type") == kind]
 
 
 def check_request(errors: Errors, request: Object, old: Object | None) -> None:

@@ -102,8 +102,11 @@ def test_hints_for_zones_that_are_gone_are_given_anew() -> None:
     st.lists(st.sampled_from("xyz"), min_size=3, max_size=60),
     st.lists(st.integers(1, 32), min_size=3, max_size=3),
 )
-def test_every_zone_has_enough(members: list[str], cpus: list[int]) -> None:
-    """No endpoint gets more than a fifth too much, and nothing changes when asked again."""
+def test_every_zone_has_about_its_share(members: list[str], cpus: list[int]) -> None:
+    """No endpoint gets more than a fifth too much, and nothing changes when asked again.
+
+    Where the last endpoint is fought over, a small zone may be left with none: its clients then use all of them.
+    """
     ratios = {zone: cpu / sum(cpus) for zone, cpu in zip("xyz", cpus, strict=True)}
     try:
         assigned = assign_zones([Member(zone) for zone in members], ratios)
@@ -111,7 +114,9 @@ def test_every_zone_has_enough(members: list[str], cpus: list[int]) -> None:
         return
     counts = Counter(assigned)
     for zone, ratio in ratios.items():
-        assert counts[zone] >= 1
+        if not counts[zone]:
+            assert ratio * len(members) <= 1.2
+            continue
         assert ratio * len(members) / counts[zone] <= 1.2 + 1.0 / counts[zone]
     again = assign_zones([Member(zone, hint) for zone, hint in zip(members, assigned, strict=True)], ratios)
     assert Counter(again) == counts

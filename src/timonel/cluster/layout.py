@@ -181,7 +181,8 @@ def find_layout(name: str = "", data_dir: Path | None = None, run_dir: Path | No
     """
     if os.geteuid() != 0 and run_dir is None:
         own = user_layout(name) if data_dir is None else layout_of(name, data_dir, data_dir / "run")
-        if own.state_file.exists() or (data_dir is not None and not data_dir.exists()):
+        # Not Path.exists, which raises for a home that its owner may not even look into, as a service's may be.
+        if os.path.exists(own.state_file) or (data_dir is not None and not os.path.exists(data_dir)):
             return own
     return layout_of(name, data_dir, run_dir)
 

@@ -107,8 +107,8 @@ def patch_change(
 
 
 def touched_fields(kind: str, patch: Any) -> frozenset[str] | None:
-    """The fields at the top that a patch may change; None for all, as operations and directives may. To compare the
-    others with what they were cost a twelfth of a PATCH."""
+    """The fields at the top that a patch may change; None for all, as operations and directives may. The others
+    need not be compared with what they were, which a profile of PATCH shows among its first ten."""
     if kind == JSON_PATCH or any(name.startswith("$") for name in patch):
         return None
     return frozenset(("kind", "apiVersion", *patch))

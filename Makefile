@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help up down venv test check format bench
+.PHONY: help up down venv test properties check format bench
 
 help:
 	@echo "make up      start a cluster on this machine"
 	@echo "make down    stop it"
 	@echo "make test    every test; real containers too, if you are root"
+	@echo "make properties   the tests of properties, with examples they never saw"
 	@echo "make check   format, lint, types, import layers"
 	@echo "make bench   figures beside their budgets"
 
@@ -33,6 +34,9 @@ venv: $(VENV)/.installed
 
 test: venv
 	$(BIN)/pytest
+
+properties: venv
+	HYPOTHESIS_PROFILE=search $(BIN)/pytest $$(grep -rlE '^from hypothesis' tests --include='test_*.py')
 
 check: venv
 	$(BIN)/ruff format --check src tests bench

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -11,9 +12,11 @@ from timonel.testing.etcd import EtcdProcess, etcd_binary
 
 _numbers = count()
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("timonel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("timonel")
+# How long an example takes says more about the machine than about the code. The same examples every time, so that a
+# change that broke nothing passes; `make properties` looks for new ones.
+settings.register_profile("timonel", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("search", settings.get_profile("timonel"), derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "timonel"))
 
 
 @pytest.fixture(scope="session")

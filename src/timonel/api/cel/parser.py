@@ -234,6 +234,8 @@ class _Parser(Cursor):
             return self._skip(".", "[")
 
     def _primary_part(self) -> Node:
+        if self._next().kind == "-" and self._next(1).kind not in (INT, FLOAT):
+            self._not_viable(self._next(), self._next(1))
         token = self._take()
         if token.kind == "-":
             return self._literal(self._take(), token)

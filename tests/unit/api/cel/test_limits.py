@@ -155,3 +155,25 @@ def test_costs_are_those_of_kubernetes(body: str, longest: int) -> None:
         program.evaluate({"self": value})
     value["l"] = list(range(longest))
     assert program.evaluate({"self": value})[0] is True
+
+
+# A minus after "!" is part of a number; recorded from Kubernetes v1.36.
+@pytest.mark.parametrize(
+    ("text", "column", "said"),
+    [
+        ("!-a", 3, "no viable alternative at input '-a'"),
+        ("!!-a.b", 4, "no viable alternative at input '-a'"),
+        ("!-'a'", 3, "no viable alternative at input '-'a''"),
+        ("!-1u", 3, "no viable alternative at input '-1u'"),
+        ("!--1", 3, "no viable alternative at input '--'"),
+        ("!-(1)", 3, "no viable alternative at input '-('"),
+        ("!-", 3, "no viable alternative at input '-'"),
+        ("[!-,1]", 4, "no viable alternative at input '-,'"),
+        ("!- 1", 1, "found no matching overload for '!_' applied to '(int)'"),
+    ],
+)
+def test_a_negation_of_a_minus_that_begins_no_number_says_so(text: str, column: int, said: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        compile_expression(text, _ENVIRONMENT, keep=False)
+    first = str(caught.value).splitlines()[0]
+    assert first in (f"ERROR: <input>:1:{column}: Syntax error: {said}", f"ERROR: <input>:1:{column}: {said}")

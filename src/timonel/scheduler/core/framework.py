@@ -6,8 +6,8 @@ names says so (`is_static`), and is asked once for all pods that are alike until
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -47,12 +47,14 @@ class Change(Enum):
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """A pod to place. `spread_over`: the pods it shall spread among by default, None when it belongs to no group.
-    `freed_node`: where others were evicted for it.
+    `freed_node`: where others were evicted for it. `expected`: the pods at least as important for which room is kept,
+    by node; it must fit there both beside them and, since they may never come, without them.
     """
 
     pod: Pod
     spread_over: Selector | None = None
     freed_node: str = ""
+    expected: Mapping[str, Sequence[Pod]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,18 @@ class Refusal:
     resolvable: Mask | bool = False
 
 
+class PodScope(Enum):
+    """Whose coming or going can change what a filter says of a node."""
+
+    NONE = "of no pod"
+    NODE = "of pods on the node itself"
+    CLUSTER = "of pods on any node"
+
+
 class Filter(Protocol):
     name: str
     is_static: bool
+    pod_scope: PodScope
     helped_by: frozenset[Change]
 
     def refuse(self, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:
@@ -77,6 +88,7 @@ class Filter(Protocol):
 class Score(Protocol):
     name: str
     weight: int
+    """By default; a profile can say otherwise."""
 
     def score(self, cluster: Cluster, attempt: Attempt, nodes: Slots) -> Ratings | None:
         """Ratings 0 to 100 of the given nodes, in their order; None when it has nothing to say."""

@@ -1,7 +1,16 @@
-"""The plugins, in the order they are asked. A new one is a module and a line here (CONTRIBUTING.md)."""
+"""The plugins, in the order they are asked. A new one is a module and a row here (CONTRIBUTING.md)."""
 
 from __future__ import annotations
 
+from timonel.scheduler.core.arguments import (
+    DefaultPreemptionArgs,
+    InterPodAffinityArgs,
+    NodeAffinityArgs,
+    NodeResourcesBalancedAllocationArgs,
+    NodeResourcesFitArgs,
+    PodTopologySpreadArgs,
+    VolumeBindingArgs,
+)
 from timonel.scheduler.core.framework import Filter, Score
 from timonel.scheduler.core.plugins.image_locality import ImageLocality
 from timonel.scheduler.core.plugins.interpod_affinity import InterPodAffinity
@@ -12,34 +21,35 @@ from timonel.scheduler.core.plugins.node_unschedulable import NodeUnschedulable
 from timonel.scheduler.core.plugins.taint_toleration import TaintToleration
 from timonel.scheduler.core.plugins.topology_spread import PodTopologySpread
 from timonel.scheduler.core.plugins.volumes import NodeVolumeLimits, VolumeBinding, VolumeRestrictions, VolumeZone
+from timonel.scheduler.core.profile import PluginRow, Profile, default_profile
 
-_TAINTS = TaintToleration()
-_AFFINITY = NodeAffinity()
-_FIT = NodeResourcesFit()
-_SPREAD = PodTopologySpread()
-_INTERPOD = InterPodAffinity()
+_FILTER = ("preFilter", "filter")
+_BOTH = ("preFilter", "filter", "preScore", "score")
 
-FILTERS: tuple[Filter, ...] = (
-    NodeUnschedulable(),
-    _TAINTS,
-    _AFFINITY,
-    NodePorts(),
-    _FIT,
-    VolumeRestrictions(),
-    NodeVolumeLimits(),
-    VolumeBinding(),
-    VolumeZone(),
-    _SPREAD,
-    _INTERPOD,
-)
-"""The first that refuses a node gives the reason. A pod that names its node never comes here: it is placed already."""
+IN_TREE: tuple[PluginRow, ...] = (
+    PluginRow("SchedulingGates", ("preEnqueue",)),
+    PluginRow("PrioritySort", ("queueSort",)),
+    PluginRow("NodeUnschedulable", ("filter",), lambda _: NodeUnschedulable()),
+    PluginRow("NodeName", ("filter",)),  # a pod that names its node never comes here: it is placed already
+    PluginRow("TaintToleration", ("filter", "preScore", "score"), lambda _: TaintToleration()),
+    PluginRow("NodeAffinity", _BOTH, NodeAffinity, NodeAffinityArgs),
+    PluginRow("NodePorts", _FILTER, lambda _: NodePorts()),
+    PluginRow("NodeResourcesFit", _BOTH, NodeResourcesFit, NodeResourcesFitArgs),
+    PluginRow("VolumeRestrictions", _FILTER, lambda _: VolumeRestrictions()),
+    PluginRow("NodeVolumeLimits", _FILTER, lambda _: NodeVolumeLimits()),
+    PluginRow("VolumeBinding", (*_BOTH, "reserve", "preBind"), lambda _: VolumeBinding(), VolumeBindingArgs),
+    PluginRow("VolumeZone", _FILTER, lambda _: VolumeZone()),
+    PluginRow("PodTopologySpread", _BOTH, PodTopologySpread, PodTopologySpreadArgs),
+    PluginRow("InterPodAffinity", _BOTH, InterPodAffinity, InterPodAffinityArgs),
+    PluginRow("DefaultPreemption", ("preEnqueue", "postFilter"), None, DefaultPreemptionArgs),
+    PluginRow("NodeResourcesBalancedAllocation", ("preScore", "score"), NodeResourcesBalancedAllocation,
+              NodeResourcesBalancedAllocationArgs),
+    PluginRow("ImageLocality", ("score",), lambda _: ImageLocality()),
+    PluginRow("DefaultBinder", ("bind",)),
+)  # fmt: skip
+"""Those that come with the scheduler, in upstream's order, which is the order they are asked in."""
 
-SCORES: tuple[Score, ...] = (
-    _TAINTS,
-    _AFFINITY,
-    _FIT,
-    _SPREAD,
-    _INTERPOD,
-    NodeResourcesBalancedAllocation(),
-    ImageLocality(),
-)
+DEFAULT_PROFILE: Profile = default_profile(IN_TREE)
+
+FILTERS: tuple[Filter, ...] = DEFAULT_PROFILE.filters
+SCORES: tuple[Score, ...] = tuple(plugin for plugin, _ in DEFAULT_PROFILE.scores)

@@ -9,18 +9,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from timonel.scheduler.core.arguments import InterPodAffinityArgs
 from timonel.scheduler.core.cluster import Cluster
-from timonel.scheduler.core.framework import MAX_SCORE, Attempt, Change, Ratings, Refusal, Slots
+from timonel.scheduler.core.framework import MAX_SCORE, Attempt, Change, PodScope, Ratings, Refusal, Slots
 from timonel.scheduler.core.pods import PodClass
 from timonel.scheduler.core.selectors import AffinityTerm, Mask
-
-HARD_AFFINITY_WEIGHT = 1
-"""How much a placed pod's required affinity to this pod counts as a preference; upstream's default."""
 
 
 class InterPodAffinity:
     name = "InterPodAffinity"
     is_static = False
+    pod_scope = PodScope.CLUSTER
     helped_by = frozenset(
         {
             Change.NODE_ADDED, Change.NODE_REMOVED, Change.NODE_LABELS, Change.POD_PLACED, Change.POD_GONE,
@@ -28,6 +27,9 @@ class InterPodAffinity:
         }
     )  # fmt: skip
     weight = 2
+
+    def __init__(self, args: InterPodAffinityArgs | None = None) -> None:
+        self._args = args or InterPodAffinityArgs()
 
     def refuse(self, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:
         klass = attempt.pod.klass
@@ -51,6 +53,9 @@ class InterPodAffinity:
 
     def score(self, cluster: Cluster, attempt: Attempt, nodes: Slots) -> Ratings | None:
         klass, capacity = attempt.pod.klass, cluster.nodes.capacity
+        has_own = klass.preferred_affinity or klass.preferred_anti_affinity
+        if self._args.ignore_preferred_terms_of_existing_pods and not has_own:
+            return None
         total: Ratings | None = None
 
         def add(term: AffinityTerm, counts: Ratings, weight: int) -> None:
@@ -62,10 +67,12 @@ class InterPodAffinity:
         for sign, terms in ((1, klass.preferred_affinity), (-1, klass.preferred_anti_affinity)):
             for term in terms:
                 add(term, _on_nodes(cluster, cluster.count_pods(term.match)), sign * term.weight)
-        for kind, sign in (("affinity", 1), ("preferred_affinity", 1), ("preferred_anti_affinity", -1)):
-            for term, counts in cluster.terms.terms(kind, capacity):
+        hard = self._args.hard_pod_affinity_weight
+        kinds = (("affinity", hard), ("preferred_affinity", 1), ("preferred_anti_affinity", -1))
+        for kind, factor in kinds:
+            for term, counts in cluster.terms.terms(kind, capacity) if factor else ():
                 if _matches(cluster, term, klass):
-                    add(term, _on_nodes(cluster, counts), sign * (term.weight or HARD_AFFINITY_WEIGHT))
+                    add(term, _on_nodes(cluster, counts), factor * (term.weight or 1))
         return None if total is None else _scaled(total)
 
 

@@ -6,32 +6,49 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from timonel.scheduler.core.arguments import NodeAffinityArgs
 from timonel.scheduler.core.cluster import Cluster
-from timonel.scheduler.core.framework import Attempt, Change, Ratings, Refusal, Slots, normalised
+from timonel.scheduler.core.framework import Attempt, Change, PodScope, Ratings, Refusal, Slots, normalised
 from timonel.scheduler.core.pods import PodClass
-from timonel.scheduler.core.selectors import Mask
+from timonel.scheduler.core.selectors import Mask, NodeTerm
 
 
 class NodeAffinity:
     name = "NodeAffinity"
     is_static = True
+    pod_scope = PodScope.NONE
     helped_by = frozenset({Change.NODE_ADDED, Change.NODE_LABELS})
     weight = 2
 
+    def __init__(self, args: NodeAffinityArgs | None = None) -> None:
+        self._added = args or NodeAffinityArgs()
+
     def refuse(self, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:
+        refusals = []
+        if self._added.required is not None:
+            enforced = any_term(cluster, self._added.required)
+            refusals.append(Refusal("node(s) didn't match scheduler-enforced node affinity", ~enforced))
         allowed = required_nodes(cluster, attempt.pod.klass)
-        if allowed is None:
-            return ()
-        return (Refusal("node(s) didn't match Pod's node affinity/selector", ~allowed),)
+        if allowed is not None:
+            refusals.append(Refusal("node(s) didn't match Pod's node affinity/selector", ~allowed))
+        return refusals
 
     def score(self, cluster: Cluster, attempt: Attempt, nodes: Slots) -> Ratings | None:
-        preferred = attempt.pod.klass.preferred_nodes
+        preferred = (*attempt.pod.klass.preferred_nodes, *self._added.preferred)
         if not preferred:
             return None
         ratings = np.zeros(len(nodes), np.int64)
         for weight, term in preferred:
             ratings += weight * term.mask(cluster.nodes)[nodes]  # one without any expression prefers nothing
         return normalised(ratings)
+
+
+def any_term(cluster: Cluster, terms: Sequence[NodeTerm]) -> Mask:
+    """Slots that one of the terms matches."""
+    mask = np.zeros(cluster.nodes.capacity, np.bool_)
+    for term in terms:
+        mask |= term.mask(cluster.nodes)
+    return mask
 
 
 def required_nodes(cluster: Cluster, klass: PodClass) -> Mask | None:
@@ -44,10 +61,7 @@ def required_nodes(cluster: Cluster, klass: PodClass) -> Mask | None:
         if klass.node_selector is not None:
             mask &= klass.node_selector.mask(cluster.nodes)
         if klass.node_affinity is not None:
-            any_term = np.zeros(cluster.nodes.capacity, np.bool_)
-            for term in klass.node_affinity:
-                any_term |= term.mask(cluster.nodes)
-            mask &= any_term
+            mask &= any_term(cluster, klass.node_affinity)
         klass.memo["required nodes"] = ((cluster.nodes.static_version, cluster.nodes.capacity), mask)
     allowed: Mask = mask
     return allowed

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from timonel.scheduler.core.cluster import Cluster
-from timonel.scheduler.core.framework import Attempt, Change, Refusal
+from timonel.scheduler.core.framework import Attempt, Change, PodScope, Refusal
 
 
 class NodePorts:
     name = "NodePorts"
     is_static = False
+    pod_scope = PodScope.NODE
     helped_by = frozenset({Change.NODE_ADDED, Change.POD_GONE})
 
     def refuse(self, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:

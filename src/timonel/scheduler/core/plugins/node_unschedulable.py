@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timonel.scheduler.core.cluster import Cluster
-from timonel.scheduler.core.framework import Attempt, Change, Refusal
+from timonel.scheduler.core.framework import Attempt, Change, PodScope, Refusal
 from timonel.scheduler.core.taints import UNSCHEDULABLE
 
 
 class NodeUnschedulable:
     name = "NodeUnschedulable"
     is_static = True
+    pod_scope = PodScope.NONE
     helped_by = frozenset({Change.NODE_ADDED, Change.NODE_TAINTS})
 
     def refuse(self, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:

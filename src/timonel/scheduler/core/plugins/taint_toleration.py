@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timonel.scheduler.core.cluster import Cluster
-from timonel.scheduler.core.framework import Attempt, Change, Ratings, Refusal, Slots, normalised
+from timonel.scheduler.core.framework import Attempt, Change, PodScope, Ratings, Refusal, Slots, normalised
 
 
 class TaintToleration:
     name = "TaintToleration"
     is_static = True
+    pod_scope = PodScope.NONE
     helped_by = frozenset({Change.NODE_ADDED, Change.NODE_TAINTS})
     weight = 3
 

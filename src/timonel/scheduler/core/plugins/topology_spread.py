@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from timonel.api.labels import Selector
+from timonel.scheduler.core.arguments import DefaultSpread, PodTopologySpreadArgs
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.counters import Counts
-from timonel.scheduler.core.framework import MAX_SCORE, Attempt, Change, Ratings, Refusal, Slots
+from timonel.scheduler.core.framework import MAX_SCORE, Attempt, Change, PodScope, Ratings, Refusal, Slots
 from timonel.scheduler.core.plugins.node_affinity import required_nodes
 from timonel.scheduler.core.pods import PodClass, SpreadConstraint
 from timonel.scheduler.core.selectors import Mask, PodMatch
@@ -20,12 +21,18 @@ from timonel.scheduler.core.selectors import Mask, PodMatch
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
 
+SYSTEM_DEFAULTS = (
+    DefaultSpread(3, HOSTNAME, is_required=False),
+    DefaultSpread(5, ZONE, is_required=False),
+)
+
 _REASON = "node(s) didn't match pod topology spread constraints"
 
 
 class PodTopologySpread:
     name = "PodTopologySpread"
     is_static = False
+    pod_scope = PodScope.CLUSTER
     helped_by = frozenset(
         {
             Change.NODE_ADDED, Change.NODE_REMOVED, Change.NODE_LABELS, Change.NODE_TAINTS,
@@ -34,9 +41,12 @@ class PodTopologySpread:
     )  # fmt: skip
     weight = 2
 
+    def __init__(self, args: PodTopologySpreadArgs | None = None) -> None:
+        self._defaults = (args or PodTopologySpreadArgs()).constraints
+
     def refuse(self, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:
         klass = attempt.pod.klass
-        constraints = klass.spread_required
+        constraints = klass.spread_required if klass.has_spread else self._default(attempt, is_required=True)
         if not constraints:
             return ()
         has_all_keys = _has_all_keys(cluster, constraints)
@@ -59,8 +69,8 @@ class PodTopologySpread:
         if klass.has_spread:
             constraints, needs_all_keys = klass.spread_preferred, True
         else:
-            # A node without a zone can still spread by host name.
-            constraints, needs_all_keys = default_constraints(attempt.spread_over), False
+            # With the system's own, a node without a zone can still spread by host name.
+            constraints, needs_all_keys = self._default(attempt, is_required=False), self._defaults is not None
         if not constraints:
             return None
         has_all_keys = _has_all_keys(cluster, constraints) if needs_all_keys else cluster.nodes.alive
@@ -71,12 +81,24 @@ class PodTopologySpread:
         rounded = np.floor(penalty + 0.5).astype(np.int64)
         return _from_penalty(rounded, candidates)
 
-
-def default_constraints(selector: Selector | None) -> tuple[SpreadConstraint, ...]:
-    """What holds for pods of a Service or a workload that say nothing themselves: the documented system defaults."""
-    if selector is None or selector.everything:
-        return ()
-    return SpreadConstraint(3, HOSTNAME, selector), SpreadConstraint(5, ZONE, selector)
+    def _default(self, attempt: Attempt, *, is_required: bool) -> tuple[SpreadConstraint, ...]:
+        """What holds for pods of a Service or a workload that say nothing themselves."""
+        selector = attempt.spread_over
+        if selector is None or selector.everything:
+            return ()
+        defaults = SYSTEM_DEFAULTS if self._defaults is None else self._defaults
+        return tuple(
+            SpreadConstraint(
+                each.max_skew,
+                each.topology_key,
+                selector,
+                each.min_domains,
+                each.honor_affinity,
+                each.honor_taints,
+            )
+            for each in defaults
+            if each.is_required == is_required
+        )
 
 
 def _penalty(

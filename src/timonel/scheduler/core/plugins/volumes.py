@@ -14,7 +14,7 @@ import numpy as np
 from timonel.api.objects import ObjectKey, get_path, labels_of, name_of
 from timonel.api.volumes import class_of, is_fully_bound, modes_of
 from timonel.scheduler.core.cluster import Cluster
-from timonel.scheduler.core.framework import Attempt, Change, Refusal
+from timonel.scheduler.core.framework import Attempt, Change, PodScope, Refusal
 from timonel.scheduler.core.pods import Pod
 from timonel.scheduler.core.selectors import Mask
 
@@ -40,6 +40,7 @@ _ZONE_LABELS = {
 class VolumeRestrictions:
     name = "VolumeRestrictions"
     is_static = False
+    pod_scope = PodScope.CLUSTER
     helped_by = frozenset({Change.POD_GONE, Change.CLAIM, Change.NODE_ADDED})
 
     def refuse(self, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:
@@ -61,6 +62,7 @@ class VolumeRestrictions:
 class NodeVolumeLimits:
     name = "NodeVolumeLimits"
     is_static = False
+    pod_scope = PodScope.NODE
     helped_by = frozenset({Change.CSI_NODE, Change.POD_GONE, Change.CLAIM, Change.VOLUME})
 
     def refuse(self, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:
@@ -103,6 +105,7 @@ def _drivers(cluster: Cluster, keys: Iterable[ObjectKey]) -> Iterator[tuple[str,
 class VolumeBinding:
     name = "VolumeBinding"
     is_static = False
+    pod_scope = PodScope.NONE
     helped_by = frozenset({
         Change.CLAIM, Change.VOLUME, Change.STORAGE_CLASS, Change.NODE_ADDED, Change.NODE_LABELS,
     })  # fmt: skip
@@ -133,6 +136,7 @@ class VolumeBinding:
 class VolumeZone:
     name = "VolumeZone"
     is_static = False
+    pod_scope = PodScope.NONE
     helped_by = frozenset({
         Change.CLAIM, Change.VOLUME, Change.STORAGE_CLASS, Change.NODE_ADDED, Change.NODE_LABELS,
     })  # fmt: skip

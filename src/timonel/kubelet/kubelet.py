@@ -19,9 +19,11 @@ from timonel.kubelet.containers.names import Resolver, parse_resolv_conf
 from timonel.kubelet.containers.resources import cpu_shares
 from timonel.kubelet.cri.lost_shims import LostShims
 from timonel.kubelet.cri.runtime import Runtime, RuntimeEvents
+from timonel.kubelet.cri.snapshots import ContainerdSnapshots, Snapshots
 from timonel.kubelet.csi.drivers import CsiDrivers
 from timonel.kubelet.csi.mounter import CsiMounter
 from timonel.kubelet.images.puller import ImagePuller
+from timonel.kubelet.images.volumes import ImageVolumes
 from timonel.kubelet.log_rotation import LogRotation
 from timonel.kubelet.metrics import KubeletMetrics, ProbeMetrics
 from timonel.kubelet.node.machine import allocatable, read_machine
@@ -66,6 +68,7 @@ class Kubelet:
         clock: Clock,
         cgroups: Cgroups | None = None,
         metrics: KubeletMetrics | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         os.makedirs(config.root_dir, mode=0o750, exist_ok=True)
         os.makedirs(config.pod_logs_dir, mode=0o755, exist_ok=True)
@@ -106,6 +109,9 @@ class Kubelet:
             client=client, drivers=self._csi_drivers, clock=clock, node_name=config.node_name, root=config.root_dir
         )
         self.node.volumes_in_use = csi.in_use
+        image_volumes = ImageVolumes(
+            runtime=runtime, snapshots=snapshots or ContainerdSnapshots(endpoint=config.runtime_endpoint)
+        )
         self._volumes = Volumes(
             root_dir=config.root_dir,
             volumes_dir=config.volumes_dir,
@@ -115,6 +121,7 @@ class Kubelet:
             clock=clock,
             allocatable=self._allocatable,
             csi=csi,
+            images=image_volumes,
         )
         self._local_volumes = LocalVolumes(
             client=client,
@@ -135,6 +142,7 @@ class Kubelet:
             hooks=Hooks(actions=actions, clock=clock),
             volumes=self._volumes,
             objects=self._objects,
+            image_volumes=image_volumes,
             puller=ImagePuller(runtime=runtime, clock=clock, max_parallel=config.max_parallel_pulls),
             cgroups=self._cgroups,
             back_off=BackOff(),

@@ -307,6 +307,11 @@ class FakeRuntime:
                 return self._image(name, image_id)
         return None
 
+    async def image_info(self, image: str) -> dict[str, str]:
+        await self._enter("image_info")
+        found = await self.image_status(image)
+        return {} if found is None else {"info": f'{{"chainID": "chain-of-{found.id}"}}'}
+
     async def pull_image(
         self, image: str, auth: cri.AuthConfig | None = None, sandbox_config: cri.PodSandboxConfig | None = None
     ) -> str:

@@ -19,12 +19,27 @@ from timonel.testing.fake_client import FakeClient
 from timonel.testing.fake_runtime import FakeRuntime
 
 
+class FakeSnapshots:
+    """Layers of images in folders, by key; implements `Snapshots`."""
+
+    def __init__(self) -> None:
+        self.views: dict[str, str] = {}
+
+    async def view(self, chain_id: str, key: str) -> tuple[str, ...]:
+        self.views.setdefault(key, chain_id)
+        return (f"/layers/{chain_id}",)
+
+    async def remove(self, key: str) -> None:
+        self.views.pop(key, None)
+
+
 class Node:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.clock = VirtualClock()
         self.client = FakeClient(clock=self.clock)
         self.runtime = FakeRuntime(clock=self.clock, images=("busybox:latest",))
+        self.snapshots = FakeSnapshots()
         for controller in ("cpu", "cpuacct", "memory", "pids"):
             (folder / "cgroup" / controller).mkdir(parents=True)
         self.config = KubeletConfig(
@@ -51,6 +66,7 @@ class Node:
             recorder=recorder,
             clock=self.clock,
             cgroups=Cgroups(root=self.config.cgroup_root, mount=self.config.cgroup_mount),
+            snapshots=self.snapshots,
         )
         tasks = [asyncio.create_task(work) for work in (informers.run(), recorder.run(), kubelet.run())]
         try:

@@ -29,6 +29,9 @@ class MountPoint:
     container_path: str
     read_only: bool = False
     propagation: str = "None"
+    image: str = ""
+    """Mounted by the runtime instead of `host_path`: the image's reference."""
+    image_sub_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +137,15 @@ def container_config(
         tty=bool(container.get("tty")),
     )
     for mount in mounts:
-        made.mounts.add(
+        added = made.mounts.add(
             host_path=mount.host_path,
             container_path=mount.container_path,
             readonly=mount.read_only,
             propagation=_PROPAGATION[mount.propagation],
         )
+        if mount.image:
+            added.image.image = mount.image
+            added.image_sub_path = mount.image_sub_path
     for device in devices:
         made.devices.add(
             host_path=device.host_path, container_path=device.container_path, permissions=device.permissions

@@ -269,6 +269,11 @@ class GrpcRuntime:
         answer = await self._call(_IMAGES + "ImageStatus", request, cri.ImageStatusResponse)
         return answer.image if answer.HasField("image") and answer.image.id else None
 
+    async def image_info(self, image: str) -> dict[str, str]:
+        request = cri.ImageStatusRequest(image=cri.ImageSpec(image=image), verbose=True)
+        answer = await self._call(_IMAGES + "ImageStatus", request, cri.ImageStatusResponse)
+        return dict(answer.info)
+
     async def pull_image(
         self, image: str, auth: cri.AuthConfig | None = None, sandbox_config: cri.PodSandboxConfig | None = None
     ) -> str:

@@ -117,6 +117,10 @@ class Runtime(Protocol):
 
     async def image_status(self, image: str) -> cri.Image | None: ...
 
+    async def image_info(self, image: str) -> dict[str, str]:
+        """The runtime's verbose details; keys and content are its own. {} when there is no such image."""
+        ...
+
     async def pull_image(
         self, image: str, auth: cri.AuthConfig | None = None, sandbox_config: cri.PodSandboxConfig | None = None
     ) -> str:

@@ -62,7 +62,11 @@ class ImagePuller:
         if policy != "Always":
             present = await self._inspect(image, named, tell)
             if present is not None:
-                tell("Normal", "Pulled", f'Container image "{named}" already present on machine')
+                tell(
+                    "Normal",
+                    "Pulled",
+                    f'Container image "{named}" already present on machine and can be accessed by the pod',
+                )
                 return present
             if policy == "Never":
                 message = f'Container image "{named}" is not present with pull policy of Never'

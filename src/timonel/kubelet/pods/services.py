@@ -14,6 +14,7 @@ from timonel.kubelet.config import KubeletConfig
 from timonel.kubelet.containers.names import Resolver
 from timonel.kubelet.cri.runtime import Runtime
 from timonel.kubelet.images.puller import ImagePuller
+from timonel.kubelet.images.volumes import ImageVolumes
 from timonel.kubelet.objects import ReferencedObjects
 from timonel.kubelet.pods.allocation import Allocations
 from timonel.kubelet.pods.backoff import BackOff
@@ -39,6 +40,7 @@ class PodServices:
     volumes: Volumes
     objects: ReferencedObjects
     puller: ImagePuller
+    image_volumes: ImageVolumes
     cgroups: Cgroups
     back_off: BackOff
     recorder: EventRecorder

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from timonel.api.errors import NotFound
 from timonel.api.objects import Object, namespace_of, uid_of
@@ -25,12 +26,14 @@ from timonel.kubelet.containers.names import render_hosts, render_node_hosts
 from timonel.kubelet.containers.security import check_non_root
 from timonel.kubelet.cri import runtime_pb2 as cri
 from timonel.kubelet.cri.runtime import RuntimeFailure, RuntimeUnavailable
-from timonel.kubelet.images.puller import ImageFailure
+from timonel.kubelet.images.puller import ImageFailure, Tell
+from timonel.kubelet.images.volumes import ImageMountError, image_of
 from timonel.kubelet.objects import ObjectsUnavailable, references_of
 from timonel.kubelet.pods.plan import Start
 from timonel.kubelet.pods.services import PodServices
 from timonel.kubelet.pods.spec import Kind, find_container, is_host_network
 from timonel.kubelet.pods.view import RUNNING, PodView, SandboxView, Waiting
+from timonel.kubelet.volumes.mounts import is_mount_point
 from timonel.kubelet.volumes.subpath import SubPathError
 
 _RETRY_SECONDS = 10.0
@@ -122,7 +125,8 @@ class PodStarter:
             await services.runtime.remove_container(start.replaces)
         config = self.sandbox_config(pod, view.sandbox.attempt)
         image = await self._image(pod, kind, container, config)
-        made = await self._configure(pod, kind, container, start.attempt, view, image)
+        images = await self._image_volumes(pod, kind, container, config)
+        made = await self._configure(pod, kind, container, start.attempt, view, image, images)
         try:
             container_id = await services.runtime.create_container(view.sandbox.id, made, config)
         except RuntimeUnavailable:
@@ -151,6 +155,47 @@ class PodStarter:
         return self._services.clock.now().timestamp() + _RETRY_SECONDS
 
     async def _image(self, pod: Object, kind: Kind, container: Object, config: cri.PodSandboxConfig) -> cri.Image:
+        tell = lambda event, reason, message: self._services.tell(pod, kind, container, event, reason, message)  # noqa: E731
+        try:
+            return await self._pull(pod, container, config, tell)
+        except ImageFailure as exc:
+            raise self._not_pulled(pod, kind, container, exc) from exc
+
+    def _not_pulled(self, pod: Object, kind: Kind, container: Object, failure: ImageFailure) -> StartFailure:
+        self._tell(pod, kind, container, "Failed", f"Error: {failure.reason}")
+        retry_at = failure.retry_at if failure.retry_at is not None else self._later()
+        return StartFailure(Waiting(failure.reason, failure.message), retry_at)
+
+    async def _image_volumes(
+        self, pod: Object, kind: Kind, container: Object, config: cri.PodSandboxConfig
+    ) -> dict[str, str]:
+        """Has the images there that the container mounts; those that the runtime mounts itself, by volume.
+
+        Source of reasons and of who is told what: KEP-4639.
+        """
+        services = self._services
+        mounted = {mount["name"] for mount in container.get("volumeMounts") or ()}
+        volumes = [v for v in pod["spec"].get("volumes") or () if v.get("image") and v["name"] in mounted]
+        paths = services.volumes.paths(uid_of(pod))
+        found = {}
+        for volume in volumes:
+            if is_mount_point(paths.volume(volume)):
+                continue
+            try:
+                image = await self._pull(pod, image_of(volume), config, partial(services.tell_pod, pod))
+                if await services.image_volumes.are_mounted_by_runtime():
+                    found[volume["name"]] = image.id
+                else:
+                    await services.image_volumes.mount(uid_of(pod), volume["name"], image, paths.volume(volume))
+            except ImageFailure as exc:
+                raise self._not_pulled(pod, kind, container, exc) from exc
+            except ImageMountError as exc:
+                self._tell(pod, kind, container, "Failed", f"Error: {exc}")
+                raise StartFailure(Waiting("CreateContainerError", str(exc)), self._later()) from exc
+        return found
+
+    async def _pull(self, pod: Object, container: Object, config: cri.PodSandboxConfig, tell: Tell) -> cri.Image:
+        """Raises ImageFailure."""
         services = self._services
         names = [reference.get("name", "") for reference in pod["spec"].get("imagePullSecrets") or ()]
         found = {name: services.objects.get("secret", namespace_of(pod), name) for name in names}
@@ -161,21 +206,23 @@ class PodStarter:
                 "attempting to pull the image may not succeed."
             )
             services.tell_pod(pod, "Warning", "FailedToRetrieveImagePullSecret", message)
-        try:
-            return await services.puller.ensure(
-                pod,
-                container,
-                secrets=[secret for secret in found.values() if secret is not None],
-                sandbox_config=config,
-                tell=lambda event, reason, message: services.tell(pod, kind, container, event, reason, message),
-            )
-        except ImageFailure as exc:
-            self._tell(pod, kind, container, "Failed", f"Error: {exc.reason}")
-            retry_at = exc.retry_at if exc.retry_at is not None else self._later()
-            raise StartFailure(Waiting(exc.reason, exc.message), retry_at) from exc
+        return await services.puller.ensure(
+            pod,
+            container,
+            secrets=[secret for secret in found.values() if secret is not None],
+            sandbox_config=config,
+            tell=tell,
+        )
 
     async def _configure(
-        self, pod: Object, kind: Kind, container: Object, attempt: int, view: PodView, image: cri.Image
+        self,
+        pod: Object,
+        kind: Kind,
+        container: Object,
+        attempt: int,
+        view: PodView,
+        image: cri.Image,
+        image_volumes: Mapping[str, str],
     ) -> cri.ContainerConfig:
         services = self._services
         assert view.sandbox is not None
@@ -198,7 +245,7 @@ class PodStarter:
                     ),
                 ),
             )
-            mounts = services.volumes.container_mounts(pod, container, environment)
+            mounts = services.volumes.container_mounts(pod, container, environment, image_volumes)
             mounts += self._own_mounts(pod, container, pod_ips)
             log_dir = f"{pod_log_dir(services.config, pod)}/{container['name']}"
             await asyncio.to_thread(os.makedirs, log_dir, mode=0o755, exist_ok=True)

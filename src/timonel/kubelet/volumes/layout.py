@@ -8,11 +8,13 @@ from timonel.api.objects import Object
 
 _PLUGINS = {
     "emptyDir": "empty-dir", "configMap": "configmap", "secret": "secret", "projected": "projected",
-    "downwardAPI": "downward-api",
+    "downwardAPI": "downward-api", "image": "image",
 }  # fmt: skip
 BUILT = (*_PLUGINS, "hostPath")
 PERSISTENT = ("persistentVolumeClaim", "ephemeral", "nfs", "csi")
 """Sources whose place is known only once they are attached (persistent.py)."""
+IMAGE = "image"
+"""Mounted when a container needs it, for the image is pulled with the sandbox's configuration at hand."""
 WRITTEN = ("configMap", "secret", "projected", "downwardAPI")
 """Sources whose files the kubelet writes itself."""
 
@@ -27,6 +29,10 @@ class PodPaths(NamedTuple):
     @property
     def volumes(self) -> str:
         return f"{self.root}/volumes"
+
+    @property
+    def images(self) -> str:
+        return f"{self.volumes}/kubernetes.io~image"
 
     @property
     def subpaths(self) -> str:

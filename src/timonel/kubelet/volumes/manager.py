@@ -20,13 +20,14 @@ from timonel.client.protocol import ApiClient
 from timonel.kubelet.containers.config import Device, MountPoint
 from timonel.kubelet.containers.expansion import expand
 from timonel.kubelet.csi.mounter import CsiMounter
+from timonel.kubelet.images.volumes import ImageVolumes
 from timonel.kubelet.objects import ObjectName, ObjectsUnavailable, ReferencedObjects, references_of
 from timonel.kubelet.volumes import mounts
 from timonel.kubelet.volumes.atomic import write_files
 from timonel.kubelet.volumes.attachments import Attachments
 from timonel.kubelet.volumes.attachments import MountFailure as MountFailure
 from timonel.kubelet.volumes.hostpath import HostPathError, ensure_host_path
-from timonel.kubelet.volumes.layout import BUILT, PERSISTENT, WRITTEN, PodPaths, source_of
+from timonel.kubelet.volumes.layout import BUILT, IMAGE, PERSISTENT, WRITTEN, PodPaths, source_of
 from timonel.kubelet.volumes.payload import PayloadError, PayloadSource, reads_object, render_volume, token_projections
 from timonel.kubelet.volumes.persistent import Attached
 from timonel.kubelet.volumes.subpath import SubPathError, bind_subpath
@@ -58,6 +59,7 @@ class Volumes:
         clock: Clock,
         allocatable: Object,
         csi: CsiMounter,
+        images: ImageVolumes,
     ) -> None:
         self._root = root_dir
         self._objects = objects
@@ -65,6 +67,7 @@ class Volumes:
         self._clock = clock
         self.allocatable = allocatable
         self._pods: dict[str, Object] = {}
+        self._images = images
         self._attachments = Attachments(client=client, csi=csi, volumes_dir=volumes_dir)
         self._stale: set[tuple[str, str]] = set()
         """(pod uid, volume name) to write again."""
@@ -101,7 +104,7 @@ class Volumes:
                 await self._attachments.attach(pod, volume, paths)
         if uid not in self._pods:
             for volume in volumes:
-                if source_of(volume) in PERSISTENT:
+                if source_of(volume) in (*PERSISTENT, IMAGE):
                     continue
                 try:
                     await self._mount_one(pod, volume, paths)
@@ -118,7 +121,8 @@ class Volumes:
         source = source_of(volume)
         path = paths.volume(volume)
         if source == "hostPath":
-            ensure_host_path(path, volume["hostPath"].get("type") or "")
+            # In a thread: it may be on a network file system whose server is away.
+            await asyncio.to_thread(ensure_host_path, path, volume["hostPath"].get("type") or "")
             return
         os.makedirs(path, exist_ok=True)
         if source == "emptyDir":
@@ -190,12 +194,22 @@ class Volumes:
         if source_of(volume) in PERSISTENT:
             attached = self._attachments.get(uid, volume["name"])
             return None if attached is None or attached.is_block else attached.path
-        return self.paths(uid).volume(volume) if source_of(volume) in BUILT else None
+        # The files of images belong to the node, not to the pod.
+        return self.paths(uid).volume(volume) if source_of(volume) in BUILT and source_of(volume) != IMAGE else None
 
     # Into containers
 
-    def container_mounts(self, pod: Object, container: Object, environment: Mapping[str, str]) -> list[MountPoint]:
-        """Raises SubPathError, OSError; the pod's volumes are mounted before."""
+    def container_mounts(
+        self,
+        pod: Object,
+        container: Object,
+        environment: Mapping[str, str],
+        images: Mapping[str, str],
+    ) -> list[MountPoint]:
+        """Raises SubPathError, OSError; the pod's volumes are mounted before.
+
+        `images`: by volume, the image that the runtime is to mount itself.
+        """
         paths = self.paths(uid_of(pod))
         volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
         made = []
@@ -206,11 +220,22 @@ class Volumes:
             )
             host_path = attached.path
             sub_path = mount.get("subPath") or expand(mount.get("subPathExpr") or "", environment.get)
+            if sub_path.startswith("/") or ".." in sub_path.split("/"):
+                raise SubPathError(f"subPath {sub_path!r} must be a relative path without ..")
+            if mount["name"] in images:
+                made.append(
+                    MountPoint(
+                        "",
+                        _absolute(mount["mountPath"]),
+                        read_only=True,
+                        image=images[mount["name"]],
+                        image_sub_path=sub_path,
+                    )
+                )
+                continue
             if sub_path:
-                if sub_path.startswith("/") or ".." in sub_path.split("/"):
-                    raise SubPathError(f"subPath {sub_path!r} must be a relative path without ..")
                 target = f"{paths.subpaths}/{mount['name']}/{container['name']}/{index}"
-                bind_subpath(host_path, sub_path, target)
+                bind_subpath(host_path, sub_path, target, create_mode=None if source_of(volume) == IMAGE else 0o750)
                 host_path = target
             elif attached.is_free and not os.path.exists(host_path):
                 os.makedirs(host_path, 0o755)
@@ -218,8 +243,9 @@ class Volumes:
             made.append(
                 MountPoint(
                     host_path,
-                    mount["mountPath"] if mount["mountPath"].startswith("/") else f"/{mount['mountPath']}",
-                    bool(mount.get("readOnly")) or written or attached.read_only,
+                    _absolute(mount["mountPath"]),
+                    # An image is read-only where it is mounted; a runtime that is to make it so anew drops its noexec.
+                    (bool(mount.get("readOnly")) and source_of(volume) != IMAGE) or written or attached.read_only,
                     mount.get("mountPropagation") or "None",
                 )
             )
@@ -319,15 +345,25 @@ class Volumes:
         self._pods.pop(uid, None)
         self._tokens.forget(uid)
         await self._attachments.detach(uid, self.paths(uid))
+        await asyncio.to_thread(_unmount_all, self.paths(uid).root)
+        await self._images.unmount(uid, self.paths(uid).images)
         await asyncio.to_thread(_remove_tree, self.paths(uid).root)
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"/{path}"
+
+
+def _unmount_all(root: str) -> None:
+    for point in mounts.mount_points(root):
+        mounts.unmount(point)
 
 
 def _remove_tree(root: str) -> None:
     """Never removes through a mount: whatever could not be unmounted stops it."""
     if not os.path.exists(root):
         return
-    for point in mounts.mount_points(root):
-        mounts.unmount(point)
+    _unmount_all(root)
     left = mounts.mount_points(root)
     if left:
         raise OSError(f"still mounted: {', '.join(left)}")

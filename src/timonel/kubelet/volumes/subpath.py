@@ -65,9 +65,9 @@ def _step(parent: int, name: str, create_mode: int | None) -> int:
     return made
 
 
-def bind_subpath(root: str, path: str, target: str) -> None:
+def bind_subpath(root: str, path: str, target: str, *, create_mode: int | None = 0o750) -> None:
     """Binds root/path to `target`, which is made as a file or a directory like it. Raises SubPathError, OSError."""
-    descriptor = open_beneath(root, path)
+    descriptor = open_beneath(root, path, create_mode=create_mode)
     try:
         # Of the container's last run. What is bound on its own file system looks like any folder: the table tells.
         for point in mounts.mount_points(target):

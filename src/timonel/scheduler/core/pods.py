@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -73,7 +74,7 @@ class PodClass:
     not_built: tuple[str, ...]
     """What the pod asks for that this scheduler cannot honour yet."""
     memo: dict[Any, Any] = field(default_factory=dict)
-    """What others computed for this class: plugins their masks, counters whether it matches."""
+    """What plugins computed for this class: masks and ratings of all nodes. Forgotten when others are asked about."""
 
     @property
     def node_names(self) -> frozenset[str] | None:
@@ -106,11 +107,33 @@ _ATTACHED = frozenset({"persistentVolumeClaim", "ephemeral", *DISKS})
 """Sources of volumes whose place decides where a pod can run."""
 
 
+_MEMOS = 64
+"""Each holds about 100 KB in a cluster of 5 000 nodes."""
+
+
+class _Memo(dict[Any, Any]):
+    """One class's; when something is put into it, it is the newest of `recent`, and the oldest is emptied."""
+
+    __slots__ = ("_recent",)
+
+    def __init__(self, recent: OrderedDict[int, _Memo]) -> None:
+        self._recent = recent
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        recent = self._recent
+        recent[id(self)] = self
+        recent.move_to_end(id(self))
+        if len(recent) > _MEMOS:
+            recent.popitem(last=False)[1].clear()
+
+
 class PodClasses:
     """Compiles pods; equal specs give the same class as long as any pod has it."""
 
     def __init__(self) -> None:
         self._classes: WeakValueDictionary[bytes, PodClass] = WeakValueDictionary()
+        self._recent: OrderedDict[int, _Memo] = OrderedDict()
 
     def pod(self, obj: Object) -> Pod:
         spec = obj.get("spec") or {}
@@ -118,6 +141,7 @@ class PodClasses:
         klass = self._classes.get(signature)
         if klass is None:
             klass = self._classes[signature] = _compile(obj, spec)
+            klass.memo = _Memo(self._recent)
         made = Pod(key_of(obj), uid_of(obj), spec.get("nodeName") or "", is_deleting(obj), klass)
         if any(not _ATTACHED.isdisjoint(volume) for volume in spec.get("volumes") or ()):
             made.claims, made.disks = tuple(claim_names(obj)), tuple(parse_disks(spec))

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 import orjson
 
+from timonel.api.errors import NotAcceptable
 from timonel.api.objects import Object
 from timonel.api.protobuf import PROTOBUF, encode_discovery
 from timonel.api.resource import Resource, ResourceTable, Subresource
-from timonel.apiserver.negotiation import JSON
+from timonel.apiserver.negotiation import AGGREGATED, AGGREGATED_GROUP, YAML, Answer, negotiate_discovery
+from timonel.apiserver.responses import to_yaml
 
-AGGREGATED_GROUP = "apidiscovery.k8s.io"
-_AGGREGATED_VERSIONS = ("v2",)
+_MAX_DOCUMENTS = 256
 _GROUP_ORDER = (
     "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling",
     "batch", "certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io",
@@ -77,58 +78,67 @@ class Discovery:
         return not group or group in self.groups()
 
     def document(self, path: str, accept: str, server_address: str) -> Document | None:
-        """The document at "/api", "/apis", "/apis/apps", "/apis/apps/v1" …; None when nothing is there."""
+        """The document at "/api", "/apis", "/apis/apps", "/apis/apps/v1" …; None when nothing is there.
+
+        Raises NotAcceptable.
+        """
         parts = path.strip("/").split("/")
-        version, media_type = _aggregated_form(accept) if len(parts) == 1 else ("", JSON)
-        key = f"{path.rstrip('/')}#{version}#{media_type}#{server_address if parts == ['api'] else ''}"
+        try:
+            answer = negotiate_discovery(accept, is_root=len(parts) == 1)
+        except NotAcceptable:
+            if self._plain(parts, server_address) is None:
+                return None
+            raise
+        key = f"{path.rstrip('/')}#{answer.media_type}#{answer.transform}#{server_address if parts == ['api'] else ''}"
         document = self._documents.get(key)
-        if document is None:
-            document = (
-                self._aggregated(parts[0], version, media_type) if version else self._plain(parts, server_address)
-            )
-            if document is not None and len(self._documents) < 256:
-                self._documents[key] = document
+        if document is not None:
+            return document
+        if answer.transform:
+            document = self._aggregated(parts[0], answer)
+        else:
+            content = self._plain(parts, server_address)
+            document = None if content is None else Document(_render(content, answer.media_type), answer.media_type)
+        if document is not None and len(self._documents) < _MAX_DOCUMENTS:
+            self._documents[key] = document
         return document
 
-    def _plain(self, parts: list[str], server_address: str) -> Document | None:
+    def _plain(self, parts: list[str], server_address: str) -> Object | None:
         groups = self.groups()
         match parts:
             case ["api"]:
-                content: Object = {
+                return {
                     "kind": "APIVersions",
                     "versions": ["v1"],
                     "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server_address}],
                 }
             case ["apis"]:
-                content = {
+                return {
                     "kind": "APIGroupList",
                     "apiVersion": "v1",
                     "groups": [_group(name, versions) for name, versions in groups.items()],
                 }
             case ["apis", group] if group in groups:
-                content = {"kind": "APIGroup", "apiVersion": "v1", **_group(group, groups[group])}
+                return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, groups[group])}
             case ["api", "v1"]:
-                content = {
+                return {
                     "kind": "APIResourceList",
                     "groupVersion": "v1",
                     "resources": list(_resources(self._rows("", "v1"))),
                 }
             case ["apis", group, version] if version in groups.get(group, ()):
-                content = {
+                return {
                     "kind": "APIResourceList",
                     "apiVersion": "v1",
                     "groupVersion": f"{group}/{version}",
                     "resources": list(_resources(self._rows(group, version))),
                 }
-            case _:
-                return None
-        return Document(orjson.dumps(content) + b"\n")
+        return None
 
     def _rows(self, group: str, version: str) -> list[Resource]:
         rows = [row for row in self._table.rows if (row.ref.group, row.ref.version) == (group, version)]
         return sorted(rows, key=lambda row: row.ref.plural)
 
-    def _aggregated(self, root: str, version: str, media_type: str) -> Document:
+    def _aggregated(self, root: str, answer: Answer) -> Document:
         if root == "api":
             items: list[Object] = [{"metadata": {}, "versions": [self._aggregated_of("", "v1")]}]
         else:
@@ -140,18 +150,11 @@ class Discovery:
                 for group, versions in self.groups().items()
             ]
         content: Object = {
-            "kind": "APIGroupDiscoveryList", "apiVersion": f"{AGGREGATED_GROUP}/{version}", "metadata": {},
-            "items": items,
+            "kind": AGGREGATED, "apiVersion": f"{AGGREGATED_GROUP}/{answer.version}", "metadata": {}, "items": items,
         }  # fmt: skip
-        body = orjson.dumps(content)
-        etag = '"' + hashlib.sha512(body).hexdigest().upper() + '"'
-        content_type = f"{media_type};g={AGGREGATED_GROUP};v={version};as=APIGroupDiscoveryList"
-        return Document(
-            encode_discovery(content) if media_type == PROTOBUF else body + b"\n",
-            content_type,
-            etag,
-            cache_control="public",
-        )
+        etag = '"' + hashlib.sha512(orjson.dumps(content)).hexdigest().upper() + '"'
+        content_type = f"{answer.media_type};g={AGGREGATED_GROUP};v={answer.version};as={AGGREGATED}"
+        return Document(_render(content, answer.media_type), content_type, etag, cache_control="public")
 
     def _aggregated_of(self, group: str, version: str) -> Object:
         resources = []
@@ -176,28 +179,10 @@ class Discovery:
         return {"version": version, "resources": resources, "freshness": "Current"}
 
 
-def _aggregated_form(accept: str) -> tuple[str, str]:
-    """Version and media type of the aggregated discovery that the client prefers to the plain form; "" for plain.
-
-    Protobuf is for whoever does not take the same as JSON.
-    """
-    found = ("", JSON)
-    for clause in accept.split(","):
-        kind, *rest = (part.strip() for part in clause.split(";"))
-        parameters = dict(part.partition("=")[::2] for part in rest)
-        if kind not in (JSON, PROTOBUF, "*/*"):
-            continue
-        if not parameters.get("as"):
-            return found
-        if (
-            parameters["as"] == "APIGroupDiscoveryList"
-            and parameters.get("g") == AGGREGATED_GROUP
-            and parameters.get("v") in _AGGREGATED_VERSIONS
-        ):
-            found = parameters["v"], PROTOBUF if kind == PROTOBUF else JSON
-            if kind != PROTOBUF:
-                return found
-    return found
+def _render(content: Object, media_type: str) -> bytes:
+    if media_type == PROTOBUF:
+        return encode_discovery(content)
+    return to_yaml(content) if media_type == YAML else orjson.dumps(content) + b"\n"
 
 
 def _group(name: str, versions: list[str]) -> Object:

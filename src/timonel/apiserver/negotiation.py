@@ -8,6 +8,7 @@ Source: kubernetes.io/docs/reference/using-api/api-concepts ("Receiving resource
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,15 +22,25 @@ MEDIA_TYPES = (JSON, YAML, PROTOBUF)
 
 _PRETTY_AGENTS = ("curl", "Wget", "Mozilla/5.0")
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_VERSIONS = ("v1", "v1beta1")
 _MAX_REMEMBERED = 500
 """Characters: longer headers than any client's own are read anew each time, so that they cannot fill the memory."""
-_TRANSFORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+AGGREGATED = "APIGroupDiscoveryList"
+AGGREGATED_GROUP = "apidiscovery.k8s.io"
+
+_Form = tuple[str, str, str]
+"""Group, version and kind that something can be shown as, beside its own."""
+_FORMS_OF_OBJECTS = frozenset(
+    ("meta.k8s.io", version, kind)
+    for version in ("v1", "v1beta1")
+    for kind in ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+)
+_FORMS_OF_ROOTS = frozenset({(AGGREGATED_GROUP, "v2", AGGREGATED)})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`transform` is "", "Table", "PartialObjectMetadata" or "PartialObjectMetadataList"; `version` is of that."""
+    """`transform` is "", "Table", "PartialObjectMetadata", "PartialObjectMetadataList" or, of discovery,
+    "APIGroupDiscoveryList"; `version` is of that."""
 
     media_type: str = JSON
     transform: str = ""
@@ -60,18 +71,29 @@ def negotiate(accept: str, *, protobuf: bool = True, tables: bool = True) -> Ans
     `protobuf` says whether the kind has a message; metadata always has one. Who takes JSON too gets JSON: it is at
     hand, while protobuf has to be made. `tables`: whether it can be printed, as everything but reviews can.
     """
+    return _remembered(accept, _FORMS_OF_OBJECTS, protobuf, tables)
+
+
+def negotiate_discovery(accept: str, *, is_root: bool) -> Answer:
+    """The form of a document of discovery. The roots, /api and /apis, can be shown with all below them, aggregated.
+
+    Raises NotAcceptable.
+    """
+    return _remembered(accept, _FORMS_OF_ROOTS if is_root else frozenset(), True, True)
+
+
+def _remembered(accept: str, forms: frozenset[_Form], protobuf: bool, tables: bool) -> Answer:
     if not accept:
         return Answer()
     if len(accept) > _MAX_REMEMBERED:
-        return _negotiate.__wrapped__(accept, protobuf, tables)
-    return _negotiate(accept, protobuf, tables)
+        return _negotiate.__wrapped__(accept, forms, protobuf, tables)
+    return _negotiate(accept, forms, protobuf, tables)
 
 
 @lru_cache(maxsize=512)
-def _negotiate(accept: str, protobuf: bool, tables: bool) -> Answer:
-    if not any(part.partition(";")[0].strip() in (*MEDIA_TYPES, "*/*") for part in accept.split(",")):
-        raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {', '.join(MEDIA_TYPES)}", details={})
-    found = [answer for clause in _clauses(accept) if (answer := _answer(clause, protobuf=protobuf)) is not None]
+def _negotiate(accept: str, forms: frozenset[_Form], protobuf: bool, tables: bool) -> Answer:
+    check_named(accept, MEDIA_TYPES)
+    found = [answer for clause in _clauses(accept) if (answer := _answer(clause, forms, protobuf)) is not None]
     if not tables:
         found = [answer for answer in found if answer.transform != "Table"]
     if found:
@@ -85,8 +107,29 @@ def negotiate_error(accept: str) -> Answer:
     if not accept:
         return Answer()
     plain = [clause for clause in _clauses(accept) if "sv" not in clause.parameters and not _target(clause)]
-    found = [answer for clause in plain if (answer := _answer(clause)) is not None]
+    found = [answer for clause in plain if (answer := _answer(clause, frozenset())) is not None]
     return _prefer_json(found) if found else Answer(pretty=True)
+
+
+def check_named(accept: str, offered: Sequence[str]) -> None:
+    """Raises NotAcceptable when a header names none of the types, and not any type either."""
+    if accept and not any(part.partition(";")[0].strip() in (*offered, "*/*") for part in accept.split(",")):
+        raise _not_acceptable(offered)
+
+
+def first_type(accept: str, offered: Sequence[str]) -> str:
+    """Which of the types a client likes best, for documents that have one form in each. Raises NotAcceptable."""
+    for clause in _clauses(accept or "*/*"):
+        main, _, sub = clause.kind.partition("/")
+        for media_type in offered:
+            its_main, _, its_sub = media_type.partition("/")
+            if main in (its_main, "*") and sub in (its_sub, "*"):
+                return media_type
+    raise _not_acceptable(offered)
+
+
+def _not_acceptable(offered: Sequence[str]) -> NotAcceptable:
+    return NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {', '.join(offered)}", details={})
 
 
 def check_list_form(answer: Answer, kind: str, *, is_list: bool) -> None:
@@ -97,16 +140,14 @@ def check_list_form(answer: Answer, kind: str, *, is_list: bool) -> None:
         raise NotAcceptable(f"you requested PartialObjectMetadataList, but the requested object is not a list ({kind})")
 
 
-def _answer(clause: _Clause, *, protobuf: bool = True) -> Answer | None:
+def _answer(clause: _Clause, forms: frozenset[_Form], protobuf: bool = True) -> Answer | None:
     """What the clause asks for; None if that cannot be had."""
     parameters = clause.parameters
     if parameters.get("stream", "watch") not in ("watch", "") or parameters.get("sv", "v1") not in ("v1", ""):
         return None
     transform = parameters.get("as", "")
     version = parameters.get("v", "v1") if transform else "v1"
-    if _target(clause) and (
-        transform not in _TRANSFORMS or parameters.get("g") != "meta.k8s.io" or parameters.get("v") not in _VERSIONS
-    ):
+    if _target(clause) and (parameters.get("g", ""), parameters.get("v", ""), transform) not in forms:
         return None
     for media_type in MEDIA_TYPES:
         if clause.kind not in (media_type, "application/*", "*/*"):

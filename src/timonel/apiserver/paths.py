@@ -6,15 +6,12 @@ import gzip
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-import orjson
 from aiohttp import web
 
-from timonel.api.errors import NotAcceptable
-from timonel.api.protobuf import PROTOBUF, encode_discovery
 from timonel.apiserver.discovery import Document
-from timonel.apiserver.negotiation import JSON, is_pretty, negotiate
+from timonel.apiserver.negotiation import JSON, check_named, is_pretty
 from timonel.apiserver.options import not_allowed, nothing_served
-from timonel.apiserver.responses import Reply, json_reply, render, text_reply
+from timonel.apiserver.responses import Reply, json_reply, text_reply
 from timonel.apiserver.routing import Route
 from timonel.apiserver.version import version_info
 
@@ -27,7 +24,6 @@ PathHandler = Callable[["ApiServer", web.BaseRequest, Route, str], Awaitable[web
 PATHS: dict[str, PathHandler] = {}
 """First segment of the path, or the whole path, -> handler. Authorisation has been done by then."""
 
-_JSON_TYPES = frozenset({JSON, "application/*", "*/*"})
 _HEAD = frozenset({"livez", "readyz", "healthz", "metrics"})
 """What may be asked for its headers alone; upstream's documents and objects may not."""
 
@@ -44,17 +40,12 @@ async def answer_path(server: ApiServer, request: web.BaseRequest, route: Route,
 
 
 async def _discovery(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
-    accept = request.headers.get("Accept", "")
-    document = server.discovery.document(route.path, accept, server.public_address)
+    document = server.discovery.document(route.path, request.headers.get("Accept", ""), server.public_address)
     if document is None:
         parts = route.path.split("/")
         if (parts[1], len(parts) > 2) == ("api", True) or (len(parts) > 3 and server.discovery.serves(parts[2])):
             raise nothing_served()
         return _nothing_here(audit_id)
-    if not document.etag and (media_type := negotiate(accept).media_type) != JSON:
-        content = orjson.loads(document.body)
-        body = encode_discovery(content) if media_type == PROTOBUF else render(content, media_type)
-        return Reply(body, content_type=media_type, audit_id=audit_id)
     return answer_document(request, document, audit_id)
 
 
@@ -66,9 +57,7 @@ async def _openapi(server: ApiServer, request: web.BaseRequest, route: Route, au
 
 
 async def _version(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
-    accept = request.headers.get("Accept", "")
-    if accept and not any(part.partition(";")[0].strip() in _JSON_TYPES for part in accept.split(",")):
-        raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {JSON}", details={})
+    check_named(request.headers.get("Accept", ""), (JSON,))
     pretty = is_pretty(route.query.get("pretty"), request.headers.get("User-Agent", ""))
     return json_reply(version_info(), pretty=pretty, audit_id=audit_id)
 

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Iterable
 from email.utils import formatdate
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -190,9 +191,22 @@ def render(content: Any, media_type: str, *, pretty: bool = False) -> bytes:
 def to_yaml(content: Any) -> bytes:
     import yaml  # only people ask for it, so the server does not load it at start
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text: str = yaml.dump(content, Dumper=dumper, default_flow_style=False, allow_unicode=True)
+    text: str = yaml.dump(content, Dumper=_yaml_dumper(), default_flow_style=False, allow_unicode=True)
     return text.encode()
+
+
+@cache
+def _yaml_dumper() -> Any:
+    """Without anchors for what is one object here, and texts of many lines as such."""
+    import yaml
+
+    def write_text(dumper: Any, text: str) -> Any:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+    base = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    plain: Any = type("PlainDumper", (base,), {"ignore_aliases": lambda self, data: True})
+    plain.add_representer(str, write_text)
+    return plain
 
 
 def warning_headers(warnings: Iterable[str]) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ import orjson
 from timonel import GIT_VERSION
 from timonel.api.resource import ResourceTable
 from timonel.apiserver.discovery import Document
+from timonel.apiserver.negotiation import first_type
 from timonel.apiserver.openapi import gnostic, other_paths, v2, v3
 from timonel.apiserver.responses import compress
 
@@ -27,6 +28,8 @@ V2_PROTOBUF_ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 """Clients ask with an "@", which is no valid media type in an answer: kubectl 1.20 fails to parse it there."""
 _JSON = "application/json"
+_V2_TYPES = (_JSON, V2_PROTOBUF_ASKED, V2_PROTOBUF)
+_V3_TYPES = (_JSON,)
 _SMALL = 16 * 1024
 _KEPT_SECONDS = 365 * 24 * 3600
 
@@ -42,7 +45,7 @@ class OpenApi:
         """The document at "/openapi/v2", "/openapi/v3", "/openapi/v3/apis/apps/v1" …; None when nothing is there.
 
         A path with the hash that the index gives always names the same document, and may be kept for ever; one with
-        another hash leads there.
+        another hash leads there. Raises NotAcceptable.
         """
         name = path.strip("/").removeprefix("openapi/v3/")
         if known_hash and (current := self._hashes().get(name)) and known_hash != current:
@@ -56,16 +59,19 @@ class OpenApi:
     async def _document(self, parts: list[str], accept: str) -> Document | None:
         match parts:
             case ["openapi", "v2"]:
-                if V2_PROTOBUF_ASKED in accept or V2_PROTOBUF in accept:
+                if first_type(accept, _V2_TYPES) != _JSON:
                     return await self._get("v2+protobuf", self._swagger_protobuf)
                 return await self._get("v2", self._swagger_json)
             case ["openapi", "v3"]:
                 return self._index()
             case ["openapi", "v3", "api", "v1"]:
+                first_type(accept, _V3_TYPES)
                 return await self._get("v3", lambda: self._group("", "v1"))
             case ["openapi", "v3", "apis", group, version] if (group, version) in self._group_versions():
+                first_type(accept, _V3_TYPES)
                 return await self._get(f"v3/{group}/{version}", lambda: self._group(group, version))
             case ["openapi", "v3", *rest] if "/".join(rest) in self._other_paths():
+                first_type(accept, _V3_TYPES)
                 name = "/".join(rest)
                 return await self._get(f"v3/{name}", lambda: self._other(name))
         return None

@@ -59,13 +59,12 @@ class Scheduler:
         self.figures = SchedulingFigures()
         self.cluster = Cluster()
         self.queue = SchedulingQueue({plugin.name: plugin.helped_by for plugin in FILTERS})
-        self._writer = Writer(client=client, clock=clock, workers=self._config.writers, backlog=self._config.backlog)
         self._gated: set[str] = set()
         """Pods whose gates are still to be told in their status."""
         services, replica_sets = informers.of(SERVICES), informers.of(REPLICA_SETS)
         self._groups = SpreadGroups(services.lister, {("apps/v1", "ReplicaSet"): replica_sets.lister})
         self._group_informers = (services, replica_sets)
-        self._nominations = Nominations(self.cluster)
+        self._nominations = Nominations()
         self._mirror = Mirror(
             informers=informers,
             cluster=self.cluster,
@@ -76,6 +75,13 @@ class Scheduler:
             on_gated=self._note_gated,
             nominations=self._nominations,
         )
+        self._writer = Writer(
+            client=client,
+            clock=clock,
+            pods=self._mirror.pods.lister,
+            workers=self._config.writers,
+            backlog=self._config.backlog,
+        )
         self._preemptor = Preemptor(
             client=client,
             informers=informers,
@@ -84,8 +90,9 @@ class Scheduler:
             clock=clock,
             cluster=self.cluster,
             nominations=self._nominations,
+            writer=self._writer,
+            slice_seconds=self._config.slice_seconds,
         )
-
         self._tasks = asyncio.TaskGroup()
         self._volumes = VolumeBinding(
             client=client, mirror=self._mirror, clock=clock, timeout_seconds=self._config.bind_timeout_seconds
@@ -134,19 +141,24 @@ class Scheduler:
         waiting.taken_at = began = self._clock.monotonic()
         try:
             pod = waiting.pod = self.cluster.parse_pod(obj)
-            attempt = Attempt(pod, self._groups.selector_of(obj), self._nominations.node_of(pod.uid))
+            attempt = Attempt(
+                pod,
+                self._groups.selector_of(obj),
+                self._nominations.node_of(pod.uid),
+                self._nominations.expected_by(pod),
+            )
             preemption: Preemption | str = ""
-            with self._nominations.seen_by(pod):
-                decision = schedule(self.cluster, attempt, self._rng)
-                if isinstance(decision, NoFit):
-                    preemption = self._preemptor.decide(attempt, decision, self._rng)
+            decision = schedule(self.cluster, attempt, self._rng)
+            if isinstance(decision, NoFit):
+                preemption = await self._preemptor.decide(attempt, decision, self._rng)
             self.figures.algorithm.observe(self._clock.monotonic() - began)
         except Exception as exc:  # one odd pod must not stop all others
             log.exception("Deciding failed pod=%s", _full_name(obj))
             await self._fail(waiting, obj, f"scheduler failed: {exc!r}")
             return
         if isinstance(decision, NoFit):
-            await self._refuse(waiting, obj, decision, preemption)
+            if self.queue.get(pod.uid) is waiting:  # it may have been deleted while victims were sought
+                await self._refuse(waiting, obj, decision, preemption)
             return
         plan = self.cluster.volumes.plan(pod, self.cluster.nodes.slots[decision.node]) if pod.claims else None
         self._mirror.assume(pod, decision.node)
@@ -154,7 +166,7 @@ class Scheduler:
             self.cluster.volumes.assume(plan, decision.node)
             self._tasks.create_task(self._bind_volumes(waiting, obj, decision.node, plan), name="volumes of a pod")
         else:
-            await self._writer.submit(lambda: self._bind(waiting, obj, decision.node))
+            await self._writer.submit(pod.uid, lambda: self._bind(waiting, obj, decision.node))
 
     async def _refuse(self, waiting: Waiting, obj: Object, decision: NoFit, preemption: Preemption | str) -> None:
         """Until something changes, or those are gone that are evicted for the pod."""
@@ -173,7 +185,7 @@ class Scheduler:
         self.figures.attempted(UNSCHEDULABLE_RESULT, now - waiting.taken_at)
         log.info("Found no node for a pod pod=%s attempts=%d why=%s", _full_name(obj), waiting.attempts, message)
         self._say(obj, "Warning", "FailedScheduling", message)
-        await self._writer.submit(lambda: self._writer.set_waiting(obj, UNSCHEDULABLE, message, freed))
+        await self._writer.tell(obj, UNSCHEDULABLE, message, freed)
 
     async def _preempt(self, waiting: Waiting, obj: Object, preemption: Preemption) -> None:
         try:
@@ -196,7 +208,7 @@ class Scheduler:
         self.figures.attempted(ERROR_RESULT, now - waiting.taken_at)
         self._wake.set()
         self._say(obj, "Warning", "FailedScheduling", why)
-        await self._writer.set_waiting(obj, SCHEDULER_ERROR, why)
+        self._writer.tell_nowait(obj, SCHEDULER_ERROR, why)
 
     # Binding: volumes first, each pod by itself, for that may take minutes
 
@@ -210,7 +222,7 @@ class Scheduler:
             self._mirror.forget(waiting.pod.uid)
             await self._fail(waiting, obj, f'running PreBind plugin "VolumeBinding": {exc}')
         else:
-            await self._writer.submit(lambda: self._bind(waiting, obj, node))
+            await self._writer.submit(waiting.pod.uid, lambda: self._bind(waiting, obj, node))
         finally:
             self.cluster.volumes.forget(plan)
 
@@ -251,9 +263,7 @@ class Scheduler:
             waiting = self.queue.get(self._gated.pop())
             obj = waiting and self._mirror.pods.lister.get(*waiting.pod.key)
             if obj:
-                await self._writer.submit(
-                    lambda obj=obj: self._writer.set_waiting(obj, GATED, GATED_MESSAGE)  # type: ignore[misc]
-                )
+                await self._writer.tell(obj, GATED, GATED_MESSAGE)
 
     # Waiting
 

@@ -94,7 +94,7 @@ class Mirror:
         """The pod counts as being on the node from the decision on, not only from the API's answer."""
         self._assumed.add(pod.uid)
         freed = self._nominations.node_of(pod.uid)
-        self._nominations.placed(pod.uid)
+        self._nominations.drop(pod.uid)
         self._cluster.put_pod(replace(pod, node=node))
         if freed not in ("", node):
             self._changed(Change.POD_GONE)
@@ -153,11 +153,12 @@ class Mirror:
         known = self._cluster.pod(pod.uid)
         was_assumed = pod.uid in self._assumed
         self._assumed.discard(pod.uid)
-        self._nominations.placed(pod.uid)
+        freed = self._nominations.node_of(pod.uid)
+        self._nominations.drop(pod.uid)
         self._queue.remove(pod.uid)
         if known is None:
             self._cluster.put_pod(pod)
-            self._changed(Change.POD_PLACED)
+            self._changed(Change.POD_PLACED, *([Change.POD_GONE] if freed not in ("", pod.node) else ()))
             return
         is_same = (known.klass, known.node, known.is_terminating) == (pod.klass, pod.node, pod.is_terminating)
         if not is_same:
@@ -178,8 +179,8 @@ class Mirror:
         uid = uid_of(obj)
         self._queue.remove(uid)
         self._assumed.discard(uid)
-        self._nominations.placed(uid)
-        if self._cluster.remove_pod(uid) is not None:
+        had_room = self._nominations.drop(uid)
+        if self._cluster.remove_pod(uid) is not None or had_room:
             self._changed(Change.POD_GONE)
 
     def _is_ours(self, obj: Object) -> bool:

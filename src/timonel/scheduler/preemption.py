@@ -11,7 +11,7 @@ import logging
 import random
 
 from timonel.api.clock import Clock, format_time, parse_time
-from timonel.api.errors import ApiError, Conflict, NotFound
+from timonel.api.errors import Conflict, NotFound
 from timonel.api.objects import Object, find_by, get_path, is_deleting, name_of, namespace_of, uid_of
 from timonel.api.refs import POD_DISRUPTION_BUDGETS, PODS
 from timonel.client.events import EventRecorder
@@ -23,9 +23,10 @@ from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.framework import Attempt
 from timonel.scheduler.core.nominations import Nominations
 from timonel.scheduler.core.pods import Pod
-from timonel.scheduler.core.preemption import Budget, NoVictims, Preemption, find_victims
+from timonel.scheduler.core.preemption import Budget, NoVictims, Preemption, VictimSearch
 from timonel.scheduler.core.schedule import NoFit, unhelped
 from timonel.scheduler.core.selectors import parse_selector
+from timonel.scheduler.writing import Writer
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ class Preemptor:
         clock: Clock,
         cluster: Cluster,
         nominations: Nominations,
+        writer: Writer,
+        slice_seconds: float,
     ) -> None:
         self._client = client
         self._pods = pods
@@ -54,23 +57,34 @@ class Preemptor:
         self._clock = clock
         self._cluster = cluster
         self._nominations = nominations
+        self._writer = writer
+        self._slice_seconds = slice_seconds
         self._chosen: set[str] = set()
         """Victims that the informer does not show as ending yet."""
         self.budgets = informers.of(POD_DISRUPTION_BUDGETS)
 
     # Deciding
 
-    def decide(self, attempt: Attempt, decision: NoFit, rng: random.Random) -> Preemption | str:
-        """Who is to go, or what to say in the event. To be asked while the cluster is as the pod sees it."""
+    async def decide(self, attempt: Attempt, decision: NoFit, rng: random.Random) -> Preemption | str:
+        """Who is to go, or what to say in the event. Gives way to other tasks every slice of its time."""
         if not decision.slots:
             return ""
         self._chosen = {uid for uid in self._chosen if (pod := self._cluster.pod(uid)) and not pod.is_terminating}
         freed = self._nominations.node_of(attempt.pod.uid)
         if self._cluster.nodes.slots.get(freed) in decision.slots and self._is_being_freed(freed, attempt.pod):
             return NOT_YET
-        found = find_victims(
+        search = VictimSearch(
             self._cluster, attempt, decision.slots, budgets=self._known_budgets(), started=self._started, rng=rng
         )
+        began = self._clock.monotonic()
+
+        def is_tired() -> bool:
+            return self._clock.monotonic() - began >= self._slice_seconds
+
+        for _ in search.steps(is_tired):
+            await asyncio.sleep(0)
+            began = self._clock.monotonic()
+        found = search.result()
         if isinstance(found, NoVictims):
             return unhelped(self._cluster, found.reasons)
         self._chosen.update(victim.uid for victim in found.victims)
@@ -78,7 +92,7 @@ class Preemptor:
 
     def _is_being_freed(self, node: str, pod: Pod) -> bool:
         slot = self._cluster.nodes.slots[node]
-        for other in self._cluster.pods_at((slot,))[slot]:
+        for other in self._cluster.pods_on(slot):
             if other.klass.priority >= pod.klass.priority:
                 continue
             if other.uid in self._chosen:
@@ -113,7 +127,7 @@ class Preemptor:
         """Raises ApiError when a victim could not be evicted: others may be on their way out by then."""
         for rival in self._nominations.less_important(preemption.node, pod.klass.priority):
             self._nominations.drop(rival.uid)
-            await self._forget_nomination(rival)
+            self._writer.take_back_nomination(rival.key, rival.uid)
         evictions = (self._evict(victim, obj, preemption.node) for victim in preemption.victims)
         for outcome in await asyncio.gather(*evictions, return_exceptions=True):
             if isinstance(outcome, BaseException):
@@ -156,12 +170,3 @@ class Preemptor:
         if generation := obj["metadata"].get("generation"):
             made["observedGeneration"] = generation
         return made
-
-    async def _forget_nomination(self, rival: Pod) -> None:
-        patch = {"metadata": {"uid": rival.uid}, "status": {"nominatedNodeName": None}}
-        try:
-            await self._client.patch(PODS, rival.key[1], patch, rival.key[0], type="strategic", subresource="status")
-        except (NotFound, Conflict):
-            return
-        except ApiError as exc:
-            log.warning("Could not take a nomination back pod=%s/%s error=%s", *rival.key, exc)

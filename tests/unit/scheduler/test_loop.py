@@ -449,5 +449,6 @@ async def test_another_pod_of_the_same_name_is_told_nothing() -> None:
     async with running(node("n", cpu="1")) as world:
         gone = pod("web-0", "2")
         world.client.add(pod("web-0", "1", schedulerName="somebody-else"))
-        await world.scheduler._writer.set_waiting(gone, "Unschedulable", "0/1 nodes", "n")
+        await world.scheduler._writer.tell(gone, "Unschedulable", "0/1 nodes", "n")
+        await world.settle()
         assert world.condition("web-0") == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,8 +20,8 @@ from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.framework import Attempt
 from timonel.scheduler.core.nominations import Nominations
 from timonel.scheduler.core.pods import Pod
-from timonel.scheduler.core.preemption import Budget, NoVictims, Preemption, find_victims
-from timonel.scheduler.core.schedule import NoFit, Placement
+from timonel.scheduler.core.preemption import Budget, NoVictims, Preemption, VictimSearch, find_victims
+from timonel.scheduler.core.schedule import NoFit, Placement, schedule
 
 
 def preempt(
@@ -145,25 +146,104 @@ def test_a_pod_that_never_preempts() -> None:
     assert decision.slots == ()
 
 
+def beside(cluster: Cluster, nominations: Nominations, of: Object) -> bool:
+    """Whether it fits while room is kept for others."""
+    parsed = cluster.parse_pod(of)
+    attempt = Attempt(parsed, expected=nominations.expected_by(parsed))
+    return isinstance(schedule(cluster, attempt, random.Random(1)), Placement)
+
+
 class TestRoomThatIsKept:
     def test_is_not_given_to_less_important_ones(self) -> None:
         cluster = cluster_of([node("n", cpu="2")])
-        nominations = Nominations(cluster)
+        nominations = Nominations()
         nominations.put(cluster.parse_pod(IMPORTANT), "n")
         for priority, fits in ((0, False), (100, False), (101, True)):
-            other = pod("other", "1", priority=priority)
-            with nominations.seen_by(cluster.parse_pod(other)):
-                assert isinstance(decide(cluster, other), Placement) == fits
+            assert beside(cluster, nominations, pod("other", "1", priority=priority)) == fits
 
     def test_is_there_for_the_pod_itself(self) -> None:
         cluster = cluster_of([node("n", cpu="2")])
-        nominations = Nominations(cluster)
+        nominations = Nominations()
         nominations.put(cluster.parse_pod(IMPORTANT), "n")
-        with nominations.seen_by(cluster.parse_pod(IMPORTANT)):
-            assert isinstance(decide(cluster, IMPORTANT), Placement)
-        assert int(cluster.nodes.requested[0, 0]) == 2000
-        nominations.drop(IMPORTANT["metadata"]["uid"])
-        assert int(cluster.nodes.requested[0, 0]) == 0
+        assert beside(cluster, nominations, IMPORTANT)
+        assert not cluster.nodes.requested.any(), "what is expected is on no node yet"
+
+    def test_a_pod_must_not_count_on_one_that_may_never_come(self) -> None:
+        """Fitting only beside a nominated pod is not enough: it may go elsewhere in the end."""
+        cluster = cluster_of([node("n")])
+        nominations = Nominations()
+        nominations.put(cluster.parse_pod(pod("leader", priority=100, labels={"app": "leader"})), "n")
+        follower = pod("follower", affinity=near("kubernetes.io/hostname", {"app": "leader"}))
+        assert not beside(cluster, nominations, follower)
+
+    def test_a_pod_that_wants_to_be_away_from_an_expected_one_goes_elsewhere(self) -> None:
+        nodes = [node("kept"), node("free")]
+        away = pod("x", affinity=near("kubernetes.io/hostname", {"app": "loud"}, kind="podAntiAffinity"))
+        for loud, shy in (
+            (pod("loud", priority=1, labels={"app": "loud"}), away),
+            (away | {"spec": away["spec"] | {"priority": 1}}, pod("loud", labels={"app": "loud"})),
+        ):
+            cluster, nominations = cluster_of(nodes), Nominations()
+            nominations.put(cluster.parse_pod(loud), "kept")
+            parsed = cluster.parse_pod(shy)
+            attempt = Attempt(parsed, expected=nominations.expected_by(parsed))
+            assert schedule(cluster, attempt, random.Random(1)) == Placement("free", 1)
+
+    def test_each_node_is_judged_with_its_own_expected_pods_only(self) -> None:
+        """One expected on another node of the zone keeps nobody away from here."""
+        zone = "topology.kubernetes.io/zone"
+        nodes = [node(name, labels={zone: "z"}) for name in ("a", "b")]
+        cluster, nominations = cluster_of(nodes), Nominations()
+        nominations.put(cluster.parse_pod(pod("loud", priority=1, labels={"app": "loud"})), "a")
+        away = cluster.parse_pod(pod("x", affinity=near(zone, {"app": "loud"}, kind="podAntiAffinity")))
+        attempt = Attempt(away, expected=nominations.expected_by(away))
+        assert schedule(cluster, attempt, random.Random(1)) == Placement("b", 1)
+
+    def test_is_not_taken_by_evicting_others_beside_it(self) -> None:
+        cluster = cluster_of([node("n", cpu="3")], [pod("small", "1", on="n")])
+        rival = cluster.parse_pod(pod("rival", "2", priority=200))
+        wanting = cluster.parse_pod(IMPORTANT)
+        found = find_victims(
+            cluster,
+            Attempt(wanting, expected={"n": [replace(rival, node="n")]}),
+            (cluster.nodes.slots["n"],),
+            budgets=(),
+            started=lambda _: 0.0,
+            rng=random.Random(1),
+        )
+        assert found == NoVictims({"Insufficient cpu": 1})
+
+
+class TestASearchInSteps:
+    NODES = tuple(node(f"n{number}", cpu="2") for number in range(4))
+
+    def search(self, cluster: Cluster) -> VictimSearch:
+        wanting = cluster.parse_pod(IMPORTANT)
+        slots = tuple(cluster.nodes.slots[each["metadata"]["name"]] for each in self.NODES)
+        return VictimSearch(cluster, Attempt(wanting), slots, budgets=(), started=lambda _: 0.0, rng=random.Random(1))
+
+    def there(self) -> list[Object]:
+        return [pod(f"p{number}", "2", on=f"n{number}", priority=number) for number in range(4)]
+
+    def test_finds_the_same(self) -> None:
+        cluster = cluster_of(self.NODES, self.there())
+        search = self.search(cluster)
+        assert len(list(search.steps(lambda: True))) == 4
+        found = search.result()
+        assert isinstance(found, Preemption)
+        assert [victim.key[1] for victim in found.victims] == ["p0"]
+
+    def test_does_not_choose_what_is_gone_by_then(self) -> None:
+        there = self.there()
+        cluster = cluster_of(self.NODES, there)
+        search = self.search(cluster)
+        for _ in search.steps(lambda: True):
+            pass
+        cluster.remove_pod(there[0]["metadata"]["uid"])
+        cluster.remove_node("n1")
+        found = search.result()
+        assert isinstance(found, Preemption)
+        assert [victim.key[1] for victim in found.victims] == ["p2"]
 
 
 AMOUNTS = st.sampled_from(["", "500m", "1", "2", "3"])

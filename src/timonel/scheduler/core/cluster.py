@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,8 @@ class Cluster:
         """The same by slot."""
         self._disks: dict[tuple[str, str], dict[int, list[bool]]] = {}
         """Disk -> slot -> for each user, whether it only reads."""
+        self._on: dict[int, dict[str, Pod]] = {}
+        """Slot -> uid -> pod there."""
         self._priorities: dict[int, dict[int, int]] = {}
         """Slot -> priority -> pods of that priority."""
 
@@ -92,6 +95,11 @@ class Cluster:
             self._account_claim(ObjectKey(pod.key[0], name), slot, sign)
         for disk in pod.disks:
             self._account_disk(disk, slot, sign)
+        there = self._on.setdefault(slot, {})
+        if sign > 0:
+            there[pod.uid] = pod
+        else:
+            del there[pod.uid]
         priorities = self._priorities.setdefault(slot, {})
         priorities[klass.priority] = priorities.get(klass.priority, 0) + sign
         if not priorities[klass.priority]:
@@ -137,14 +145,22 @@ class Cluster:
     def pod(self, uid: str) -> Pod | None:
         return self._pods.get(uid)
 
-    def pods_at(self, slots: Iterable[int]) -> dict[int, list[Pod]]:
-        """Pods by slot; costs a look at every pod."""
-        found: dict[int, list[Pod]] = {slot: [] for slot in slots}
-        for pod in self._pods.values():
-            slot = self.nodes.slots[pod.node]
-            if slot in found:
-                found[slot].append(pod)
-        return found
+    def pods_on(self, slot: int) -> Collection[Pod]:
+        return self._on.get(slot, {}).values()
+
+    @contextmanager
+    def beside(self, pods: Iterable[Pod]) -> Iterator[None]:
+        """As if these were on their nodes already; those that are there are left as they are."""
+        put: list[Pod] = []
+        try:
+            for pod in pods:
+                if pod.uid not in self._pods:
+                    self.put_pod(pod)
+                    put.append(pod)
+            yield
+        finally:
+            for pod in put:
+                self.remove_pod(pod.uid)
 
     def count_pods(self, *matches: PodMatch, counts_terminating: bool = True) -> Counts:
         """Pods per slot that match all; read-only."""

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Self
 
 from timonel.api.labels import Selector
 from timonel.scheduler.core import explain
 from timonel.scheduler.core.cluster import Cluster
+from timonel.scheduler.core.concerns import concerns
 from timonel.scheduler.core.framework import Attempt, Filter
 from timonel.scheduler.core.plugins import FILTERS
+from timonel.scheduler.core.plugins.node_resources import NodeResourcesFit
 from timonel.scheduler.core.pods import Pod, PodClass
+from timonel.scheduler.core.requests import PODS
 from timonel.scheduler.core.schedule import refusals_of
 
 _CANDIDATES_SHARE, _CANDIDATES_LEAST = 10, 100
@@ -54,6 +57,10 @@ class Preemption:
     violations: int = 0
     """Victims that a budget would have kept."""
 
+    def is_like(self, other: Preemption) -> bool:
+        """The same pods go, whatever of them changed meanwhile."""
+        return self.node == other.node and [each.uid for each in self.victims] == [each.uid for each in other.victims]
+
 
 @dataclass(frozen=True, slots=True)
 class NoVictims:
@@ -77,19 +84,57 @@ def find_victims(
     filters: Sequence[Filter] = FILTERS,
 ) -> Preemption | NoVictims:
     """`slots`: the nodes where evicting could help. Of more than enough of them, some are left out by chance."""
-    run = _Run(cluster, attempt, cluster.pods_at(slots), tuple(budgets), started, filters)
-    enough = max(cluster.nodes.count * _CANDIDATES_SHARE // 100, _CANDIDATES_LEAST)
-    first = rng.randrange(len(slots)) if slots else 0
-    found: list[Preemption] = []
-    for slot in (*slots[first:], *slots[:first]):
-        candidate = run.consider(slot)
-        if candidate is not None:
-            found.append(candidate)
-            if len(found) >= enough:
-                break
-    if not found:
-        return NoVictims(run.reasons)
-    return min(found, key=run.cost)
+    search = VictimSearch(cluster, attempt, slots, budgets=budgets, started=started, rng=rng, filters=filters)
+    for _ in search.steps(lambda: False):
+        pass
+    return search.result()
+
+
+class VictimSearch:
+    """The search in steps, between which the cluster may change; what it found is then looked at again."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        attempt: Attempt,
+        slots: Sequence[int],
+        *,
+        budgets: Iterable[Budget],
+        started: StartTime,
+        rng: random.Random,
+        filters: Sequence[Filter] = FILTERS,
+    ) -> None:
+        self._run = _Run(cluster, attempt, tuple(budgets), started, filters)
+        first = rng.randrange(len(slots)) if slots else 0
+        self._slots = (*slots[first:], *slots[:first])
+        self._enough = max(cluster.nodes.count * _CANDIDATES_SHARE // 100, _CANDIDATES_LEAST)
+        self._found: dict[int, Preemption] = {}
+        self._is_stale = False
+
+    def steps(self, is_tired: Callable[[], bool]) -> Iterator[None]:
+        """Goes on until it has enough; yields between nodes whenever `is_tired` says so."""
+        for slot in self._slots:
+            if is_tired():
+                yield
+                self._run.refresh()
+                self._is_stale = True
+            candidate = self._run.consider(slot)
+            if candidate is not None:
+                self._found[slot] = candidate
+                if len(self._found) >= self._enough:
+                    break
+
+    def result(self) -> Preemption | NoVictims:
+        """The cheapest; to be asked right after the last step."""
+        while self._found:
+            slot = min(self._found, key=lambda each: self._run.cost(self._found[each]))
+            candidate = self._found.pop(slot)
+            if not self._is_stale:
+                return candidate
+            again = self._run.consider(slot)
+            if again is not None and again.is_like(candidate):
+                return again
+        return NoVictims(self._run.reasons)
 
 
 class _Run:
@@ -97,44 +142,65 @@ class _Run:
         self,
         cluster: Cluster,
         attempt: Attempt,
-        pods: Mapping[int, list[Pod]],
         budgets: tuple[Budget, ...],
         started: StartTime,
         filters: Sequence[Filter],
     ) -> None:
         self.cluster = cluster
         self.attempt = attempt
-        self.pods = pods
         self.budgets = budgets
         self.started = started
-        self.filters = filters
+        self.filters = [each for each in filters if not each.is_static]
+        """Nodes that the others refuse are none of ours."""
+        fits = [each for each in self.filters if isinstance(each, NodeResourcesFit)]
+        self.wanted = {name: amount for each in fits for name, amount in each.checked(attempt).items()}
         self.reasons: dict[str, int] = {}
-        self.by_numbers = _only_resources_decide(cluster, attempt.pod)
+        self._concerns: dict[PodClass, bool] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Asks every filter but that of resources what it says of the nodes as they are."""
+        self._concerns.clear()
+        self._refusals = [
+            (refusal.reason, refusal.mask.copy())
+            for plugin in self.filters
+            if not isinstance(plugin, NodeResourcesFit)
+            for refusal in refusals_of(plugin, self.cluster, self.attempt)
+            if refusal.mask.any()
+        ]
 
     def consider(self, slot: int) -> Preemption | None:
         cluster, priority = self.cluster, self.attempt.pod.klass.priority
-        victims = [pod for pod in self.pods[slot] if pod.klass.priority < priority]
+        if not cluster.nodes.alive[slot]:
+            return None
+        victims = [pod for pod in cluster.pods_on(slot) if pod.klass.priority < priority]
         if not victims:
             self._note(explain.NO_VICTIMS)
             return None
         victims.sort(key=self._importance)
         guarded, free = self._divide(victims)
-        what_if = _Numbers(cluster, self.attempt, slot) if self.by_numbers else _Filters(self, slot)
-        with what_if.without(victims):
+        with _WhatIf(self, slot, victims) as what_if:
             if why := what_if.refusal():
                 self._note(why)
                 return None
             # Those that a budget guards are let off first, then the others, the most important of each first.
-            spared: set[str] = set()
-            for pod in (*guarded, *free):
-                what_if.put_back(pod)
-                if what_if.refusal():
-                    what_if.take(pod)
-                else:
-                    spared.add(pod.uid)
+            spared = {pod.uid for pod in (*guarded, *free) if what_if.can_stay(pod)}
         left = tuple(pod for pod in victims if pod.uid not in spared)
         violations = sum(pod.uid not in spared for pod in guarded)
         return Preemption(cluster.nodes.names[slot], left, violations)
+
+    def standing_refusal(self, slot: int) -> str:
+        """Why the node will not do as it is, resources aside."""
+        return next((reason for reason, mask in self._refusals if mask[slot]), "")
+
+    def concerns(self, pod: Pod) -> bool:
+        """Whether its going may matter beyond the resources it frees."""
+        if pod.claims or pod.disks:  # its own, not its class's
+            return concerns(self.cluster, self.attempt.pod, pod)
+        known = self._concerns.get(pod.klass)
+        if known is None:
+            known = self._concerns[pod.klass] = concerns(self.cluster, self.attempt.pod, pod)
+        return known
 
     def _note(self, reason: str) -> None:
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
@@ -172,72 +238,79 @@ class _Run:
         return candidate.violations, highest, total, len(priorities), -earliest
 
 
-def _only_resources_decide(cluster: Cluster, pod: Pod) -> bool:
-    klass: PodClass = pod.klass
-    if klass.host_ports or klass.affinity or klass.anti_affinity or klass.spread_required or pod.claims or pod.disks:
-        return False
-    return not any(True for _ in cluster.terms.terms("anti_affinity", cluster.nodes.capacity))
+class _WhatIf:
+    """One node without some of its pods: by numbers alone as long as only resources can tell the difference.
 
+    Otherwise the pods are really taken out of the cluster meanwhile and every filter is asked: a hundred times as much.
+    """
 
-class _Numbers:
-    """One node by its numbers alone."""
-
-    def __init__(self, cluster: Cluster, attempt: Attempt, slot: int) -> None:
-        nodes, requests = cluster.nodes, attempt.pod.klass.requests
+    def __init__(self, run: _Run, slot: int, victims: Sequence[Pod]) -> None:
+        self._run, self._cluster, self._attempt, self._slot = run, run.cluster, run.attempt, slot
+        self._victims = victims
+        self._expected = tuple(run.attempt.expected.get(self._cluster.nodes.names[slot], ()))
+        self._by_numbers = not any(run.concerns(pod) for pod in (*victims, *self._expected))
+        self._out: dict[str, Pod] = {}
+        nodes, self._wanted = self._cluster.nodes, run.wanted
         self._free = {
             name: int(nodes.allocatable[row, slot] - nodes.requested[row, slot]) if row is not None else 0
-            for name in requests
-            if requests[name] > 0
+            for name in self._wanted
             for row in (nodes.rows.get(name),)
         }
-        self._wanted = requests
+        for pod in self._expected:
+            self._count(pod, -1)
 
-    @contextmanager
-    def without(self, victims: Sequence[Pod]) -> Iterator[None]:
-        for pod in victims:
-            self.take(pod)
-        yield
+    def __enter__(self) -> Self:
+        for pod in self._victims:
+            self._take(pod)
+        return self
 
-    def take(self, pod: Pod) -> None:
-        for name in self._free:
-            self._free[name] += pod.klass.requests.get(name, 0)
-
-    def put_back(self, pod: Pod) -> None:
-        for name in self._free:
-            self._free[name] -= pod.klass.requests.get(name, 0)
+    def __exit__(self, *exc_info: object) -> None:
+        for pod in list(self._out.values()):
+            self._put_back(pod)
 
     def refusal(self) -> str:
-        short = [name for name, free in self._free.items() if free < self._wanted[name]]
-        return ("Too many pods" if short[0] == "pods" else f"Insufficient {short[0]}") if short else ""
+        if why := self._short_of():
+            return why
+        if self._by_numbers:
+            return self._run.standing_refusal(self._slot)
+        if self._expected:
+            with self._cluster.beside(self._expected):
+                if why := self._asked():
+                    return why
+        return self._asked()
 
+    def can_stay(self, pod: Pod) -> bool:
+        """Puts the pod back, unless the node would not do then."""
+        self._put_back(pod)
+        matters = not self._by_numbers and self._run.concerns(pod)
+        if self.refusal() if matters else self._short_of():
+            self._take(pod)
+            return False
+        return True
 
-class _Filters:
-    """One node by every filter, with its pods really taken out of the cluster meanwhile."""
-
-    def __init__(self, run: _Run, slot: int) -> None:
-        self._cluster, self._attempt, self._filters, self._slot = run.cluster, run.attempt, run.filters, slot
-        self._out: dict[str, Pod] = {}
-
-    @contextmanager
-    def without(self, victims: Sequence[Pod]) -> Iterator[None]:
-        try:
-            for pod in victims:
-                self.take(pod)
-            yield
-        finally:
-            for pod in list(self._out.values()):
-                self.put_back(pod)
-
-    def take(self, pod: Pod) -> None:
-        self._cluster.remove_pod(pod.uid)
-        self._out[pod.uid] = pod
-
-    def put_back(self, pod: Pod) -> None:
-        self._cluster.put_pod(self._out.pop(pod.uid))
-
-    def refusal(self) -> str:
-        for plugin in self._filters:
+    def _asked(self) -> str:
+        for plugin in self._run.filters:
             for refusal in refusals_of(plugin, self._cluster, self._attempt):
                 if refusal.mask[self._slot]:
                     return refusal.reason
         return ""
+
+    def _short_of(self) -> str:
+        short = next((name for name, free in self._free.items() if free < self._wanted[name]), "")
+        return ("Too many pods" if short == PODS else f"Insufficient {short}") if short else ""
+
+    def _take(self, pod: Pod) -> None:
+        self._count(pod, 1)
+        self._out[pod.uid] = pod
+        if not self._by_numbers:
+            self._cluster.remove_pod(pod.uid)
+
+    def _put_back(self, pod: Pod) -> None:
+        self._count(pod, -1)
+        del self._out[pod.uid]
+        if not self._by_numbers:
+            self._cluster.put_pod(pod)
+
+    def _count(self, pod: Pod, sign: int) -> None:
+        for name in self._free:
+            self._free[name] += sign * pod.klass.requests.get(name, 0)

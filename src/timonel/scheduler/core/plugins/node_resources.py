@@ -44,9 +44,7 @@ class NodeResourcesFit:
 
     def refuse(self, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:
         nodes, refusals = cluster.nodes, []
-        for name, amount in attempt.pod.klass.requests.items():
-            if amount <= 0 or self._is_ignored(name):
-                continue
+        for name, amount in self.checked(attempt).items():
             row = nodes.rows.get(name)
             if row is None:
                 # Nobody has it. No row is made for it: pods that wait may ask for any number of names.
@@ -59,6 +57,11 @@ class NodeResourcesFit:
                 reason = "Too many pods" if name == PODS else f"Insufficient {name}"
                 refusals.append(Refusal(reason, mask, resolvable=allocatable >= amount))
         return refusals
+
+    def checked(self, attempt: Attempt) -> dict[str, int]:
+        """The requests that must fit, by resource."""
+        requests = attempt.pod.klass.requests
+        return {name: amount for name, amount in requests.items() if amount > 0 and not self._is_ignored(name)}
 
     def _is_ignored(self, name: str) -> bool:
         if "/" not in name or "kubernetes.io/" in name:

@@ -96,6 +96,8 @@ def _negotiate(accept: str, forms: frozenset[_Form], protobuf: bool, tables: boo
     found = [answer for clause in _clauses(accept) if (answer := _answer(clause, forms, protobuf)) is not None]
     if not tables:
         found = [answer for answer in found if answer.transform != "Table"]
+    if forms is _FORMS_OF_ROOTS:
+        found.sort(key=lambda answer: not answer.transform)  # aggregated, whenever that is named at all
     if found:
         return _prefer_json(found)
     spoken = MEDIA_TYPES if protobuf else MEDIA_TYPES[:2]

@@ -44,7 +44,8 @@ def openapi():
         (f"{YAML};{AGGREGATED}", f"{YAML};{AGGREGATED}"),
         (f"{PROTOBUF};{AGGREGATED}", f"{PROTOBUF};{AGGREGATED}"),
         (f"{PROTOBUF};{AGGREGATED},{JSON};{AGGREGATED},{JSON}", f"{JSON};{AGGREGATED}"),
-        (f"{JSON};{AGGREGATED};q=0.1,{JSON}", JSON),
+        (f"{JSON};{AGGREGATED};q=0.1,{JSON}", f"{JSON};{AGGREGATED}"),
+        (f"{JSON},{JSON};{AGGREGATED}", f"{JSON};{AGGREGATED}"),
         (f"{JSON};{AGGREGATED.replace('v2', 'v3')},{JSON}", JSON),
     ],
 )

@@ -33,7 +33,7 @@ from timonel.kubelet.pods.allocation import Allocations
 from timonel.kubelet.pods.backoff import BackOff
 from timonel.kubelet.pods.lifecycle import Hooks
 from timonel.kubelet.pods.reader import ViewReader
-from timonel.kubelet.pods.services import PodServices
+from timonel.kubelet.pods.services import Admission, PodServices, admit_all
 from timonel.kubelet.pods.spec import field_path
 from timonel.kubelet.pods.statuses import Statuses
 from timonel.kubelet.pods.view import RUNNING
@@ -69,6 +69,7 @@ class Kubelet:
         cgroups: Cgroups | None = None,
         metrics: KubeletMetrics | None = None,
         snapshots: Snapshots | None = None,
+        admit: Admission = admit_all,
     ) -> None:
         os.makedirs(config.root_dir, mode=0o750, exist_ok=True)
         os.makedirs(config.pod_logs_dir, mode=0o755, exist_ok=True)
@@ -158,6 +159,7 @@ class Kubelet:
                 tell=recorder.event,
                 wake=lambda uid: self._workers.notify(uid),
             ),
+            admit=admit,
         )
         self._workers = PodWorkers(services=services, events=events, on_connected=self.node.poke)
         self.metrics.follow(lambda: [(worker.pod, self._reader.known(worker.uid)) for worker in self._workers])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from prometheus_client.exposition import generate_latest
 
@@ -18,12 +18,20 @@ from timonel.kubelet.streaming.backend import ContainerLog, ExecResult, FoundCon
 
 
 class KubeletBackend:
-    """Implements `StreamingBackend`."""
+    """Implements `StreamingBackend`. `neighbours`: lines for /metrics of who else runs in the agent."""
 
-    def __init__(self, *, kubelet: Kubelet, runtime: Runtime, node_name: str) -> None:
+    def __init__(
+        self,
+        *,
+        kubelet: Kubelet,
+        runtime: Runtime,
+        node_name: str,
+        neighbours: Callable[[], Awaitable[str]] | None = None,
+    ) -> None:
         self._kubelet = kubelet
         self._runtime = runtime
         self._node_name = node_name
+        self._neighbours = neighbours
 
     @property
     def node_name(self) -> str:
@@ -161,7 +169,8 @@ class KubeletBackend:
     async def metrics_page(self, name: str) -> bytes | None:
         match name:
             case "":
-                return (await self._kubelet.stats.volume_metrics()).encode()
+                others = await self._neighbours() if self._neighbours else ""
+                return (await self._kubelet.stats.volume_metrics() + others).encode()
             case "resource":
                 return (await self._kubelet.stats.resource_metrics()).encode()
             case "cadvisor":

@@ -39,6 +39,8 @@ class FakeRuntime:
             cri.ExecSyncResponse(exit_code=0)
         )
         self.conditions = {"RuntimeReady": True, "NetworkReady": True}
+        self.abilities = cri.StatusResponse()
+        """Handlers and features, beside the conditions."""
         self._ids = count(1)
         self._subscribers: list[asyncio.Queue[RuntimeEvent | None]] = []
 
@@ -102,12 +104,15 @@ class FakeRuntime:
             version="0.1.0", runtime_name="fake", runtime_version="0.0.0", runtime_api_version="v1"
         )
 
-    async def status(self) -> Sequence[cri.RuntimeCondition]:
+    async def status(self) -> cri.StatusResponse:
         await self._enter("status")
-        return [
+        conditions = [
             cri.RuntimeCondition(type=kind, status=ok, reason="" if ok else f"{kind}Not", message="" if ok else "away")
             for kind, ok in self.conditions.items()
         ]
+        answer = cri.StatusResponse(status=cri.RuntimeStatus(conditions=conditions))
+        answer.MergeFrom(self.abilities)
+        return answer
 
     async def run_pod_sandbox(self, config: cri.PodSandboxConfig, runtime_handler: str = "") -> str:
         await self._enter("run_pod_sandbox")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.unit.kubelet.node import Node
 from tests.unit.kubelet.pods import container, pod
+from timonel.api.errors import Invalid
 from timonel.api.objects import Object
 from timonel.api.refs import CONFIGMAPS, PODS
 from timonel.client.informer import Informer
@@ -129,3 +130,31 @@ async def test_a_new_agent_warns_of_nothing_while_it_learns_of_objects(
             # Deleted while there was no agent: an optional object's files follow all the same.
             await node.until(lambda: not file.exists(), seconds=5)
     assert "not known yet" not in caplog.text
+
+
+async def test_a_status_that_the_api_calls_invalid_is_not_sent_again_as_it_is() -> None:
+    clock = VirtualClock()
+    client = FakeClient(clock=clock)
+    made = await client.create(PODS, pod(C))
+    whole = client.patch
+    tries = 0
+
+    async def patch(*args: Any, **more: Any) -> Object:
+        nonlocal tries
+        tries += 1
+        if args[2]["status"].get("phase") == "Odd":
+            raise Invalid("phase: Unsupported value")
+        return await whole(*args, **more)
+
+    client.patch = patch  # type: ignore[method-assign]
+    statuses = Statuses(client=client, clock=clock)
+    statuses.set(made, {"phase": "Odd"})
+    await statuses.flush(made["metadata"]["uid"])  # the end of a pod does not wait for it
+    await clock.advance(600)
+    statuses.set(made, {"phase": "Odd"})
+    await settle()
+    assert tries == 1
+    statuses.set(made, {"phase": "Running"})
+    await settle()
+    assert client.objects(PODS)[0]["status"]["phase"] == "Running"
+    await statuses.close()

@@ -150,10 +150,11 @@ class GrpcRuntime:
         )
         return answer
 
-    async def status(self) -> Sequence[cri.RuntimeCondition]:
-        answer = await self._call(_RUNTIME + "Status", cri.StatusRequest(), cri.StatusResponse, STATUS_SECONDS)
-        conditions: Sequence[cri.RuntimeCondition] = answer.status.conditions
-        return conditions
+    async def status(self) -> cri.StatusResponse:
+        answer: cri.StatusResponse = await self._call(
+            _RUNTIME + "Status", cri.StatusRequest(), cri.StatusResponse, STATUS_SECONDS
+        )
+        return answer
 
     async def run_pod_sandbox(self, config: cri.PodSandboxConfig, runtime_handler: str = "") -> str:
         request = cri.RunPodSandboxRequest(config=config, runtime_handler=runtime_handler)

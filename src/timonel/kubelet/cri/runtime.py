@@ -55,8 +55,8 @@ class Runtime(Protocol):
 
     async def version(self) -> cri.VersionResponse: ...
 
-    async def status(self) -> Sequence[cri.RuntimeCondition]:
-        """RuntimeReady and NetworkReady, at least."""
+    async def status(self) -> cri.StatusResponse:
+        """Conditions, RuntimeReady and NetworkReady at least, and what newer runtimes tell of their abilities."""
         ...
 
     async def run_pod_sandbox(self, config: cri.PodSandboxConfig, runtime_handler: str = "") -> str: ...

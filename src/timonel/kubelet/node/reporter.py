@@ -62,6 +62,7 @@ class NodeReporter:
         self.volumes_in_use: Callable[[], list[str]] = list
         """Names of attached volumes that are not to be taken away."""
         self._version: cri.VersionResponse | None = None
+        self._abilities = cri.StatusResponse()
         self._images: list[cri.Image] = []
         self._looks = 0
         self._health = Health(runtime_error="container runtime is down", network_error="not looked at yet")
@@ -136,7 +137,8 @@ class NodeReporter:
         try:
             if self._version is None or self._health.runtime_error:
                 self._version = await self._runtime.version()
-            for condition in await self._runtime.status():
+            self._abilities = await self._runtime.status()
+            for condition in self._abilities.status.conditions:
                 if condition.status:
                     continue
                 text = f"{condition.message or condition.reason or 'not ready'}"
@@ -175,6 +177,7 @@ class NodeReporter:
             self._machine,
             runtime_version=self._runtime_version(),
             images=self._images,
+            abilities=self._abilities,
             condition_list=conditions(self._health, now, previous.get("conditions") or ()),
         )
         in_use = self.volumes_in_use()

@@ -109,10 +109,11 @@ def node_status(
     *,
     runtime_version: str,
     images: Sequence[cri.Image],
+    abilities: cri.StatusResponse | None = None,
     condition_list: list[Object],
 ) -> Object:
     addresses = [{"type": "InternalIP", "address": ip} for ip in config.node_ips]
-    return {
+    made: Object = {
         "addresses": [*addresses, {"type": "Hostname", "address": config.node_name}],
         "allocatable": allocatable(machine, config.max_pods, config.reserved_cpu_milli, config.reserved_memory_bytes),
         "capacity": capacity(machine, config.max_pods),
@@ -132,6 +133,27 @@ def node_status(
             "systemUUID": machine.system_uuid,
         },
     }
+    if abilities is not None:
+        made |= runtime_abilities(abilities)
+    return made
+
+
+def runtime_abilities(told: cri.StatusResponse) -> Object:
+    """What the runtime says it can do; older ones say nothing. Source: KEP-3857, KEP-3619."""
+    made: Object = {}
+    if told.HasField("features"):
+        made["features"] = {"supplementalGroupsPolicy": told.features.supplemental_groups_policy}
+    if told.runtime_handlers:
+        made["runtimeHandlers"] = [_handler(handler) for handler in told.runtime_handlers]
+    return made
+
+
+def _handler(handler: cri.RuntimeHandler) -> Object:
+    features = {
+        "recursiveReadOnlyMounts": handler.features.recursive_read_only_mounts,
+        "userNamespaces": handler.features.user_namespaces,
+    }
+    return {"name": handler.name, "features": features}
 
 
 def image_list(images: Sequence[cri.Image]) -> list[Object]:

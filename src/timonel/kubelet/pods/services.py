@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from timonel.api.clock import Clock
@@ -25,6 +25,18 @@ from timonel.kubelet.pods.spec import Kind, field_path
 from timonel.kubelet.pods.statuses import Statuses
 from timonel.kubelet.probes.manager import Probes
 from timonel.kubelet.volumes.manager import Volumes
+
+
+class NotAdmitted(Exception):
+    """The network does not let the pod in yet; `str()` says why. It is asked again later."""
+
+
+Admission = Callable[[Object, Sequence[str]], Awaitable[None]]
+"""Pod and the addresses it was given: returns when its containers may send and receive. Raises NotAdmitted."""
+
+
+async def admit_all(pod: Object, addresses: Sequence[str]) -> None:
+    """Where nobody judges what pods send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,8 @@ class PodServices:
     """Of the node, bytes."""
     allocations: Allocations
     host_ports: HostPorts = field(default_factory=HostPorts)
+    admit: Admission = admit_all
+    """Asked before each container of a pod with a network of its own starts."""
 
     def tell(self, pod: Object, kind: Kind, container: Object, event: str, reason: str, message: str) -> None:
         """An event about a container."""

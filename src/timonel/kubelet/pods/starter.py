@@ -30,7 +30,7 @@ from timonel.kubelet.images.puller import ImageFailure, Tell
 from timonel.kubelet.images.volumes import ImageMountError, image_of
 from timonel.kubelet.objects import ObjectsUnavailable, references_of
 from timonel.kubelet.pods.plan import Start
-from timonel.kubelet.pods.services import PodServices
+from timonel.kubelet.pods.services import NotAdmitted, PodServices
 from timonel.kubelet.pods.spec import Kind, find_container, is_host_network
 from timonel.kubelet.pods.view import RUNNING, PodView, SandboxView, Waiting
 from timonel.kubelet.volumes.mounts import is_mount_point
@@ -136,7 +136,12 @@ class PodStarter:
             raise StartFailure(Waiting("CreateContainerError", exc.description), self._later()) from exc
         services.tell(pod, kind, container, "Normal", "Created", "Container created")
         try:
+            if not is_host_network(pod):
+                await services.admit(pod, view.sandbox.ips)
             await services.runtime.start_container(container_id)
+        except NotAdmitted as exc:
+            self._tell(pod, kind, container, "Failed", f"Error: {exc}")
+            raise StartFailure(Waiting("RunContainerError", str(exc)), self._later()) from exc
         except RuntimeUnavailable:
             raise
         except RuntimeFailure as exc:

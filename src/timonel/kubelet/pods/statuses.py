@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from timonel.api.clock import Clock
-from timonel.api.errors import ApiError, Conflict, NotFound
+from timonel.api.errors import ApiError, Conflict, Invalid, NotFound
 from timonel.api.objects import Object, find_by, name_of, namespace_of, resource_version_of, uid_of
 from timonel.api.refs import PODS
 from timonel.client.backoff import Backoff
@@ -38,6 +38,8 @@ class _Entry:
     since: float = 0.0
     """When the pod was first seen."""
     task: asyncio.Task[None] | None = None
+    refused: Object | None = None
+    """What the API called invalid: not sent again as it is."""
 
 
 class Statuses:
@@ -95,7 +97,8 @@ class Statuses:
             await asyncio.wait((entry.task,))
 
     def _start(self, uid: str, entry: _Entry) -> None:
-        if entry.task is None and status_patch(entry.base, entry.status):
+        patch = status_patch(entry.base, entry.status)
+        if entry.task is None and patch and patch != entry.refused:
             entry.task = self._tasks.start(self._write(uid, entry), name=f"status {name_of(entry.pod)}")
 
     async def _write(self, uid: str, entry: _Entry) -> None:
@@ -110,6 +113,13 @@ class Statuses:
                         answer = await self._send(entry.pod, patch)
                 except (NotFound, Conflict):
                     return  # the pod is gone, or another one has its name
+                except Invalid as exc:
+                    # Asking again would change nothing, and the end of the pod must not wait for it.
+                    log.warning("status refused pod=%s error=%s", name_of(entry.pod), exc)
+                    entry.refused = patch
+                    if status_patch(entry.base, entry.status) == patch:
+                        return
+                    continue
                 except (ApiError, OSError) as exc:
                     log.info("status not written pod=%s error=%s", name_of(entry.pod), exc)
                     await self._clock.sleep(backoff.next_delay())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from timonel.api.clock import SystemClock
+from timonel.api.objects import Object
 from timonel.api.refs import PODS
 from timonel.client.config import ClientConfig
 from timonel.client.events import EventRecorder
@@ -18,10 +20,12 @@ from timonel.kubelet.cri.events import SocketEvents
 from timonel.kubelet.cri.grpc_runtime import GrpcRuntime
 from timonel.kubelet.kubelet import Kubelet
 from timonel.kubelet.metrics import KubeletMetrics
+from timonel.kubelet.pods.services import NotAdmitted
 from timonel.kubelet.streaming.server import KubeletServer, KubeletServerConfig
 from timonel.kubelet.streaming_backend import KubeletBackend
 from timonel.network.dns.server import DnsConfig, DnsServer
 from timonel.network.pod_network import PodNetwork, PodNetworkConfig
+from timonel.network.policy.enforcer import NotEnforced, PolicyConfig, PolicyEnforcer
 from timonel.network.proxy.proxy import Proxy, ProxyConfig
 
 
@@ -36,6 +40,15 @@ async def run_agent(settings: AgentSettings) -> None:
         network_informers = Informers(network_client, clock=clock)
         recorder = EventRecorder(client, component="kubelet", host=settings.node_name, clock=clock)
         metrics = KubeletMetrics(node_name=settings.node_name)
+        pods = informers.of(PODS, field_selector=f"spec.nodeName={settings.node_name}")
+        policies = PolicyEnforcer(config=PolicyConfig(table=settings.nft_table), informers=network_informers, pods=pods)
+
+        async def admit(pod: Object, addresses: Sequence[str]) -> None:
+            try:
+                await policies.admit(pod, addresses)
+            except NotEnforced as error:
+                raise NotAdmitted(str(error)) from error
+
         runtime = GrpcRuntime(endpoint=endpoint, observe=metrics.operation)
         kubelet = Kubelet(
             config=_kubelet_config(settings),
@@ -46,12 +59,15 @@ async def run_agent(settings: AgentSettings) -> None:
             recorder=recorder,
             clock=clock,
             metrics=metrics,
+            admit=admit,
         )
         server = KubeletServer(
             config=KubeletServerConfig(
                 cert_file=settings.cert_file, key_file=settings.key_file, client_ca_file=settings.client_ca_file
             ),
-            backend=KubeletBackend(kubelet=kubelet, runtime=runtime, node_name=settings.node_name),
+            backend=KubeletBackend(
+                kubelet=kubelet, runtime=runtime, node_name=settings.node_name, neighbours=policies.metrics
+            ),
             client=client,
             clock=clock,
             registry=metrics.registry,
@@ -67,7 +83,7 @@ async def run_agent(settings: AgentSettings) -> None:
                 skipped_addresses=(settings.dns_address,),
             ),
             informers=network_informers,
-            pods=informers.of(PODS, field_selector=f"spec.nodeName={settings.node_name}"),
+            pods=pods,
         )
         dns = DnsServer(
             config=DnsConfig(address=settings.dns_address, domain=settings.cluster_domain),
@@ -76,7 +92,7 @@ async def run_agent(settings: AgentSettings) -> None:
         )
 
         async def ready() -> None:
-            await asyncio.gather(*(part.wait_ready() for part in (kubelet, server, pod_network, proxy, dns)))
+            await asyncio.gather(*(part.wait_ready() for part in (kubelet, server, pod_network, proxy, policies, dns)))
 
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -88,6 +104,7 @@ async def run_agent(settings: AgentSettings) -> None:
                     ("kubelet-server", server.run()),
                     ("pod-network", pod_network.run()),
                     ("proxy", proxy.run()),
+                    ("policies", policies.run()),
                     ("dns", dns.run()),
                     ("notify", notify_when(ready)),
                 ):

@@ -19,17 +19,18 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
 from timonel.scheduler.config import SchedulerConfig
+from timonel.scheduler.core.arguments import VolumeBindingArgs
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.framework import Attempt
 from timonel.scheduler.core.nominations import Nominations
-from timonel.scheduler.core.plugins import FILTERS
 from timonel.scheduler.core.preemption import Preemption
+from timonel.scheduler.core.profile import Profile
 from timonel.scheduler.core.queue import SchedulingQueue, Waiting
 from timonel.scheduler.core.schedule import NoFit, schedule
 from timonel.scheduler.core.volumes import VolumePlan
 from timonel.scheduler.figures import ERROR_RESULT, UNSCHEDULABLE_RESULT, SchedulingFigures
 from timonel.scheduler.groups import SpreadGroups
-from timonel.scheduler.mirror import Mirror
+from timonel.scheduler.mirror import Mirror, profile_name
 from timonel.scheduler.preemption import NOT_YET, Preemptor
 from timonel.scheduler.volume_binding import VolumeBinding, VolumesNotBound
 from timonel.scheduler.writing import GATED, GATED_MESSAGE, SCHEDULER_ERROR, UNSCHEDULABLE, Writer
@@ -58,7 +59,11 @@ class Scheduler:
         self._ready = asyncio.Event()
         self.figures = SchedulingFigures()
         self.cluster = Cluster()
-        self.queue = SchedulingQueue({plugin.name: plugin.helped_by for plugin in FILTERS})
+        configuration = self._config.configuration
+        self._profiles = {profile.name: profile for profile in configuration.profiles}
+        self.queue = SchedulingQueue(
+            {plugin.name: plugin.helped_by for profile in configuration.profiles for plugin in profile.filters}
+        )
         self._gated: set[str] = set()
         """Pods whose gates are still to be told in their status."""
         services, replica_sets = informers.of(SERVICES), informers.of(REPLICA_SETS)
@@ -70,7 +75,7 @@ class Scheduler:
             cluster=self.cluster,
             queue=self.queue,
             clock=clock,
-            scheduler_names=self._config.scheduler_names,
+            profiles=self._profiles,
             wake=self._wake.set,
             on_gated=self._note_gated,
             nominations=self._nominations,
@@ -94,9 +99,7 @@ class Scheduler:
             slice_seconds=self._config.slice_seconds,
         )
         self._tasks = asyncio.TaskGroup()
-        self._volumes = VolumeBinding(
-            client=client, mirror=self._mirror, clock=clock, timeout_seconds=self._config.bind_timeout_seconds
-        )
+        self._volumes = VolumeBinding(client=client, mirror=self._mirror, clock=clock)
 
     async def run(self) -> None:
         await self._mirror.wait_synced()
@@ -138,6 +141,7 @@ class Scheduler:
             self.queue.remove(pod.uid)
             self._say(obj, "Warning", "FailedScheduling", f"skip schedule deleting pod: {_full_name(obj)}")
             return
+        profile = self._profiles[profile_name(obj)]
         waiting.taken_at = began = self._clock.monotonic()
         try:
             pod = waiting.pod = self.cluster.parse_pod(obj)
@@ -148,9 +152,9 @@ class Scheduler:
                 self._nominations.expected_by(pod),
             )
             preemption: Preemption | str = ""
-            decision = schedule(self.cluster, attempt, self._rng)
+            decision = schedule(self.cluster, attempt, self._rng, profile)
             if isinstance(decision, NoFit):
-                preemption = await self._preemptor.decide(attempt, decision, self._rng)
+                preemption = await self._preemptor.decide(attempt, decision, self._rng, profile)
             self.figures.algorithm.observe(self._clock.monotonic() - began)
         except Exception as exc:  # one odd pod must not stop all others
             log.exception("Deciding failed pod=%s", _full_name(obj))
@@ -160,11 +164,14 @@ class Scheduler:
             if self.queue.get(pod.uid) is waiting:  # it may have been deleted while victims were sought
                 await self._refuse(waiting, obj, decision, preemption)
             return
-        plan = self.cluster.volumes.plan(pod, self.cluster.nodes.slots[decision.node]) if pod.claims else None
+        plan = None
+        if pod.claims and profile.runs("preBind", "VolumeBinding"):
+            plan = self.cluster.volumes.plan(pod, self.cluster.nodes.slots[decision.node])
         self._mirror.assume(pod, decision.node)
         if plan:
             self.cluster.volumes.assume(plan, decision.node)
-            self._tasks.create_task(self._bind_volumes(waiting, obj, decision.node, plan), name="volumes of a pod")
+            binding = self._bind_volumes(waiting, obj, decision.node, plan, profile)
+            self._tasks.create_task(binding, name="volumes of a pod")
         else:
             await self._writer.submit(pod.uid, lambda: self._bind(waiting, obj, decision.node))
 
@@ -212,9 +219,10 @@ class Scheduler:
 
     # Binding: volumes first, each pod by itself, for that may take minutes
 
-    async def _bind_volumes(self, waiting: Waiting, obj: Object, node: str, plan: VolumePlan) -> None:
+    async def _bind_volumes(self, waiting: Waiting, obj: Object, node: str, plan: VolumePlan, profile: Profile) -> None:
+        args: VolumeBindingArgs = profile.args["VolumeBinding"]
         try:
-            await self._volumes.bind(obj, plan, node)
+            await self._volumes.bind(obj, plan, node, args.bind_timeout_seconds)
         except Exception as exc:
             if not isinstance(exc, (VolumesNotBound, ApiError)):
                 log.exception("Binding volumes broke pod=%s", _full_name(obj))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from timonel.api.clock import Clock
@@ -21,11 +21,21 @@ from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.framework import Change
 from timonel.scheduler.core.nominations import Nominations
 from timonel.scheduler.core.pods import Pod
+from timonel.scheduler.core.profile import DEFAULT_SCHEDULER, Profile
 from timonel.scheduler.core.queue import SchedulingQueue
 
 
+def profile_name(obj: Object) -> str:
+    """Of the profile that a pod chose."""
+    name: str = get_path(obj, "spec", "schedulerName", default=DEFAULT_SCHEDULER)
+    return name
+
+
 class Mirror:
-    """`on_gated` is told of each pod that is held back by scheduling gates."""
+    """`profiles`, by the names that pods choose them by, say whose pods these are.
+
+    `on_gated` is told of each pod that is held back by scheduling gates.
+    """
 
     def __init__(
         self,
@@ -34,7 +44,7 @@ class Mirror:
         cluster: Cluster,
         queue: SchedulingQueue,
         clock: Clock,
-        scheduler_names: Iterable[str],
+        profiles: Mapping[str, Profile],
         wake: Callable[[], None],
         on_gated: Callable[[Object], None],
         nominations: Nominations,
@@ -42,7 +52,7 @@ class Mirror:
         self._cluster = cluster
         self._queue = queue
         self._clock = clock
-        self._names = frozenset(scheduler_names)
+        self._profiles = profiles
         self._wake = wake
         self._on_gated = on_gated
         self._nominations = nominations
@@ -136,7 +146,7 @@ class Mirror:
         self._pod_seen(new)
 
     def _pod_waits(self, obj: Object) -> None:
-        is_gated = bool(get_path(obj, "spec", "schedulingGates"))
+        is_gated = bool(get_path(obj, "spec", "schedulingGates")) and self._heeds_gates(obj)
         pod = self._cluster.parse_pod(obj)
         self._queue.put(pod, is_gated=is_gated, now=self._clock.monotonic())
         # By this process before it started anew, or by somebody else: room is kept there, be the node known yet or not.
@@ -183,8 +193,11 @@ class Mirror:
         if self._cluster.remove_pod(uid) is not None or had_room:
             self._changed(Change.POD_GONE)
 
+    def _heeds_gates(self, obj: Object) -> bool:
+        return self._profiles[profile_name(obj)].runs("preEnqueue", "SchedulingGates")
+
     def _is_ours(self, obj: Object) -> bool:
-        return get_path(obj, "spec", "schedulerName", default="default-scheduler") in self._names
+        return profile_name(obj) in self._profiles
 
     # Nodes and namespaces
 

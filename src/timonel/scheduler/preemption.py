@@ -22,8 +22,10 @@ from timonel.scheduler.core import explain
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.framework import Attempt
 from timonel.scheduler.core.nominations import Nominations
+from timonel.scheduler.core.plugins import DEFAULT_PROFILE
 from timonel.scheduler.core.pods import Pod
 from timonel.scheduler.core.preemption import Budget, NoVictims, Preemption, VictimSearch
+from timonel.scheduler.core.profile import Profile
 from timonel.scheduler.core.schedule import NoFit, unhelped
 from timonel.scheduler.core.selectors import parse_selector
 from timonel.scheduler.writing import Writer
@@ -65,7 +67,9 @@ class Preemptor:
 
     # Deciding
 
-    async def decide(self, attempt: Attempt, decision: NoFit, rng: random.Random) -> Preemption | str:
+    async def decide(
+        self, attempt: Attempt, decision: NoFit, rng: random.Random, profile: Profile = DEFAULT_PROFILE
+    ) -> Preemption | str:
         """Who is to go, or what to say in the event. Gives way to other tasks every slice of its time."""
         if not decision.slots:
             return ""
@@ -74,7 +78,13 @@ class Preemptor:
         if self._cluster.nodes.slots.get(freed) in decision.slots and self._is_being_freed(freed, attempt.pod):
             return NOT_YET
         search = VictimSearch(
-            self._cluster, attempt, decision.slots, budgets=self._known_budgets(), started=self._started, rng=rng
+            self._cluster,
+            attempt,
+            decision.slots,
+            budgets=self._known_budgets(),
+            started=self._started,
+            rng=rng,
+            profile=profile,
         )
         began = self._clock.monotonic()
 

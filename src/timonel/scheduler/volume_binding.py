@@ -22,13 +22,10 @@ class VolumesNotBound(Exception):
 
 
 class VolumeBinding:
-    """`timeout_seconds`: how long a provisioner may take, before another node is tried."""
-
-    def __init__(self, *, client: ApiClient, mirror: Mirror, clock: Clock, timeout_seconds: float) -> None:
+    def __init__(self, *, client: ApiClient, mirror: Mirror, clock: Clock) -> None:
         self._client = client
         self._mirror = mirror
         self._clock = clock
-        self._timeout_seconds = timeout_seconds
         self._waiting: dict[ObjectKey | str, set[asyncio.Event]] = {}
         """By claims, and by uids of pods."""
         mirror.claims.add_handler(
@@ -40,8 +37,11 @@ class VolumeBinding:
             on_delete=lambda last: self._wake(uid_of(last)),
         )
 
-    async def bind(self, pod: Object, plan: VolumePlan, node: str) -> None:
-        """Returns when every claim is bound. Raises VolumesNotBound, ApiError."""
+    async def bind(self, pod: Object, plan: VolumePlan, node: str, timeout_seconds: float) -> None:
+        """Returns when every claim is bound. Raises VolumesNotBound, ApiError.
+
+        `timeout_seconds`: how long a provisioner may take, before another node is tried.
+        """
         for key, name in plan.bind:
             volume = self._mirror.volumes.lister.get("", name)
             claim = self._mirror.claims.lister.get(*key)
@@ -57,15 +57,15 @@ class VolumeBinding:
             if annotations_of(claim).get(SELECTED_NODE) != node:
                 patch = {"metadata": {"uid": uid_of(claim), "annotations": {SELECTED_NODE: node}}}
                 await self._client.patch(PERSISTENT_VOLUME_CLAIMS, key.name, patch, key.namespace, type="merge")
-        await self._wait_bound(pod, plan, node)
+        await self._wait_bound(pod, plan, node, timeout_seconds)
 
-    async def _wait_bound(self, pod: Object, plan: VolumePlan, node: str) -> None:
+    async def _wait_bound(self, pod: Object, plan: VolumePlan, node: str, timeout_seconds: float) -> None:
         changed = asyncio.Event()
         keys: list[ObjectKey | str] = [*plan.claims, uid_of(pod)]
         for key in keys:
             self._waiting.setdefault(key, set()).add(changed)
         seen: set[ObjectKey] = set()
-        timer = asyncio.ensure_future(self._clock.sleep(self._timeout_seconds))
+        timer = asyncio.ensure_future(self._clock.sleep(timeout_seconds))
         timer.add_done_callback(lambda _: changed.set())
         try:
             while not self._are_bound(pod, plan, node, seen):

@@ -87,8 +87,6 @@ class Filter(Protocol):
 
 class Score(Protocol):
     name: str
-    weight: int
-    """By default; a profile can say otherwise."""
 
     def score(self, cluster: Cluster, attempt: Attempt, nodes: Slots) -> Ratings | None:
         """Ratings 0 to 100 of the given nodes, in their order; None when it has nothing to say."""

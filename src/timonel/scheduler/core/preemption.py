@@ -16,17 +16,17 @@ from typing import Self
 
 from timonel.api.labels import Selector
 from timonel.scheduler.core import explain
+from timonel.scheduler.core.arguments import DefaultPreemptionArgs
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.concerns import concerns
 from timonel.scheduler.core.framework import Attempt, Filter
-from timonel.scheduler.core.plugins import FILTERS
+from timonel.scheduler.core.plugins import DEFAULT_PROFILE
 from timonel.scheduler.core.plugins.node_resources import NodeResourcesFit
 from timonel.scheduler.core.pods import Pod, PodClass
+from timonel.scheduler.core.profile import Profile
 from timonel.scheduler.core.requests import PODS
 from timonel.scheduler.core.schedule import refusals_of
 
-_CANDIDATES_SHARE, _CANDIDATES_LEAST = 10, 100
-"""Enough is found at a tenth of the nodes, and never at less than a hundred; upstream's numbers."""
 _LOWEST_PRIORITY = -(1 << 31)
 
 
@@ -81,10 +81,10 @@ def find_victims(
     budgets: Iterable[Budget],
     started: StartTime,
     rng: random.Random,
-    filters: Sequence[Filter] = FILTERS,
+    profile: Profile = DEFAULT_PROFILE,
 ) -> Preemption | NoVictims:
     """`slots`: the nodes where evicting could help. Of more than enough of them, some are left out by chance."""
-    search = VictimSearch(cluster, attempt, slots, budgets=budgets, started=started, rng=rng, filters=filters)
+    search = VictimSearch(cluster, attempt, slots, budgets=budgets, started=started, rng=rng, profile=profile)
     for _ in search.steps(lambda: False):
         pass
     return search.result()
@@ -102,12 +102,14 @@ class VictimSearch:
         budgets: Iterable[Budget],
         started: StartTime,
         rng: random.Random,
-        filters: Sequence[Filter] = FILTERS,
+        profile: Profile = DEFAULT_PROFILE,
     ) -> None:
-        self._run = _Run(cluster, attempt, tuple(budgets), started, filters)
+        self._run = _Run(cluster, attempt, tuple(budgets), started, profile.filters)
         first = rng.randrange(len(slots)) if slots else 0
         self._slots = (*slots[first:], *slots[:first])
-        self._enough = max(cluster.nodes.count * _CANDIDATES_SHARE // 100, _CANDIDATES_LEAST)
+        args: DefaultPreemptionArgs = profile.args.get("DefaultPreemption") or DefaultPreemptionArgs()
+        share = cluster.nodes.count * args.min_candidate_nodes_percentage // 100
+        self._enough = max(share, args.min_candidate_nodes_absolute)
         self._found: dict[int, Preemption] = {}
         self._is_stale = False
 

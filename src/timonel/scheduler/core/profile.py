@@ -33,6 +33,8 @@ class PluginRow:
     points: tuple[str, ...]
     make: Callable[[Any], Any] | None = None
     args: type | None = None
+    weight: int = 1
+    """As a score, by default."""
     is_default: bool = True
 
 
@@ -74,7 +76,7 @@ def build_profile(
         name=name,
         filters=tuple(made[plugin] for plugin in ordered.get("filter", ()) if plugin in made),
         scores=tuple(
-            (made[plugin], (weights or {}).get(plugin) or made[plugin].weight)
+            (made[plugin], (weights or {}).get(plugin) or rows[plugin].weight)
             for plugin in ordered.get("score", ())
             if hasattr(made.get(plugin), "score")
         ),

@@ -17,7 +17,6 @@ _MOST_PER_CONTAINER = 1000 * _MIB
 
 class ImageLocality:
     name = "ImageLocality"
-    weight = 1
 
     def score(self, cluster: Cluster, attempt: Attempt, nodes: Slots) -> Ratings | None:
         klass, table = attempt.pod.klass, cluster.nodes

@@ -26,7 +26,6 @@ class InterPodAffinity:
             Change.POD_LABELS, Change.NAMESPACE,
         }
     )  # fmt: skip
-    weight = 2
 
     def __init__(self, args: InterPodAffinityArgs | None = None) -> None:
         self._args = args or InterPodAffinityArgs()

@@ -18,7 +18,6 @@ class NodeAffinity:
     is_static = True
     pod_scope = PodScope.NONE
     helped_by = frozenset({Change.NODE_ADDED, Change.NODE_LABELS})
-    weight = 2
 
     def __init__(self, args: NodeAffinityArgs | None = None) -> None:
         self._added = args or NodeAffinityArgs()

@@ -36,7 +36,6 @@ class NodeResourcesFit:
     is_static = False
     pod_scope = PodScope.NODE
     helped_by = frozenset({Change.NODE_ADDED, Change.NODE_ALLOCATABLE, Change.POD_GONE, Change.POD_SHRUNK})
-    weight = 1
 
     def __init__(self, args: NodeResourcesFitArgs | None = None) -> None:
         self._args = args or NodeResourcesFitArgs()
@@ -146,7 +145,6 @@ class NodeResourcesBalancedAllocation:
     """
 
     name = "NodeResourcesBalancedAllocation"
-    weight = 1
 
     def __init__(self, args: NodeResourcesBalancedAllocationArgs | None = None) -> None:
         self._resources = (args or NodeResourcesBalancedAllocationArgs()).resources

@@ -13,7 +13,6 @@ class TaintToleration:
     is_static = True
     pod_scope = PodScope.NONE
     helped_by = frozenset({Change.NODE_ADDED, Change.NODE_TAINTS})
-    weight = 3
 
     def refuse(self, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:
         mask = cluster.nodes.taints.untolerated(attempt.pod.klass.tolerations, cluster.nodes.capacity)

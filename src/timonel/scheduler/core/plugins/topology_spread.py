@@ -39,7 +39,6 @@ class PodTopologySpread:
             Change.POD_PLACED, Change.POD_GONE, Change.POD_LABELS,
         }
     )  # fmt: skip
-    weight = 2
 
     def __init__(self, args: PodTopologySpreadArgs | None = None) -> None:
         self._defaults = (args or PodTopologySpreadArgs()).constraints

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from timonel.api.clock import Clock
-from timonel.api.refs import PODS
 from timonel.api.volumes import LOCAL_PROVISIONER
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
@@ -61,7 +60,7 @@ from timonel.controllers.replicaset import ReplicaSetController, ReplicationCont
 from timonel.controllers.resourceclaims import ResourceClaimController
 from timonel.controllers.resourcequota import ResourceQuotaController
 from timonel.controllers.servicecidrs import ServiceCidrController
-from timonel.controllers.slim import SlimPods
+from timonel.controllers.slim_objects import transforms
 from timonel.controllers.statefulset import StatefulSetController
 from timonel.controllers.storage_protection import AttributesClassProtection, ClaimProtection, VolumeProtection
 from timonel.controllers.token_secrets import ClaimsSigner, TokenSecretController
@@ -358,7 +357,8 @@ class ControllerManager:
         await self._ready.wait()
 
     async def _work(self) -> None:
-        self.informers.of(PODS, transform=SlimPods())  # first, so that everybody shares the slim pods
+        for ref, transform in transforms().items():
+            self.informers.of(ref, transform=transform)  # first, so that everybody shares the slim copies
         surroundings: dict[str, Surroundings] = {}
         self.components = {
             name: make(self._surroundings(account, surroundings))

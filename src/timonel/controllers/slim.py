@@ -24,37 +24,35 @@ _STATUS_FIELDS = ("name", "restartCount", "ready", "started", "resources", "allo
 
 _SHARED_METADATA = ("namespace", "generateName", "ownerReferences", "labels", "annotations", "creationTimestamp")
 _SHARED_STATUS = ("phase", "qosClass", "hostIP", "hostIPs", "startTime", "containerStatuses", "initContainerStatuses")
+_TOKEN_SOURCES = {"serviceAccountToken", "configMap", "downwardAPI"}
 
 
 class SlimPods:
     """For Informers.of(PODS, transform=…). Changes the object given, which must be private."""
 
-    def __init__(self) -> None:
-        self._share = SharedParts()
+    def __init__(self, share: SharedParts | None = None) -> None:
+        self._share = share or SharedParts()
 
     def __call__(self, pod: Object) -> Object:
         share = self._share
         slim_pod(pod)
         metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
-        _share_fields(metadata, _SHARED_METADATA, share)
+        share.fields(metadata, _SHARED_METADATA)
         for field, value in spec.items():
             if field == "volumes":
-                # The name of the volume with the token is another one in every pod.
+                # Volumes of StatefulSets' claims are named alike, claims are not.
                 spec[field] = [{k: v if k == "name" else share(v) for k, v in volume.items()} for volume in value]
             else:
                 spec[field] = share(value)
-        _share_fields(status, _SHARED_STATUS, share)
-        if status.get("conditions"):
-            status["conditions"] = [share(condition) for condition in status["conditions"]]
+        share.fields(status, _SHARED_STATUS)
+        share.items(status, "conditions")
+        address = status.get("podIP")
+        for each in status.get("podIPs") or ():
+            if each.get("ip") == address:
+                each["ip"] = address
         # Made anew: what once held many fields stays as large as it was.
         pod["spec"], pod["status"] = dict(spec.items()), dict(status.items())
         return pod
-
-
-def _share_fields(part: Object, fields: tuple[str, ...], share: SharedParts) -> None:
-    for field in fields:
-        if field in part:
-            part[field] = share(part[field])
 
 
 def slim_pod(pod: Object) -> Object:
@@ -65,16 +63,27 @@ def slim_pod(pod: Object) -> Object:
     spec = pod.get("spec") or {}
     for field in _SPEC_DROPPED:
         spec.pop(field, None)
+    owners = {owner.get("kind") for owner in metadata.get("ownerReferences") or ()}
+    if "volumes" in spec and "StatefulSet" not in owners:  # whose controller compares all volumes
+        spec["volumes"] = [volume for volume in spec["volumes"] if not _is_token(volume)]
+        if not spec["volumes"]:
+            del spec["volumes"]
     for field in ("containers", "initContainers"):
         if spec.get(field):
             spec[field] = [_slim_container(container) for container in spec[field]]
     status = pod.get("status") or {}
-    of_job = any(owner.get("kind") == "Job" for owner in metadata.get("ownerReferences") or ())
-    fields = (*_STATUS_FIELDS, "state") if of_job else _STATUS_FIELDS  # Jobs ask how and when containers ended
+    # Jobs ask how and when containers ended.
+    fields = (*_STATUS_FIELDS, "state") if "Job" in owners else _STATUS_FIELDS
     for field in ("containerStatuses", "initContainerStatuses"):
         if status.get(field):
             status[field] = [_only(container, fields) for container in status[field]]
     return pod
+
+
+def _is_token(volume: Object) -> bool:
+    """The volume with its account's token that every pod is given, under a name of its own."""
+    sources = (volume.get("projected") or {}).get("sources") or ()
+    return bool(sources) and all(source.keys() <= _TOKEN_SOURCES for source in sources)
 
 
 def _slim_container(container: Object) -> Object:

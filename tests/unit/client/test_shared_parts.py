@@ -13,11 +13,24 @@ def test_equal_values_are_one() -> None:
     assert share(None) is None
 
 
-def test_it_does_not_grow_without_end() -> None:
+def test_it_does_not_grow_without_end_and_keeps_what_is_in_use() -> None:
     share = SharedParts(most=3)
-    first = share({"n": 0})
-    for number in range(1, 4):
+    once, often = share({"n": 0}), share({"n": "often"})
+    for number in range(1, 12):
         share({"n": number})
+        assert share({"n": "often"}) is often
     again = share({"n": 0})
-    assert again == first
-    assert again is not first
+    assert again == once
+    assert again is not once
+
+
+def test_fields_and_items_of_an_object_are_shared_in_place() -> None:
+    share = SharedParts()
+    one, two = ({"labels": {"a": "b"}, "name": name, "conditions": [{"type": "Ready"}, {"x": name}]} for name in "ab")
+    for each in (one, two):
+        share.fields(each, ("labels", "missing"))
+        share.items(each, "conditions", "images")
+    assert one == {"labels": {"a": "b"}, "name": "a", "conditions": [{"type": "Ready"}, {"x": "a"}]}
+    assert one["labels"] is two["labels"]
+    assert one["conditions"][0] is two["conditions"][0]
+    assert one["conditions"][1] == {"x": "a"}

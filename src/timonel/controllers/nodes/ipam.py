@@ -86,9 +86,8 @@ class NodeIpamController(Controller):
 
     async def sync(self, key: ObjectKey) -> Result:
         node = self.lister(NODES).get(*key)
-        if node is None:
-            self._own.forget(key)
         if node is None or pod_cidrs_of(node):
+            self._own.forget(key)
             self._release(self._given.pop(key.name, []))
             return Result()
         if is_deleting(node) or not self._own.are_seen(key):

@@ -179,8 +179,9 @@ class NodeLifecycleController(Controller):
         if conditions is None:
             return node
         was_ready = ready_status(node) == "True"
-        changed = node | {"status": (node.get("status") or {}) | {"conditions": conditions}}
-        written = await self.client.update(NODES, changed, subresource="status")
+        # Guarded: when the kubelet has spoken meanwhile, its word counts. Only conditions, for the copy is a slim one.
+        patch = {"metadata": {"resourceVersion": resource_version_of(node)}, "status": {"conditions": conditions}}
+        written = await self.client.patch(NODES, key.name, patch, type="strategic", subresource="status")
         self._own.wrote(key, self.informer(NODES), written)
         log.info("node became unknown node=%s", key.name)
         if was_ready:

@@ -7,6 +7,7 @@ informers.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from contextlib import aclosing
 from functools import cached_property
@@ -23,14 +24,18 @@ from timonel.client.service_accounts import ServiceAccountClients
 from timonel.cluster.errors import UserError
 from timonel.cluster.manager_options import apply_options, from_settings
 from timonel.cluster.process import notify_when
+from timonel.cluster.scheduler_config import parse_document, read_document
 from timonel.cluster.settings import ManagerSettings
 from timonel.controllers.certificates import SigningConfig
 from timonel.controllers.manager import ControllerManager, ManagerConfig, Surroundings
 from timonel.controllers.nodes import NodeIpamConfig, NodeLifecycleConfig
+from timonel.scheduler.config import SchedulerConfig
 from timonel.scheduler.loop import Scheduler
 
 if TYPE_CHECKING:
     from timonel.api.token_keys import TokenSigner
+
+log = logging.getLogger(__name__)
 
 _PORTS_AFTER_SECONDS = 3.0
 
@@ -54,6 +59,7 @@ async def run_manager(settings: ManagerSettings, flags: Mapping[str, Any] | None
     )
     options = from_settings({**settings.options, **(flags or {})})
     config = apply_options(config, options)
+    placing = scheduling(settings, flags or {})
     own = ClientConfig.from_kubeconfig(settings.kubeconfig, user_agent="timonel-manager")
     schedulers = ClientConfig.from_kubeconfig(settings.scheduler_kubeconfig, user_agent="timonel-scheduler")
     async with (
@@ -66,7 +72,9 @@ async def run_manager(settings: ManagerSettings, flags: Mapping[str, Any] | None
         running: list[Scheduler] = []
 
         def scheduler(around: Surroundings) -> Scheduler:
-            made = Scheduler(client=scheduler_client, informers=around.informers, recorder=recorder, clock=clock)
+            made = Scheduler(
+                client=scheduler_client, informers=around.informers, recorder=recorder, clock=clock, config=placing
+            )
             running[:] = [made]
             return made
 
@@ -97,6 +105,18 @@ async def run_manager(settings: ManagerSettings, flags: Mapping[str, Any] | None
             lost = group
         if lost is not None:
             raise UserError("leadership was lost, for the lease could not be renewed in time") from lost
+
+
+def scheduling(settings: ManagerSettings, flags: Mapping[str, Any]) -> SchedulerConfig:
+    """By the file that a flag names, or else as `up` read it. Raises UserError."""
+    file = flags.get("scheduler_config") or ""
+    document = read_document(file) if file else dict(settings.scheduler_configuration)
+    if not document:
+        return SchedulerConfig()
+    configuration = parse_document(document, file or "scheduler configuration")
+    for note in configuration.notes:
+        log.info("Scheduler configuration: %s", note)
+    return SchedulerConfig(configuration=configuration)
 
 
 def _signer(file: str) -> _FileSigner | None:

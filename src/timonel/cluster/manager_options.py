@@ -52,6 +52,8 @@ class ManagerOptions:
     """0: none."""
     scheduler_secure_port: int = _number(10259, most=65535)
     """kube-scheduler's --secure-port."""
+    scheduler_config: str = _own("")
+    """A KubeSchedulerConfiguration: kube-scheduler's --config."""
     concurrent_deployment_syncs: int = _workers(5, "deployment")
     concurrent_replicaset_syncs: int = _workers(5, "replicaset")
     concurrent_statefulset_syncs: int = _workers(5, "statefulset")

@@ -17,6 +17,7 @@ from timonel.cluster.etcd import CLIENT_PORT, ensure_etcd_pki, etcd_part
 from timonel.cluster.layout import Layout, NodeLayout
 from timonel.cluster.manager_options import changed
 from timonel.cluster.pki import MANAGER_SERVING
+from timonel.cluster.scheduler_config import checked_document
 from timonel.cluster.segment import address_of
 from timonel.cluster.settings import AgentSettings, HollowSettings, ManagerSettings, ServerSettings
 from timonel.cluster.spawn import Part
@@ -128,6 +129,7 @@ def plan_manager(layout: Layout, config: ClusterConfig) -> ManagerSettings:
         serving_key_file=str(layout.pki / f"{MANAGER_SERVING}.key"),
         node_monitor_grace_seconds=config.node.monitor_grace_seconds,
         options=changed(config.manager),
+        scheduler_configuration=checked_document(config.manager.scheduler_config),
     )
 
 

@@ -62,6 +62,8 @@ class ManagerSettings:
     serving_key_file: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Flags of kube-controller-manager that differ from the defaults; see manager_options.py."""
+    scheduler_configuration: Mapping[str, Any] = field(default_factory=dict)
+    """A KubeSchedulerConfiguration; {}: defaults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,7 @@ from timonel.cluster.plan import (
     server_url,
     settings_file,
 )
+from timonel.cluster.scheduler_config import checked_document
 from timonel.cluster.settings import write_settings
 
 KUBELET_PORT = 10250
@@ -119,6 +120,7 @@ def _up(layout: Layout, options: UpOptions, say: Callable[[str], None]) -> UpRes
     )
     api = config.api
     load_admission(api.enable_admission_plugins, api.disable_admission_plugins, api.admission_control_config_file)
+    checked_document(config.manager.scheduler_config)
     previous = ClusterState.load(layout.state_file)
     store = choose_store(layout, config, options.store, previous)
     own_etcd = store == "etcd" and not config.etcd.servers

@@ -151,7 +151,7 @@ def _check_node_affinity(errors: Errors, path: Path, args: Object) -> None:
         check_affinity(found, Path(), {"nodeAffinity": args["addedAffinity"]})
         prefix = str(path / "addedAffinity")
         errors += [
-            FieldError(each.reason, each.message, each.field.replace("nodeAffinity", prefix, 1)) for each in found
+            FieldError(each.reason, each.field.replace("nodeAffinity", prefix, 1), each.message) for each in found
         ]
 
 

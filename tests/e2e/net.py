@@ -2,11 +2,13 @@
 
 python net.py dns SERVER NAME TYPE [tcp]      → {"rcode": "NOERROR", "answers": [["A", "10.96.0.1"], …], "ms": 1.2}
 python net.py udp ADDRESS PORT SOURCE_PORT SIZE → what came back, or null: one datagram that must not be fragmented
+python net.py connect ADDRESS:PORT …          → [true, false, …]: which take a TCP connection within half a second
 """
 
 from __future__ import annotations
 
 import json
+import selectors
 import socket
 import sys
 import time
@@ -47,5 +49,28 @@ def ask_udp(address: str, port: str, source_port: str, size: str) -> object:
             return None
 
 
+def connect(*targets: str) -> object:
+    """All at once."""
+    made = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in targets]
+    with selectors.DefaultSelector() as selector:
+        for stream, target in zip(made, targets, strict=True):
+            address, _, port = target.rpartition(":")
+            stream.setblocking(False)
+            stream.connect_ex((address, int(port)))
+            selector.register(stream, selectors.EVENT_WRITE)
+        connected: set[object] = set()
+        waiting, deadline = len(made), time.monotonic() + 0.5
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                stream = key.fileobj  # type: ignore[assignment]
+                if stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                    connected.add(stream)
+                selector.unregister(stream)
+                waiting -= 1
+    for stream in made:
+        stream.close()
+    return [stream in connected for stream in made]
+
+
 if __name__ == "__main__":
-    print(json.dumps({"dns": ask_dns, "udp": ask_udp}[sys.argv[1]](*sys.argv[2:])))
+    print(json.dumps({"dns": ask_dns, "udp": ask_udp, "connect": connect}[sys.argv[1]](*sys.argv[2:])))

@@ -21,7 +21,8 @@ from timonel.network.policy.structure import EMPTY, plan_structure
 from timonel.network.policy.table import render_base, render_step
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("nft") is None, reason="needs root and nft for network namespaces"
+    os.geteuid() != 0 or not all(map(shutil.which, ("nft", "conntrack"))),
+    reason="needs root, nft and conntrack for network namespaces",
 )
 
 NAMED = {"http": ("TCP", 8080), "dns": ("UDP", 7000)}
@@ -86,6 +87,8 @@ def places() -> Iterator[dict[str, Place]]:
 
 def matrix(places: dict[str, Place]) -> dict[tuple[str, str, str, int], bool]:
     """Real connections: source, target, protocol, port to whether it was answered."""
+    # What was allowed once goes on, and of UDP, ports taken by chance may be those of an earlier look.
+    places["node"].run("conntrack", "-F")
     targets = [(party.name, protocol, party.address, port) for party in PARTIES for protocol, port in PORTS]
     for party in PARTIES:
         places[party.name].start(*((protocol, address, port) for _, protocol, address, port in targets))

@@ -12,7 +12,6 @@ from timonel.api.refs import ResourceRef
 from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
 
 UNBUILT: dict[ResourceRef, str] = {
-    refs.NETWORK_POLICIES: "NetworkPolicies are not enforced",
     refs.RESOURCE_CLAIMS: "no devices are allocated to ResourceClaims",
     refs.VALIDATING_WEBHOOK_CONFIGURATIONS: "webhooks are not called",
     refs.MUTATING_WEBHOOK_CONFIGURATIONS: "webhooks are not called",

@@ -6,18 +6,18 @@ A packet that none of a pod's policies accepts counts for each of them: all of t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
-from timonel.network.commands import CommandFailed, run_command
+from timonel.network.commands import CommandFailed
 
 METRIC = "timonel_network_policy_dropped_packets_total"
 _HELP = "Packets to or from pods of this node that a NetworkPolicy isolates and none allows."
 
 
-async def read_counters(table: str) -> dict[str, tuple[int, int]]:
+async def read_counters(table: str, run: Callable[..., Awaitable[str]]) -> dict[str, tuple[int, int]]:
     """Packets and bytes by name; nothing when there is no table, or its counters cannot be read."""
     try:
-        return parse_counters(await run_command("nft", "-j", "list", "counters", "table", "inet", table))
+        return parse_counters(await run("nft", "-j", "list", "counters", "table", "inet", table))
     except (CommandFailed, ValueError, KeyError):
         return {}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from timonel.api.objects import Object, ObjectKey, annotations_of, key_of, labels_of, name_of, uid_of
@@ -26,9 +26,6 @@ from timonel.network.proxy.tablewatch import TableWatch
 
 logger = logging.getLogger(__name__)
 
-ADMIT_SECONDS = 30.0
-"""How long a new pod's containers wait for its rules before their start is tried again."""
-
 
 class NotEnforced(Exception):
     """The rules of a pod are not in the kernel: it must not send or receive yet."""
@@ -37,6 +34,8 @@ class NotEnforced(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
     table: str
+    admit_seconds: float = 30.0
+    """How long a new pod's containers wait for its rules before their start is given up, to be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +45,18 @@ class _Admitted:
 
 
 class PolicyEnforcer:
-    """`pods` is an informer of this node's own pods."""
+    """`pods` is an informer of this node's own pods; `run` starts commands."""
 
-    def __init__(self, *, config: PolicyConfig, informers: Informers, pods: Informer) -> None:
+    def __init__(
+        self,
+        *,
+        config: PolicyConfig,
+        informers: Informers,
+        pods: Informer,
+        run: Callable[..., Awaitable[str]] = run_command,
+    ) -> None:
         self._config = config
+        self._run = run
         self._informers = informers
         self._policies_seen = informers.of(NETWORK_POLICIES)
         self._own_pods = pods
@@ -65,6 +72,8 @@ class PolicyEnforcer:
         self._is_stale = True
         """Policies or own pods changed: the structure may be another."""
         self._is_suspect = False
+        self._may_be_there = True
+        """The table; an earlier agent may have left one."""
         self._changed = asyncio.Event()
         self._ready = asyncio.Event()
         self._told, self._settled = 0, -1
@@ -89,7 +98,7 @@ class PolicyEnforcer:
             self._touch()
         wanted = self._told
         try:
-            async with asyncio.timeout(ADMIT_SECONDS):
+            async with asyncio.timeout(self._config.admit_seconds):
                 while self._settled < wanted:
                     await self._progress.wait()
         except TimeoutError:
@@ -99,7 +108,7 @@ class PolicyEnforcer:
         """Lines for Prometheus, read from the kernel now."""
         if not self._structure.counters:
             return ""
-        return render_metrics(await read_counters(self._config.table), self._structure.counters)
+        return render_metrics(await read_counters(self._config.table, self._run), self._structure.counters)
 
     async def run(self) -> None:
         """Until cancelled. The table stays, so that pods go on being isolated."""
@@ -151,7 +160,7 @@ class PolicyEnforcer:
         self._touch()
 
     def _own_pod_updated(self, old: Object, new: Object) -> None:
-        if pod_facts(old) != pod_facts(new):
+        if self._facts_of(old) != self._facts_of(new):
             self._own_pod_changed(new)
 
     def _own_pod_gone(self, pod: Object) -> None:
@@ -252,14 +261,12 @@ class PolicyEnforcer:
     def _own_facts(self) -> list[PodFacts]:
         """Own pods that have an address, those admitted last at the end."""
         order = {key: number for number, key in enumerate(self._admitted)}
-        found = []
-        for pod in sorted(self._own_pods.lister.list(), key=lambda item: order.get(key_of(item), -1)):
-            known = self._admitted.get(key_of(pod))
-            addresses = known.addresses if known is not None and known.identity == _identity(pod) else ()
-            facts = pod_facts(pod, addresses)
-            if facts is not None:
-                found.append(facts)
-        return found
+        pods = sorted(self._own_pods.lister.list(), key=lambda item: order.get(key_of(item), -1))
+        return [facts for facts in map(self._facts_of, pods) if facts is not None]
+
+    def _facts_of(self, pod: Object) -> PodFacts | None:
+        known = self._admitted.get(key_of(pod))
+        return pod_facts(pod, known.addresses if known is not None and known.identity == _identity(pod) else ())
 
     async def _apply(self, *, replace: bool) -> bool:
         """Whether our table is there, as it is remembered. Raises CommandFailed: only a replacement sets things right
@@ -271,25 +278,27 @@ class PolicyEnforcer:
         self._members.follow(new.selections, new.ports)
         if not self._policies:
             # As before the first policy: nothing to look up for any packet.
-            if old != EMPTY or not self._ready.is_set():
-                await run_command("nft", "-f", "-", stdin=f"add table inet {table}\ndelete table inet {table}\n")
+            if self._may_be_there:
+                await self._run("nft", "-f", "-", stdin=f"add table inet {table}\ndelete table inet {table}\n")
+                self._may_be_there = False
             return False
+        self._may_be_there = True
         if replace:
             elements = self._members.elements()
-            counts = await read_counters(table)
+            counts = await read_counters(table, self._run)
             text = render_base(table) + render_step(table, EMPTY, new, elements, counts=counts)
         else:
             added, removed = self._members.take_changes()
             text = render_step(table, old, new, added, removed)
         if text:
-            await run_command("nft", "-f", "-", stdin=text)
+            await self._run("nft", "-f", "-", stdin=text)
         return True
 
     async def _has_table(self) -> bool:
         if not self._policies:
             return True
         try:
-            tables = await run_command("nft", "list", "tables", "inet")
+            tables = await self._run("nft", "list", "tables", "inet")
         except CommandFailed:
             return False
         if f"table inet {self._config.table}" in tables.splitlines():

@@ -14,7 +14,10 @@ from timonel.api.objects import Object
 from timonel.client.sharing import SharedParts
 
 _CONTAINER_FIELDS = ("name", "image", "ports", "resources", "restartPolicy")
-_SPEC_DROPPED = ("ephemeralContainers", "securityContext", "dnsConfig", "dnsPolicy", "hostAliases", "readinessGates")
+_SPEC_DROPPED = (
+    "ephemeralContainers", "securityContext", "dnsConfig", "dnsPolicy", "hostAliases", "readinessGates",
+    "enableServiceLinks", "serviceAccount",
+)  # fmt: skip
 _SECRET_FIELDS: dict[str, Callable[[Object], Any]] = {
     "env": lambda item: (item.get("valueFrom") or {}).get("secretKeyRef"),
     "envFrom": lambda item: item.get("secretRef"),
@@ -51,7 +54,7 @@ class SlimPods:
             if each.get("ip") == address:
                 each["ip"] = address
         # Made anew: what once held many fields stays as large as it was.
-        pod["spec"], pod["status"] = dict(spec.items()), dict(status.items())
+        pod["metadata"], pod["spec"], pod["status"] = (dict(part.items()) for part in (metadata, spec, status))
         return pod
 
 

@@ -45,7 +45,8 @@ def slim_node(node: Object, share: SharedParts) -> Object:
     metadata, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
     metadata.pop("managedFields", None)
     if metadata.get("labels"):
-        _intern(metadata["labels"], *metadata["labels"])  # the host name is among them, so no two are alike
+        # The host name is among them, so no two are alike.
+        metadata["labels"] = {sys.intern(key): sys.intern(value) for key, value in metadata["labels"].items()}
     _intern(metadata, "name")
     share.fields(metadata, ("annotations", "creationTimestamp"))
     share.items(spec, "taints")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -64,14 +65,26 @@ def counted(question: Question, placed: Sequence[tuple[Pod, int]]) -> list[int]:
 
 
 @given(
+    st.sampled_from((0, 1, 2, 256)),
     st.lists(questions(), min_size=1, max_size=6),
     st.lists(st.tuples(st.sampled_from("abc"), labels(), st.booleans(), st.integers(0, 3)), max_size=12),
     st.randoms(use_true_random=False),
 )
 def test_counts_are_those_of_all_pods_at_any_time(
-    asked: list[Question], made: list[tuple[str, dict[str, str], bool, int]], rng: random.Random
+    few: int, asked: list[Question], made: list[tuple[str, dict[str, str], bool, int]], rng: random.Random
 ) -> None:
     classes, known = PodClasses(), PodCounters(NAMESPACES)
+    with patch.object(counters, "_FEW_NODES", few):
+        _place_and_remove(classes, known, asked, made, rng)
+
+
+def _place_and_remove(
+    classes: PodClasses,
+    known: PodCounters,
+    asked: list[Question],
+    made: list[tuple[str, dict[str, str], bool, int]],
+    rng: random.Random,
+) -> None:
     waiting = [
         (classes.pod(pod(f"p{number}", namespace=namespace, labels=own, deleting=deleting)), slot)
         for number, (namespace, own, deleting, slot) in enumerate(made)

@@ -107,7 +107,7 @@ _ATTACHED = frozenset({"persistentVolumeClaim", "ephemeral", *DISKS})
 """Sources of volumes whose place decides where a pod can run."""
 
 
-_MEMOS = 64
+_MEMOS = 32
 """Each holds about 100 KB in a cluster of 5 000 nodes."""
 
 
@@ -140,7 +140,8 @@ class PodClasses:
         signature = _signature(obj, spec)
         klass = self._classes.get(signature)
         if klass is None:
-            klass = self._classes[signature] = _compile(obj, spec)
+            # A copy of the signature, since the buffer that orjson gives is kilobytes long, however little is in it.
+            klass = self._classes[bytes(memoryview(signature))] = _compile(obj, spec)
             klass.memo = _Memo(self._recent)
         made = Pod(key_of(obj), uid_of(obj), spec.get("nodeName") or "", is_deleting(obj), klass)
         if any(not _ATTACHED.isdisjoint(volume) for volume in spec.get("volumes") or ()):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -106,6 +107,7 @@ class EventRecorder:
         action: str = "",
         field_path: str = "",
         related: Object | None = None,
+        annotations: Mapping[str, str] | None = None,
     ) -> None:
         """Queues an event about `obj`, which needs kind, apiVersion and metadata. `type` is "Normal" or "Warning".
 
@@ -113,6 +115,8 @@ class EventRecorder:
         Dropped, with a log line, when the queue is full.
         """
         event = self._build(obj, type, reason, message, action, field_path)
+        if annotations:
+            event["metadata"]["annotations"] = dict(annotations)
         if related is not None:
             event["related"] = reference_to(related)
         try:

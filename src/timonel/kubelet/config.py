@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from timonel import GIT_VERSION
+from timonel.kubelet.eviction.settings import EvictionConfig
+from timonel.kubelet.eviction.thresholds import DEFAULT_HARD, parse_thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class KubeletConfig:
     """The node's status is written at least this often."""
     relist_seconds: float = 60.0
     """Between full looks at the runtime, the safety net under its event stream."""
+    eviction: EvictionConfig = field(default_factory=lambda: EvictionConfig(parse_thresholds(DEFAULT_HARD)))
+    """When pods end before the node runs out of something."""
     max_parallel_pulls: int = 3
     """Image pulls at the same time; others wait in order."""
     log_max_bytes: int = 10 * 1024 * 1024

@@ -13,6 +13,7 @@ from timonel.api.refs import NODES, PODS, SERVICES
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
+from timonel.kubelet.cgroups.limits import TOP
 from timonel.kubelet.cgroups.manager import Cgroups
 from timonel.kubelet.config import KubeletConfig
 from timonel.kubelet.containers.names import Resolver, parse_resolv_conf
@@ -22,6 +23,8 @@ from timonel.kubelet.cri.runtime import Runtime, RuntimeEvents
 from timonel.kubelet.cri.snapshots import ContainerdSnapshots, Snapshots
 from timonel.kubelet.csi.drivers import CsiDrivers
 from timonel.kubelet.csi.mounter import CsiMounter
+from timonel.kubelet.eviction.figures import NodeFigures
+from timonel.kubelet.eviction.manager import Eviction, EvictionManager, Figures
 from timonel.kubelet.images.puller import ImagePuller
 from timonel.kubelet.images.volumes import ImageVolumes
 from timonel.kubelet.log_rotation import LogRotation
@@ -29,8 +32,10 @@ from timonel.kubelet.metrics import KubeletMetrics, ProbeMetrics
 from timonel.kubelet.node.machine import allocatable, read_machine
 from timonel.kubelet.node.reporter import NodeReporter
 from timonel.kubelet.objects import ReferencedObjects
+from timonel.kubelet.pods.admission import PodAdmission
 from timonel.kubelet.pods.allocation import Allocations
 from timonel.kubelet.pods.backoff import BackOff
+from timonel.kubelet.pods.host_ports import HostPorts
 from timonel.kubelet.pods.lifecycle import Hooks
 from timonel.kubelet.pods.reader import ViewReader
 from timonel.kubelet.pods.services import Admission, PodServices, admit_all
@@ -45,7 +50,6 @@ from timonel.kubelet.stats.node_stats import NodeStats
 from timonel.kubelet.volumes.local import LocalVolumes
 from timonel.kubelet.volumes.manager import Volumes
 from timonel.kubelet.volumes.tokens import TokenSource
-from timonel.kubelet.volumes.usage import EmptyDirLimits
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +73,7 @@ class Kubelet:
         cgroups: Cgroups | None = None,
         metrics: KubeletMetrics | None = None,
         snapshots: Snapshots | None = None,
+        figures: Figures | None = None,
         admit: Admission = admit_all,
     ) -> None:
         os.makedirs(config.root_dir, mode=0o750, exist_ok=True)
@@ -132,6 +137,13 @@ class Kubelet:
             pods_dir=f"{config.root_dir}/pods",
             volumes_dir=config.volumes_dir,
         )
+        allocations = Allocations(
+            capacity=self._allocatable,
+            clock=clock,
+            tell=recorder.event,
+            wake=lambda uid: self._workers.notify(uid),
+        )
+        host_ports = HostPorts()
         services = PodServices(
             config=config,
             client=client,
@@ -153,11 +165,15 @@ class Kubelet:
             network_error=lambda: self.node.network_error,
             runtime_name=lambda: self.node.runtime_name,
             memory_capacity=machine.memory_bytes,
-            allocations=Allocations(
-                capacity=self._allocatable,
-                clock=clock,
-                tell=recorder.event,
-                wake=lambda uid: self._workers.notify(uid),
+            allocations=allocations,
+            host_ports=host_ports,
+            admission=PodAdmission(
+                allowed_unsafe_sysctls=config.allowed_unsafe_sysctls,
+                host_ports=host_ports,
+                allocations=allocations,
+                node=lambda: self._own_node.lister.get("", config.node_name),
+                pressure=lambda: self.eviction.conditions,
+                preempt=lambda pod, missing: self.eviction.preempt(pod, missing),
             ),
             admit=admit,
         )
@@ -188,18 +204,47 @@ class Kubelet:
 
         self._lost_shims = LostShims(runtime=runtime, endpoint=config.runtime_endpoint, clock=clock)
         self._recorder = recorder
-        self._limits = EmptyDirLimits(
+        self.eviction = EvictionManager(
+            config=config.eviction,
+            figures=figures or self._figures(machine.memory_bytes - config.reserved_memory_bytes, clock),
             clock=clock,
-            pods=lambda: [worker.pod for worker in self._workers if worker.stage is Stage.RUNNING],
-            path=lambda pod, volume: self._volumes.paths(uid_of(pod)).volume(volume),
+            pods=lambda: self._pods_at(Stage.RUNNING),
+            leaving=lambda: self._pods_at(Stage.ENDING),
             evict=self._evict,
+            ended=self._has_ended,
+            tell_node=self.node.tell,
+            reclaim_containers=self._nothing,
+            reclaim_images=self._nothing,
+            changed=self.node.poke,
+        )
+        self.node.pressure = lambda: self.eviction.conditions
+
+    def _pods_at(self, stage: Stage) -> list[Object]:
+        return [worker.pod for worker in self._workers if worker.stage is stage]
+
+    async def _nothing(self) -> None: ...
+
+    def _figures(self, memory_for_pods: int, clock: Clock) -> Figures:
+        return NodeFigures(
+            cgroups=self.stats.files,
+            host=self.stats.host,
+            sampler=self.stats.sampler,
+            runtime=self._runtime,
+            clock=clock,
+            root_dir=self._config.root_dir,
+            cgroup=f"{self._config.cgroup_root}/{TOP}",
+            memory_for_pods=memory_for_pods,
         )
 
-    def _evict(self, pod: Object, message: str) -> None:
+    def _evict(self, pod: Object, eviction: Eviction) -> None:
         worker = self._workers.get(uid_of(pod))
         if worker is not None:
-            self._recorder.event(pod, "Warning", "Evicted", message)
-            worker.fail("Evicted", message)
+            self._recorder.event(pod, "Warning", eviction.reason, eviction.message, annotations=eviction.annotations)
+            worker.fail(eviction.reason, eviction.message, grace=eviction.grace_seconds, disruption=eviction.disruption)
+
+    def _has_ended(self, uid: str) -> bool:
+        worker = self._workers.get(uid)
+        return worker is None or worker.stage in (Stage.ENDED, Stage.GONE)
 
     @property
     def workers(self) -> PodWorkers:
@@ -247,7 +292,7 @@ class Kubelet:
                 group.create_task(self._local_volumes.run(), name="local volumes")
                 group.create_task(self._csi_drivers.run(), name="csi drivers")
                 group.create_task(self._rotation.run(), name="log rotation")
-                group.create_task(self._limits.run(), name="emptyDir limits")
+                group.create_task(self.eviction.run(), name="eviction")
                 group.create_task(self._lost_shims.run(), name="lost shims")
                 await self._work_on_pods()
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.kubelet.cgroups.manager import Cgroups
 from timonel.kubelet.config import KubeletConfig
+from timonel.kubelet.eviction.manager import Figures
+from timonel.kubelet.eviction.pressure import Observations
+from timonel.kubelet.eviction.usage import PodUse
 from timonel.kubelet.kubelet import Kubelet
 from timonel.testing.clock import VirtualClock, settle
 from timonel.testing.fake_client import FakeClient
@@ -33,6 +36,19 @@ class FakeSnapshots:
         self.views.pop(key, None)
 
 
+class NoFigures:
+    """A node that runs short of nothing; implements `Figures`."""
+
+    async def observe(self) -> Observations:
+        return {}
+
+    async def images_apart(self) -> bool:
+        return False
+
+    async def uses(self, pods: Iterable[Object], *, disk: bool) -> dict[str, PodUse]:
+        return {}
+
+
 class Node:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -40,6 +56,8 @@ class Node:
         self.client = FakeClient(clock=self.clock)
         self.runtime = FakeRuntime(clock=self.clock, images=("busybox:latest",))
         self.snapshots = FakeSnapshots()
+        self.figures: Figures | None = NoFigures()
+        """None: of the machine that the test runs on."""
         for controller in ("cpu", "cpuacct", "memory", "pids"):
             (folder / "cgroup" / controller).mkdir(parents=True)
         self.config = KubeletConfig(
@@ -67,6 +85,7 @@ class Node:
             clock=self.clock,
             cgroups=Cgroups(root=self.config.cgroup_root, mount=self.config.cgroup_mount),
             snapshots=self.snapshots,
+            figures=self.figures,
         )
         tasks = [asyncio.create_task(work) for work in (informers.run(), recorder.run(), kubelet.run())]
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from timonel.api.objects import Object, copy_object, find_by
 from timonel.api.refs import CONFIGMAPS, NODES, PODS
 from timonel.kubelet.cri import runtime_pb2 as cri
 from timonel.kubelet.cri.runtime import RuntimeFailure, RuntimeUnavailable
+from timonel.kubelet.eviction.settings import EvictionConfig
 
 C = container("c")
 
@@ -418,6 +420,8 @@ async def test_grace_is_kept_and_can_be_shortened(node: Node) -> None:
 
 
 async def test_an_empty_dir_that_outgrows_its_limit_ends_the_pod(node: Node) -> None:
+    node.figures = None
+    node.config = replace(node.config, eviction=EvictionConfig(()))
     async with node.running():
         volume = {"name": "e", "emptyDir": {"sizeLimit": "8Ki"}}
         await node.client.create(PODS, pod(C, volumes=[volume]))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from timonel.api.clock import Clock, format_micro_time
@@ -61,6 +59,8 @@ class NodeReporter:
         self._clock = clock
         self.volumes_in_use: Callable[[], list[str]] = list
         """Names of attached volumes that are not to be taken away."""
+        self.pressure: Callable[[], Collection[str]] = tuple
+        """Conditions of the node, true now, that come from what runs short."""
         self._version: cri.VersionResponse | None = None
         self._abilities = cri.StatusResponse()
         self._images: list[cri.Image] = []
@@ -158,14 +158,7 @@ class NodeReporter:
             if self._clock.monotonic() - self._answered_at < _RUNTIME_GRACE_SECONDS:
                 return  # it may just be restarting: what runs is not disturbed by that
             runtime_error = f"container runtime is down: {exc}"
-        self._health = Health(runtime_error, network_error, _memory_available(), self._disk_share(), _pids_share())
-
-    def _disk_share(self) -> float | None:
-        try:
-            disk = os.statvfs(self._config.root_dir)
-        except OSError:
-            return None
-        return disk.f_bavail / disk.f_blocks if disk.f_blocks else None
+        self._health = Health(runtime_error, network_error, frozenset(self.pressure()))
 
     async def _report(self) -> None:
         if self._node is None:
@@ -193,18 +186,19 @@ class NodeReporter:
         if is_ready != self._was_ready:
             if self._was_ready is not None or is_ready:
                 reason = "NodeReady" if is_ready else "NodeNotReady"
-                self._tell(reason, f"Node {self._config.node_name} status is now: {reason}")
+                self.tell("Normal", reason, f"Node {self._config.node_name} status is now: {reason}")
             self._was_ready = is_ready
         if is_ready:
             self._ready.set()
 
-    def _tell(self, reason: str, message: str) -> None:
+    def tell(self, event: str, reason: str, message: str) -> None:
+        """An event about the node."""
         if self._node is not None:
             # Upstream names nodes by their name where an uid is asked for, and people select events by it.
             subject = {"kind": "Node", "apiVersion": "v1"} | {
                 "metadata": {"name": self._config.node_name, "uid": self._config.node_name}
             }
-            self._recorder.event(subject, "Normal", reason, message)
+            self._recorder.event(subject, event, reason, message)
 
     def _runtime_version(self) -> str:
         return f"{self._version.runtime_name}://{self._version.runtime_version}" if self._version else ""
@@ -229,7 +223,7 @@ class NodeReporter:
         if any(missing.values()):
             node = await self._client.patch(NODES, name, {"metadata": missing}, type="merge")
         self._node = node
-        self._tell("Starting", "Starting kubelet.")
+        self.tell("Normal", "Starting", "Starting kubelet.")
         return node
 
     async def _write(self, status: Object, previous: Object) -> None:
@@ -306,22 +300,3 @@ def _patch(status: Object, previous: Object) -> Object:
     if "addresses" in patch:
         patch["addresses"] = [*patch["addresses"], {"$patch": "replace"}]
     return patch
-
-
-def _memory_available() -> int | None:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        return None
-    return None
-
-
-def _pids_share() -> float | None:
-    try:
-        limit = int(Path("/proc/sys/kernel/pid_max").read_text())
-        running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
-    except (OSError, ValueError, IndexError):
-        return None
-    return 1 - running / limit

@@ -25,15 +25,8 @@ class Health:
 
     runtime_error: str = ""
     network_error: str = ""
-    memory_available: int | None = None
-    """Bytes; None: not known."""
-    disk_available_share: float | None = None
-    pids_available_share: float | None = None
-
-
-MEMORY_LIMIT_BYTES = 100 * 1024 * 1024
-DISK_LIMIT_SHARE = 0.10
-PIDS_LIMIT_SHARE = 0.05
+    pressure: frozenset[str] = frozenset()
+    """Conditions that are true: "MemoryPressure", "DiskPressure", "PIDPressure"."""
 
 
 def well_known_labels(config: KubeletConfig, machine: Machine) -> dict[str, str]:
@@ -68,9 +61,7 @@ def conditions(health: Health, now: datetime, previous: Iterable[Object]) -> lis
     """With the time of the last change kept and the heartbeat set to now."""
     previous = list(previous)
     moment = format_time(now)
-    memory = health.memory_available is not None and health.memory_available < MEMORY_LIMIT_BYTES
-    disk = health.disk_available_share is not None and health.disk_available_share < DISK_LIMIT_SHARE
-    pids = health.pids_available_share is not None and health.pids_available_share < PIDS_LIMIT_SHARE
+    memory, disk, pids = (name in health.pressure for name in ("MemoryPressure", "DiskPressure", "PIDPressure"))
     problems = [text for text in (health.runtime_error, health.network_error) if text]
     if len(problems) > 1:
         problems = [f"[{', '.join(problems)}]"]

@@ -9,7 +9,7 @@ Source: kubernetes.io/docs/tasks/configure-pod-container/resize-container-resour
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -238,7 +238,14 @@ class Allocations:
         asked = {name: pod_total(pod, "requests", name) or 0 for name in self.capacity if name != "pods"}
         return asked | {"pods": 1}
 
+    def shortfalls(self, pod: Object) -> list[Shortfall]:
+        """All that the node does not have for a new pod."""
+        return list(self._lacking(pod, uid_of(pod)))
+
     def _missing(self, pod: Object, uid: str, names: Iterable[str] = ()) -> Shortfall | None:
+        return next(self._lacking(pod, uid, names), None)
+
+    def _lacking(self, pod: Object, uid: str, names: Iterable[str] = ()) -> Iterator[Shortfall]:
         requests = self._requests(pod)
         for name in names or self.capacity:
             text = str(self.capacity[name])
@@ -246,8 +253,7 @@ class Allocations:
             wanted = requests[name]
             used = sum(grant.requests[name] for other, grant in self._grants.items() if other != uid)
             if wanted and used + wanted > capacity:
-                return Shortfall(name, wanted, used, capacity)
-        return None
+                yield Shortfall(name, wanted, used, capacity)
 
     def _consider(self, grant: _Grant) -> None:
         pod, uid = grant.pod, uid_of(grant.pod)

@@ -27,6 +27,8 @@ class EndingPod(Protocol):
     wake: asyncio.Event
     orphan: bool
     is_deleted: bool
+    grace_override: int | None
+    """Seconds, instead of the pod's own grace period."""
 
     def pod_ip(self, view: PodView) -> str: ...
 
@@ -67,7 +69,11 @@ class PodEnding:
     def _grace(self) -> int:
         if self._pod.is_deleted and not self._pod.orphan and not is_deleting(self._pod.pod):
             return 1  # deleted with force: the object did not stay to say how long
-        return grace_seconds(self._pod.pod)
+        own = grace_seconds(self._pod.pod)
+        override = self._pod.grace_override
+        if override is None:
+            return own
+        return min(own, override) if is_deleting(self._pod.pod) else override
 
     async def _stop(self, view: PodView) -> None:
         """Ends containers within the grace period; begins again when that is made shorter meanwhile."""

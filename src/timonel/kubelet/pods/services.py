@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from timonel.api.clock import Clock
 from timonel.api.objects import Object
@@ -16,6 +16,7 @@ from timonel.kubelet.cri.runtime import Runtime
 from timonel.kubelet.images.puller import ImagePuller
 from timonel.kubelet.images.volumes import ImageVolumes
 from timonel.kubelet.objects import ReferencedObjects
+from timonel.kubelet.pods.admission import PodAdmission
 from timonel.kubelet.pods.allocation import Allocations
 from timonel.kubelet.pods.backoff import BackOff
 from timonel.kubelet.pods.host_ports import HostPorts
@@ -65,7 +66,9 @@ class PodServices:
     memory_capacity: int
     """Of the node, bytes."""
     allocations: Allocations
-    host_ports: HostPorts = field(default_factory=HostPorts)
+    host_ports: HostPorts
+    admission: PodAdmission
+    """Asked once, whether the node takes the pod at all."""
     admit: Admission = admit_all
     """Asked before each container of a pod with a network of its own starts."""
 

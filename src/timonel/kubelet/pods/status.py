@@ -48,6 +48,8 @@ class StatusInput:
     """Conditions of a resize that waits or goes on."""
     lost_when_gone: bool = False
     """A container that ran by the previous status and that the runtime does not know has ended without a trace."""
+    disruption: str = ""
+    """Message of the DisruptionTarget condition, when the kubelet ended the pod for others' sake."""
     reason: str = ""
     message: str = ""
     """Why the kubelet ended the pod: DeadlineExceeded, Evicted."""
@@ -80,6 +82,8 @@ def build_status(pod: Object, previous: Object, inputs: StatusInput) -> Object:
         make.condition("PodScheduled", True),
         *inputs.resize,
     ]
+    if inputs.disruption:
+        fresh.append(make.condition("DisruptionTarget", True, "TerminationByKubelet", inputs.disruption))
     status["conditions"] = make.merge_conditions(kept, fresh, format_time(inputs.now), generation)
     for key, value in (
         ("reason", inputs.reason or previous.get("reason")),

@@ -19,8 +19,8 @@ from timonel.api.clock import parse_time
 from timonel.api.errors import ApiError
 from timonel.api.objects import Object, annotations_of, is_deleting, labels_of, uid_of
 from timonel.client.backoff import Backoff
-from timonel.kubelet.containers.security import forbidden_sysctls
 from timonel.kubelet.cri.runtime import RuntimeFailure, RuntimeUnavailable
+from timonel.kubelet.pods.admission import Wait
 from timonel.kubelet.pods.backoff import format_delay
 from timonel.kubelet.pods.ending import PodEnding
 from timonel.kubelet.pods.phase import is_terminal
@@ -92,7 +92,8 @@ class PodWorker:
         self.is_deleted = orphan
         """The API has no such pod (any more)."""
         self.orphan = orphan
-        self._reason = self._message = ""
+        self._reason = self._message = self._disruption = ""
+        self.grace_override: int | None = None
         self._waiting: dict[str, Waiting] = {}
         self._retry_at: dict[str, float] = {}
         """Container name -> wall clock; not tried before."""
@@ -119,6 +120,8 @@ class PodWorker:
                 pod
             )  # also while it is being deleted: what runs of it is in the way of others until it has ended
             services.allocations.keep(pod)
+        self._is_new = not status.get("startTime")
+        """Not taken yet, neither by this agent nor by an earlier one."""
 
     @property
     def gone(self) -> bool:
@@ -156,9 +159,13 @@ class PodWorker:
         self._hold_seconds = 0.0
         self.wake.set()
 
-    def fail(self, reason: str, message: str) -> None:
-        """Ends the pod for good: DeadlineExceeded, Evicted, …"""
-        self._reason, self._message = reason, message
+    def fail(self, reason: str, message: str, *, grace: int | None = None, disruption: str = "") -> None:
+        """Ends the pod for good: DeadlineExceeded, Evicted, …
+
+        `grace` in seconds instead of the pod's own; `disruption` is the message of a DisruptionTarget condition.
+        """
+        self._reason, self._message, self._disruption = reason, message, disruption
+        self.grace_override = grace
         self._ending.set()
         self.wake.set()
 
@@ -252,8 +259,14 @@ class PodWorker:
 
     async def _sync(self) -> float | None:
         services = self._services
-        if not self._admit():
+        verdict = services.admission.check(self.pod, is_new=self._is_new)
+        if isinstance(verdict, Wait):
+            return verdict.seconds
+        if verdict is not None:
+            services.tell_pod(self.pod, "Warning", verdict.reason, verdict.message)
+            self.fail(verdict.reason, f"Pod was rejected: {verdict.message}")
             return 0
+        self._is_new = False
         view = await services.reader.read(self.uid)
         if view.running:
             services.volumes.adopt(self.pod)
@@ -292,25 +305,6 @@ class PodWorker:
         due = [time - now for time in times if time is not None]
         due += self._look_again(view)
         return max(0.001, min(due)) if due else None
-
-    def _admit(self) -> bool:
-        """A pod that may not run here fails for good; whoever made it may make another."""
-        forbidden = forbidden_sysctls(self.pod, self._services.config.allowed_unsafe_sysctls)
-        if forbidden:
-            names = ", ".join(f'"{name}"' for name in forbidden)
-            return self._reject("SysctlForbidden", f"forbidden sysctl: {names} not allowlisted")
-        if not self._services.host_ports.take(self.pod):
-            why = "node(s) didn't have free ports for the requested pod ports"
-            return self._reject("NodePorts", f"Predicate NodePorts failed: {why}")
-        missing = self._services.allocations.admit(self.pod)
-        if missing is not None:
-            return self._reject(missing.reason, str(missing))
-        return True
-
-    def _reject(self, reason: str, message: str) -> bool:
-        self._services.tell_pod(self.pod, "Warning", reason, message)
-        self.fail(reason, f"Pod was rejected: {message}")
-        return False
 
     def _deadline(self) -> float | None:
         seconds = self.pod["spec"].get("activeDeadlineSeconds")
@@ -577,6 +571,7 @@ class PodWorker:
             lost_when_gone=True,
             reason=self._reason,
             message=self._message,
+            disruption=self._disruption,
         )
         services.statuses.set(self.pod, build_status(self.granted, previous, inputs))
 

@@ -52,7 +52,8 @@ _ByName = dict[tuple[str, str], FilesystemUsage]
 class Filesystems:
     """`root_dir` is the kubelet's folder: its file system is the node's."""
 
-    def __init__(self, *, root_dir: str, runtime: Runtime, clock: Clock) -> None:
+    def __init__(self, *, root_dir: str, runtime: Runtime, clock: Clock, count_seconds: float = _COUNT_SECONDS) -> None:
+        self._count_seconds = count_seconds
         self._root_dir = root_dir
         self._runtime = runtime
         self._clock = clock
@@ -109,7 +110,7 @@ class Filesystems:
         now, kept = self._clock.monotonic(), {}
         for path in _paths(pods):
             known = self._counted.get(path)
-            kept[path] = known if known and now - known[0] < _COUNT_SECONDS else (now, *count_files(path))
+            kept[path] = known if known and now - known[0] < self._count_seconds else (now, *count_files(path))
         self._counted = kept
 
     async def _ask_runtime(self, node: FilesystemUsage) -> tuple[FilesystemUsage | None, dict[str, FilesystemUsage]]:

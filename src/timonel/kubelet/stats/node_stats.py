@@ -47,7 +47,7 @@ class NodeStats:
         machine: Machine,
         clock: Clock,
     ) -> None:
-        files = CgroupFiles(mount=cgroup_mount, unified=cgroups.unified)
+        files = self.files = CgroupFiles(mount=cgroup_mount, unified=cgroups.unified)
         self._workers = workers
         self._reader = reader
         self._volumes = volumes
@@ -55,11 +55,12 @@ class NodeStats:
         self._logs = pod_logs_dir
         self._machine = machine
         self._filesystems = Filesystems(root_dir=root_dir, runtime=runtime, clock=clock)
-        self._sampler = Sampler(
+        self.host = HostFiles(cgroups=files)
+        self.sampler = self._sampler = Sampler(
             node_name=node_name,
             pods=self.sources,
             cgroups=files,
-            host=HostFiles(cgroups=files),
+            host=self.host,
             runtime=runtime,
             clock=clock,
             root=cgroup_root,

@@ -271,20 +271,50 @@ class StructNode(Node):
         self, value: dict[str, Any], settled: dict[str, Any], touched: Collection[str] | None = None
     ) -> Any:
         """As `settle`, passing over the fields that are just as in a value that is settled already: all but those in
-        `touched`, or else those found to be alike."""
-        changed = {
-            name: item
-            for name, item in value.items()
-            if (touched is None or name in touched) and (name not in settled or not _alike(item, settled[name]))
-        }
-        parts = dict(changed)
+        `touched`, or else those found to be alike. Of structures in `touched` the fields that are the very same are
+        passed over too."""
+        changed = {}
+        for name, item in value.items():
+            before = settled.get(name)
+            if before is item and item is not None:
+                continue
+            if touched is None:
+                if name not in settled or not _alike(item, before):
+                    changed[name] = item
+            elif name in touched:
+                node = self.fields.get(name)
+                if type(item) is type(before) is dict and isinstance(node, StructNode) and item:
+                    if node.settle_apart(item, before) is BAD:
+                        return BAD
+                else:
+                    changed[name] = item
+        return self._settle_some(value, changed)
+
+    def settle_apart(self, value: dict[str, Any], settled: dict[str, Any]) -> Any:
+        """As `settle`, passing over the fields that are the very same as in a value that is settled already, or the
+        same text."""
+        changed = {}
+        for name, item in value.items():
+            before = settled.get(name)
+            if item is None or not (before is item or (type(item) is str and type(before) is str and item == before)):
+                changed[name] = item
+        return self._settle_some(value, changed)
+
+    def _shows_all(self, value: dict[str, Any]) -> bool:
+        return all(name in value for name, _ in self.filled) and all(name in value for name, _ in self.shown)
+
+    def _settle_some(self, value: dict[str, Any], fields: dict[str, Any]) -> Any:
+        """`settle` for these fields of a value, of which all others are settled."""
+        if not fields and self._shows_all(value):
+            return value
+        parts = dict(fields)
         if self.settle(parts) is BAD:
             return BAD
-        for name in changed:
+        for name in fields:
             if name not in parts:
                 del value[name]
         for name, item in parts.items():
-            if name in changed or name not in value:
+            if name in fields or name not in value:
                 value[name] = item
         return value
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from timonel.api.errors import FieldError
 from timonel.api.names import validate_dns1123_subdomain
-from timonel.api.objects import Object
+from timonel.api.objects import Object, copy_object
 from timonel.api.refs import ResourceRef
 
 STORED_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -51,7 +51,8 @@ class Occasion:
 class Strategy:
     """What one kind adds to the generic write path.
 
-    `default` and `prepare_*` change the object given to them, always a private copy; `validate_*` only report.
+    `default` and `prepare_*` change the object given to them, a private copy but where they say so; `validate_*` only
+    report.
     The generic path has by then dropped nulls, checked types against the schema, and it itself owns all of
     metadata: names, uid, timestamps, generation, managed fields, and their validation.
     Order on create: default → mutating admission → prepare_create → stamp → validate_create → validating admission.
@@ -84,8 +85,21 @@ class Strategy:
         """What is wrong with metadata.name, worded without the path; most kinds take a DNS subdomain."""
         return validate_dns1123_subdomain(name)
 
+    shares_parts = False
+    """Whether `prepare_update` and `stamp` leave alone what a patch did not touch, or replace it: such parts of the new
+    object are the old one's own. True without saying so where a strategy has neither."""
+
     def default(self, obj: Object) -> None:
         """Fills documented defaults. Must be idempotent."""
+
+    def default_status(self, obj: Object) -> None:
+        """The same for a write of the status: the other parts, which do not change then, are the live object's own."""
+        if type(self).default is not Strategy.default:
+            rest = {part: value for part, value in obj.items() if part not in ("metadata", "status")}
+            whole = {**obj, **copy_object(rest)}
+            self.default(whole)
+            if "status" in whole:
+                obj["status"] = whole["status"]
 
     def prepare_create(self, obj: Object) -> None:
         """Clears what clients may not set on create; by default, the status when the kind has that subresource."""

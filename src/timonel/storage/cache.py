@@ -365,6 +365,8 @@ class WatchCache:
             return
         for event in events:
             self._tell_listeners(event.old, event.new)
+            if event.old is not None:
+                self._decoded.forget(event.old)
         self._ring.extend(events)
         if len(self._ring) >= 2 * self._ring_size:
             dropped = len(self._ring) - self._ring_size

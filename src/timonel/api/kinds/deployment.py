@@ -54,6 +54,9 @@ class DeploymentStrategy(Strategy):
             rolling.setdefault("maxUnavailable", "25%")
             rolling.setdefault("maxSurge", "25%")
         default_pod_template(spec.setdefault("template", {}))
+        self.default_status(obj)
+
+    def default_status(self, obj: Object) -> None:
         obj.setdefault("status", {})
 
     def prepare_create(self, obj: Object) -> None:

@@ -34,14 +34,19 @@ _CIDRS = _SPEC / "podCIDRs"
 class NodeStrategy(Strategy):
     tracks_generation = False
     status_on_create = True  # a kubelet registers with what it knows of its host
+    shares_parts = True
 
     def default(self, obj: Object) -> None:
-        spec, status = obj.setdefault("spec", {}), obj.setdefault("status", {})
+        spec = obj.setdefault("spec", {})
         single, plural = spec.get("podCIDR"), spec.get("podCIDRs")
         if single and (not plural or plural[0] != single):
             spec["podCIDRs"] = [single]
         elif plural and not single:
             spec["podCIDR"] = plural[0]
+        self.default_status(obj)
+
+    def default_status(self, obj: Object) -> None:
+        status = obj.setdefault("status", {})
         for name in ("capacity", "allocatable"):
             if status.get(name):
                 canonical_resource_list(status[name])

@@ -31,6 +31,9 @@ class ReplicaSetStrategy(Strategy):
         if spec.get("replicas") is None:
             spec["replicas"] = 1
         default_pod_template(spec.setdefault("template", {}))
+        self.default_status(obj)
+
+    def default_status(self, obj: Object) -> None:
         obj.setdefault("status", {}).setdefault("replicas", 0)
 
     def prepare_create(self, obj: Object) -> None:

@@ -12,13 +12,11 @@ def apply_merge_patch(doc: Object, patch: Any) -> Object:
     """The patched document. Raises BadRequest when the patch is no object; nulls in it delete."""
     if not isinstance(patch, dict):
         raise BadRequest("Invalid JSON Patch")
-    merged = copy_object(doc)
-    _merge(merged, patch)
-    return merged
+    return merge_into(copy_object(doc), copy_object(patch))
 
 
-def _merge(target: Object, patch: Object) -> None:
-    """Changes the target; what it gets of the patch is copied."""
+def merge_into(target: Object, patch: Object) -> Object:
+    """As `apply_merge_patch`, taking both over."""
     for name, value in patch.items():
         if value is None:
             target.pop(name, None)
@@ -26,15 +24,26 @@ def _merge(target: Object, patch: Object) -> None:
             current = target.get(name)
             if not isinstance(current, dict):
                 current = target[name] = {}
-            _merge(current, value)
+            merge_into(current, value)
         else:
-            target[name] = _without_nulls(value)
+            if isinstance(value, list):
+                _drop_nulls(value)
+            target[name] = value
+    return target
 
 
-def _without_nulls(value: Any) -> Any:
-    """A copy. Fields that are null inside list items are left out too; null items stay."""
-    if isinstance(value, dict):
-        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+def _drop_nulls(value: Any) -> None:
+    """Fields that are null inside list items go; null items stay."""
     if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value
+        for item in value:
+            if isinstance(item, (dict, list)):
+                _drop_nulls(item)
+        return
+    nulls = None
+    for name, item in value.items():
+        if item is None:
+            nulls = [name] if nulls is None else [*nulls, name]
+        elif isinstance(item, (dict, list)):
+            _drop_nulls(item)
+    for name in nulls or ():
+        del value[name]

@@ -38,7 +38,12 @@ def apply_strategic_patch(doc: Object, patch: Any, definition: str) -> Object:
     """
     if not isinstance(patch, dict):
         raise BadRequest(f"json: cannot unmarshal {_type_name(patch)} into Go value of type map[string]interface {{}}")
-    return _merge_map(copy_object(doc), copy_object(patch), schemas().struct(definition))
+    return merge_strategically(copy_object(doc), copy_object(patch), definition)
+
+
+def merge_strategically(doc: Object, patch: Object, definition: str) -> Object:
+    """As `apply_strategic_patch`, taking both over."""
+    return _merge_map(doc, patch, schemas().struct(definition))
 
 
 def _merge_map(original: Object, patch: Object, node: Node) -> Object:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from timonel.api.buckets import Buckets
 from timonel.api.errors import ApiError, Forbidden, forbidden
-from timonel.api.objects import Object
+from timonel.api.objects import Object, copy_object
 from timonel.api.resource import Resource
 from timonel.apiserver.admission.times import AdmissionTimes
 from timonel.apiserver.authn.user import UserInfo
@@ -17,7 +17,8 @@ from timonel.apiserver.authz.attributes import Attributes
 
 @dataclass(slots=True)
 class AdmissionRequest:
-    """One write on its way to the store. `obj` may be changed in mutate, never in validate; `old` is read-only.
+    """One write on its way to the store. `obj` may be changed in mutate, never in validate; `old` is read-only, and so
+    are parts of `obj` that are still its own: `own` gives what may be changed.
 
     `operation` is CREATE, UPDATE, DELETE or CONNECT. `warnings` become `Warning: 299` headers;
     `audit` becomes annotations of the audit event.
@@ -47,6 +48,14 @@ class AdmissionRequest:
         """The name in the URL, else in the object (the old one, when it is deleted), else its generateName."""
         metadata = (self.obj or self.old or {}).get("metadata") or {}
         return self.attributes.name or metadata.get("name") or metadata.get("generateName") or ""
+
+    def own(self, part: str) -> Object:
+        """A part of `obj`, to change it: a copy from now on where it was still the old one's. Metadata never is."""
+        obj = self.obj or {}
+        value: Object = obj[part]
+        if self.old is not None and self.old.get(part) is value:
+            value = obj[part] = copy_object(value)
+        return value
 
     def forbidden(self, why: str) -> Forbidden:
         """The 403 of a plugin: `pods "x" is forbidden: why`. Without any name upstream says "Unknown"."""

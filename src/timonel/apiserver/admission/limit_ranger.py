@@ -35,6 +35,7 @@ class LimitRanger(Plugin):
         if request.obj is None or request.resource.ref.plural != "pods":
             return
         for limit_range in self._concerning(request):
+            request.own("spec")
             set_defaults(request.obj, limit_range)
 
     async def validate(self, request: AdmissionRequest) -> None:

@@ -92,7 +92,8 @@ class PodTolerationRestriction(Plugin):
         if not is_best_effort(pod):
             extra.append({"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoSchedule"})
         if extra:
-            pod["spec"]["tolerations"] = merge_tolerations(pod["spec"].get("tolerations") or [], extra)
+            spec = request.own("spec")
+            spec["tolerations"] = merge_tolerations(spec.get("tolerations") or [], extra)
 
     async def validate(self, request: AdmissionRequest) -> None:
         given = (request.obj or {}).get("spec", {}).get("tolerations") or []

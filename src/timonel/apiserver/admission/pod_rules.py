@@ -45,6 +45,7 @@ class AlwaysPullImages(Plugin):
     async def mutate(self, request: AdmissionRequest) -> None:
         if request.obj is None or not _brings_images(request):
             return
+        request.own("spec")
         for _, container in _containers(request.obj):
             container["imagePullPolicy"] = "Always"
         for _, image in _image_volumes(request.obj):
@@ -88,7 +89,10 @@ class ExtendedResourceToleration(Plugin):
             wanted = {"key": name, "operator": "Exists", "effect": "NoSchedule"}
             given = spec.get("tolerations") or []
             kept = [wanted if _is_same(item, wanted) else item for item in given]
-            spec["tolerations"] = kept if wanted in kept else [*kept, wanted]
+            tolerated = kept if wanted in kept else [*kept, wanted]
+            if tolerated != given:
+                spec = request.own("spec")
+                spec["tolerations"] = tolerated
 
 
 def _is_same(one: Object, other: Object) -> bool:

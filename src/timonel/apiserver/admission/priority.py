@@ -32,6 +32,7 @@ class Priority(Plugin):
             if request.old is not None:
                 for field in ("priority", "preemptionPolicy"):
                     if spec.get(field) is None and request.old["spec"].get(field) is not None:
+                        spec = request.own("spec")
                         spec[field] = request.old["spec"][field]
             return
         name, priority, policy = self._resolve(request, spec.get("priorityClassName") or "")

@@ -50,6 +50,7 @@ class DefaultTolerationSeconds(Plugin):
                 (item.get("key") or key) == key and (item.get("effect") or "NoExecute") == "NoExecute" for item in given
             ):
                 toleration = {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
+                spec = request.own("spec")
                 spec["tolerations"] = [*(spec.get("tolerations") or []), toleration]
 
 

@@ -31,8 +31,8 @@ from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.managed_fields import differs_only_in_times, update_managed
 from timonel.api.managed_fields.views import Views
 from timonel.api.nodes import empty_of
-from timonel.api.objects import Object
-from timonel.api.resource import Occasion, Resource
+from timonel.api.objects import Object, copy_object
+from timonel.api.resource import Occasion, Resource, Strategy
 from timonel.api.schema import schemas
 from timonel.apiserver.admission.chain import Admission, AdmissionRequest
 from timonel.apiserver.registry.calls import Call
@@ -95,6 +95,10 @@ class ResourceRegistry:
         self.views = views or {}
         """The other shapes that it is served in."""
         self._strategy = resource.strategy
+        kind = type(resource.strategy)
+        self._shares_parts = conversion is None and (
+            kind.shares_parts or (kind.prepare_update is Strategy.prepare_update and kind.stamp is Strategy.stamp)
+        )
         self.clock = clock
         self.admission = admission
         self.ttl_seconds = ttl_seconds
@@ -269,18 +273,24 @@ class ResourceRegistry:
         pinned = self._check_revision(live, metadata) and not patching
         now = self.clock.now()
         dedupe_owners(metadata, call.warnings, patching=patching)
-        self._strategy.default(new)
+        kept = False
         if subresource == "status":
             status = new.get("status")
             new = {"kind": old["kind"], "apiVersion": old["apiVersion"], "metadata": metadata,
                    **{part: value for part, value in old.items() if part not in _NOT_IN_SPEC}}  # fmt: skip
             if status is not None:
                 new["status"] = status
+            self._strategy.default_status(new)
             restore_for_status(metadata, old["metadata"], self._strategy.status_carries)
-        elif self.resource.has_status and not subresource:
-            new.pop("status", None)
-            if "status" in old:
-                new["status"] = old["status"]
+        else:
+            kept = not subresource and self._shares_parts and self._keeps_spec(new, old)
+            if not kept:
+                _unshare(new, old)
+                self._strategy.default(new)
+            if self.resource.has_status and not subresource:
+                new.pop("status", None)
+                if "status" in old:
+                    new["status"] = old["status"]
         if tracked:
             self._track(old, new, call, now, subresource)
         request = AdmissionRequest(
@@ -306,6 +316,18 @@ class ResourceRegistry:
             if reservation:
                 reservation.end()
         return written
+
+    def _keeps_spec(self, new: Object, old: Object) -> bool:
+        """Whether a patch left all that is not metadata, nor the status where writes keep that, as the live object's
+        own. It was defaulted when it was written, and is read-only."""
+        if self.allocation is not None or len(new) != len(old):
+            return False
+        for part, value in new.items():
+            if part in ("metadata", "kind", "apiVersion") or (part == "status" and self.resource.has_status):
+                continue
+            if old.get(part) is not value:
+                return False
+        return True
 
     def _prepare_and_validate(self, new: Object, old: Object, occasion: Occasion) -> list[FieldError]:
         strategy, metadata, before = self._strategy, new["metadata"], old["metadata"]
@@ -431,10 +453,19 @@ class ResourceRegistry:
         return wire if self.conversion is None else orjson.dumps(self.conversion.to_served(orjson.loads(wire)))
 
 
+def _unshare(new: Object, old: Object) -> None:
+    """A private copy of what a patch did not touch."""
+    shared = {part: value for part, value in new.items() if isinstance(value, (dict, list)) and old.get(part) is value}
+    if shared:
+        new.update(copy_object(shared))
+
+
 def _changes_spec(new: Object, old: Object) -> bool:
     for part, value in new.items():
-        if part not in _NOT_IN_SPEC and old.get(part) != value:
-            return True
+        if part not in _NOT_IN_SPEC:
+            before = old.get(part)
+            if before is not value and before != value:
+                return True
     return any(part not in new and part not in _NOT_IN_SPEC for part in old)
 
 

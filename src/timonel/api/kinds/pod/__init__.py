@@ -8,7 +8,7 @@ from timonel.api.errors import FieldError
 from timonel.api.field_errors import Path
 from timonel.api.kinds.fields import flag_at, text_at
 from timonel.api.kinds.pod.columns import POD_COLUMNS
-from timonel.api.kinds.pod.defaults import default_pod
+from timonel.api.kinds.pod.defaults import default_pod, default_pod_status
 from timonel.api.kinds.pod.qos import qos_class
 from timonel.api.kinds.pod.scheduling import merge_label_keys
 from timonel.api.kinds.pod.status import prepare_status, validate_status_update
@@ -29,9 +29,13 @@ from timonel.api.resource import Occasion, Resource, Strategy, Subresource
 
 class PodStrategy(Strategy):
     deletes_gracefully = True
+    shares_parts = True
 
     def default(self, obj: Object) -> None:
         default_pod(obj)
+
+    def default_status(self, obj: Object) -> None:
+        default_pod_status(obj)
 
     def prepare_create(self, obj: Object) -> None:
         spec, metadata = obj["spec"], obj["metadata"]

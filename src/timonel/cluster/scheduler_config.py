@@ -7,6 +7,7 @@ Source: kubernetes.io/docs/reference/config-api/kube-scheduler-config.v1
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,13 @@ def parse_document(document: Object, source: str) -> SchedulerConfiguration:
     """Raises UserError with one line that names `source`."""
     # The command line has no need of the scheduler unless it is configured.
     from timonel.scheduler.configuration.errors import InvalidConfiguration
-    from timonel.scheduler.configuration.reading import parse_configuration
+    from timonel.scheduler.configuration.reading import named_plugins, parse_configuration
+    from timonel.scheduler.python_plugins import load_plugins
+    from timonel.scheduler.time_limit import AlarmLimit
 
     try:
-        return parse_configuration(document)
+        plugins = load_plugins(named_plugins(document), limit=AlarmLimit(), monotonic=time.monotonic)
+        return parse_configuration(document, plugins)
     except InvalidConfiguration as error:
         raise UserError(f"{source}: {error}") from None
 

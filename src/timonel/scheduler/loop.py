@@ -21,7 +21,7 @@ from timonel.client.protocol import ApiClient
 from timonel.scheduler.config import SchedulerConfig
 from timonel.scheduler.core.arguments import VolumeBindingArgs
 from timonel.scheduler.core.cluster import Cluster
-from timonel.scheduler.core.framework import Attempt
+from timonel.scheduler.core.framework import Attempt, PluginFailed
 from timonel.scheduler.core.nominations import Nominations
 from timonel.scheduler.core.preemption import Preemption
 from timonel.scheduler.core.profile import Profile
@@ -150,12 +150,16 @@ class Scheduler:
                 self._groups.selector_of(obj),
                 self._nominations.node_of(pod.uid),
                 self._nominations.expected_by(pod),
+                obj,
             )
             preemption: Preemption | str = ""
             decision = schedule(self.cluster, attempt, self._rng, profile)
             if isinstance(decision, NoFit):
                 preemption = await self._preemptor.decide(attempt, decision, self._rng, profile)
             self.figures.algorithm.observe(self._clock.monotonic() - began)
+        except PluginFailed as exc:
+            await self._fail(waiting, obj, str(exc))
+            return
         except Exception as exc:  # one odd pod must not stop all others
             log.exception("Deciding failed pod=%s", _full_name(obj))
             await self._fail(waiting, obj, f"scheduler failed: {exc!r}")

@@ -24,7 +24,7 @@ from timonel.testing.fake_client import FakeClient
 
 
 class World:
-    def __init__(self, *objects: Object) -> None:
+    def __init__(self, *objects: Object, config: SchedulerConfig | None = None) -> None:
         self.clock = VirtualClock()
         self.client = FakeClient(*objects, clock=self.clock)
         self.informers = Informers(self.client, clock=self.clock, rng=random.Random(1))
@@ -34,7 +34,7 @@ class World:
             informers=self.informers,
             recorder=self.recorder,
             clock=self.clock,
-            config=SchedulerConfig(slice_seconds=-1),
+            config=config or SchedulerConfig(slice_seconds=-1),
             rng=random.Random(1),
         )
 

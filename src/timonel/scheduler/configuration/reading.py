@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from timonel.api.objects import Object
 from timonel.scheduler.configuration.defaults import with_defaults
@@ -54,6 +55,24 @@ def parse_configuration(document: Object, plugins: Iterable[PluginRow] = ()) -> 
         document=complete,
         notes=tuple(_notes(document)),
     )
+
+
+def named_plugins(document: Object) -> set[str]:
+    """Those that a document, not yet checked, may mean that do not come with the scheduler."""
+    found: set[str] = set()
+
+    def visit(value: Any) -> None:
+        if isinstance(value, dict):
+            if isinstance(value.get("name"), str):
+                found.add(value["name"])
+            for each in value.values():
+                visit(each)
+        elif isinstance(value, list):
+            for each in value:
+                visit(each)
+
+    visit(document.get("profiles"))
+    return found - {row.name for row in IN_TREE}
 
 
 def _check_type(document: Object) -> None:

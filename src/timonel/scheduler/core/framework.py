@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timonel.api.labels import Selector
+from timonel.api.objects import Object
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.pods import Pod
 from timonel.scheduler.core.selectors import Mask
@@ -55,6 +56,8 @@ class Attempt:
     spread_over: Selector | None = None
     freed_node: str = ""
     expected: Mapping[str, Sequence[Pod]] = field(default_factory=dict)
+    object: Object = field(default_factory=dict)
+    """The pod as it came, for plugins of others; the core's own go by `pod`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,10 @@ class Filter(Protocol):
     def refuse(self, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:
         """Masks over all slots, also those without a node."""
         ...
+
+
+class PluginFailed(Exception):
+    """The pod has to wait, others go on. The message is its event's."""
 
 
 class Score(Protocol):

@@ -20,13 +20,14 @@ from timonel.scheduler.core.arguments import DefaultPreemptionArgs
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.concerns import concerns
 from timonel.scheduler.core.framework import Attempt, Filter
-from timonel.scheduler.core.plugins import DEFAULT_PROFILE
+from timonel.scheduler.core.plugins import DEFAULT_PROFILE, IN_TREE
 from timonel.scheduler.core.plugins.node_resources import NodeResourcesFit
 from timonel.scheduler.core.pods import Pod, PodClass
 from timonel.scheduler.core.profile import Profile
 from timonel.scheduler.core.requests import PODS
 from timonel.scheduler.core.schedule import refusals_of
 
+_OWN = frozenset(row.name for row in IN_TREE)
 _LOWEST_PRIORITY = -(1 << 31)
 
 
@@ -156,6 +157,8 @@ class _Run:
         """Nodes that the others refuse are none of ours."""
         fits = [each for each in self.filters if isinstance(each, NodeResourcesFit)]
         self.wanted = {name: amount for each in fits for name, amount in each.checked(attempt).items()}
+        self._asks_others = any(each.name not in _OWN for each in self.filters)
+        """What filters of others go by is theirs to know."""
         self.reasons: dict[str, int] = {}
         self._concerns: dict[PodClass, bool] = {}
         self.refresh()
@@ -197,6 +200,8 @@ class _Run:
 
     def concerns(self, pod: Pod) -> bool:
         """Whether its going may matter beyond the resources it frees."""
+        if self._asks_others:
+            return True
         if pod.claims or pod.disks:  # its own, not its class's
             return concerns(self.cluster, self.attempt.pod, pod)
         known = self._concerns.get(pod.klass)

@@ -13,6 +13,7 @@ from timonel.client.config import ClientConfig
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.rest import Client
+from timonel.cluster.containerd import PAUSE_IMAGE
 from timonel.cluster.process import notify_when
 from timonel.cluster.settings import AgentSettings
 from timonel.kubelet.config import KubeletConfig
@@ -125,6 +126,7 @@ def _kubelet_config(settings: AgentSettings) -> KubeletConfig:
         cluster_dns=(settings.dns_address,),
         cluster_domain=settings.cluster_domain,
         max_pods=settings.max_pods,
+        kept_images=(PAUSE_IMAGE,),
     )
 
 

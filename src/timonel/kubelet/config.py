@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from timonel import GIT_VERSION
 from timonel.kubelet.eviction.settings import EvictionConfig
 from timonel.kubelet.eviction.thresholds import DEFAULT_HARD, parse_thresholds
+from timonel.kubelet.images.garbage import ImagePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class KubeletConfig:
     """Between full looks at the runtime, the safety net under its event stream."""
     eviction: EvictionConfig = field(default_factory=lambda: EvictionConfig(parse_thresholds(DEFAULT_HARD)))
     """When pods end before the node runs out of something."""
+    image_policy: ImagePolicy = field(default_factory=ImagePolicy)
+    """When images that nobody uses go."""
+    kept_images: tuple[str, ...] = ()
+    """Images that stay although no container names them: what sandboxes are made of, where the runtime does not say."""
     max_parallel_pulls: int = 3
     """Image pulls at the same time; others wait in order."""
     log_max_bytes: int = 10 * 1024 * 1024

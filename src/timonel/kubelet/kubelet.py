@@ -25,7 +25,9 @@ from timonel.kubelet.csi.drivers import CsiDrivers
 from timonel.kubelet.csi.mounter import CsiMounter
 from timonel.kubelet.eviction.figures import NodeFigures
 from timonel.kubelet.eviction.manager import Eviction, EvictionManager, Figures
+from timonel.kubelet.images.garbage import ImageGarbage
 from timonel.kubelet.images.puller import ImagePuller
+from timonel.kubelet.images.reference import full_name
 from timonel.kubelet.images.volumes import ImageVolumes
 from timonel.kubelet.log_rotation import LogRotation
 from timonel.kubelet.metrics import KubeletMetrics, ProbeMetrics
@@ -39,7 +41,7 @@ from timonel.kubelet.pods.host_ports import HostPorts
 from timonel.kubelet.pods.lifecycle import Hooks
 from timonel.kubelet.pods.reader import ViewReader
 from timonel.kubelet.pods.services import Admission, PodServices, admit_all
-from timonel.kubelet.pods.spec import field_path
+from timonel.kubelet.pods.spec import field_path, images_of
 from timonel.kubelet.pods.statuses import Statuses
 from timonel.kubelet.pods.view import RUNNING
 from timonel.kubelet.pods.worker import Stage
@@ -204,17 +206,26 @@ class Kubelet:
 
         self._lost_shims = LostShims(runtime=runtime, endpoint=config.runtime_endpoint, clock=clock)
         self._recorder = recorder
+        figures = figures or self._figures(machine.memory_bytes - config.reserved_memory_bytes, clock)
+        self._image_garbage = ImageGarbage(
+            runtime=runtime,
+            clock=clock,
+            policy=config.image_policy,
+            in_use=self._images_in_use,
+            disk=figures.image_disk,
+            tell_node=self.node.tell,
+        )
         self.eviction = EvictionManager(
             config=config.eviction,
-            figures=figures or self._figures(machine.memory_bytes - config.reserved_memory_bytes, clock),
+            figures=figures,
             clock=clock,
             pods=lambda: self._pods_at(Stage.RUNNING),
             leaving=lambda: self._pods_at(Stage.ENDING),
             evict=self._evict,
             ended=self._has_ended,
             tell_node=self.node.tell,
-            reclaim_containers=self._nothing,
-            reclaim_images=self._nothing,
+            reclaim_containers=self._workers.remove_ended,
+            reclaim_images=self._image_garbage.remove_unused,
             changed=self.node.poke,
         )
         self.node.pressure = lambda: self.eviction.conditions
@@ -222,7 +233,11 @@ class Kubelet:
     def _pods_at(self, stage: Stage) -> list[Object]:
         return [worker.pod for worker in self._workers if worker.stage is stage]
 
-    async def _nothing(self) -> None: ...
+    def _images_in_use(self) -> set[str]:
+        used = set(self._config.kept_images)
+        for pod in self._pods_at(Stage.RUNNING):
+            used |= {full_name(image) for image in images_of(pod)}
+        return used
 
     def _figures(self, memory_for_pods: int, clock: Clock) -> Figures:
         return NodeFigures(
@@ -293,6 +308,7 @@ class Kubelet:
                 group.create_task(self._csi_drivers.run(), name="csi drivers")
                 group.create_task(self._rotation.run(), name="log rotation")
                 group.create_task(self.eviction.run(), name="eviction")
+                group.create_task(self._image_garbage.run(), name="image garbage")
                 group.create_task(self._lost_shims.run(), name="lost shims")
                 await self._work_on_pods()
         finally:

@@ -327,7 +327,8 @@ class FakeRuntime:
 
     async def remove_image(self, image: str) -> None:
         await self._enter("remove_image")
-        self.images.pop(image, None)
+        for name in [name for name, image_id in self.images.items() if image in (name, image_id)]:
+            del self.images[name]
 
     async def image_fs_info(self) -> cri.ImageFsInfoResponse:
         return cri.ImageFsInfoResponse()

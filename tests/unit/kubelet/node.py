@@ -42,6 +42,9 @@ class NoFigures:
     async def observe(self) -> Observations:
         return {}
 
+    async def image_disk(self) -> tuple[int, int]:
+        return 1, 1
+
     async def images_apart(self) -> bool:
         return False
 

@@ -32,6 +32,9 @@ class FakeFigures:
     async def observe(self) -> Observations:
         return SHORT if self.short_while() else self.observations
 
+    async def image_disk(self) -> tuple[int, int]:
+        return 1, 1
+
     async def images_apart(self) -> bool:
         return False
 

@@ -78,6 +78,10 @@ class NodeFigures:
                 break
         return self._image_dir or self._root_dir
 
+    async def image_disk(self) -> tuple[int, int]:
+        disk = os.statvfs(await self._images())
+        return disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+
     async def images_apart(self) -> bool:
         try:
             return os.stat(await self._images()).st_dev != os.stat(self._root_dir).st_dev

@@ -52,6 +52,10 @@ class Figures(Protocol):
 
     async def observe(self) -> Observations: ...
 
+    async def image_disk(self) -> tuple[int, int]:
+        """Bytes that are available, and that there are, where images lie."""
+        ...
+
     async def images_apart(self) -> bool:
         """Whether images are on another file system than the kubelet's folder."""
         ...

@@ -40,3 +40,12 @@ def repository(image: str) -> tuple[str, str]:
     if rest and ("." in first or ":" in first or first == "localhost"):
         return ("docker.io" if first == "index.docker.io" else first), rest
     return "docker.io", name if rest else f"library/{name}"
+
+
+def full_name(image: str) -> str:
+    """As runtimes list it: `nginx` -> "docker.io/library/nginx:latest"; an image id, or no name at all, stays."""
+    match = _REFERENCE.fullmatch(image)
+    if match is None or _ID.fullmatch(image):
+        return image
+    end = f"@{match['digest']}" if match["digest"] else f":{match['tag'] or 'latest'}"
+    return "/".join(repository(image)) + end

@@ -104,14 +104,19 @@ class PodEnding:
                     stop.cancel()
                     await asyncio.wait((stop,))
 
-    async def clear_away(self) -> None:
-        """Of a pod that is deleted: leaves nothing behind, then lets its API object go."""
+    async def remove_containers(self) -> None:
+        """With their sandboxes; the pod's status stays as it is."""
         services = self._services
         view = await services.reader.read(self._pod.uid)
         for sandbox in view.sandboxes:
             await services.runtime.remove_pod_sandbox(sandbox.id)
         for container in view.containers:
             await services.runtime.remove_container(container.id)
+
+    async def clear_away(self) -> None:
+        """Of a pod that is deleted: leaves nothing behind, then lets its API object go."""
+        services = self._services
+        await self.remove_containers()
         await asyncio.to_thread(shutil.rmtree, pod_log_dir(services.config, self._pod.pod), ignore_errors=True)
         if not self._pod.is_deleted:
             await services.statuses.flush(self._pod.uid)

@@ -36,6 +36,15 @@ def containers_of(pod: Object) -> Iterator[tuple[Kind, Object]]:
         yield Kind.EPHEMERAL, container
 
 
+def images_of(pod: Object) -> Iterator[str]:
+    """Every image that the pod names, also of its volumes."""
+    for _, container in containers_of(pod):
+        yield container.get("image") or ""
+    for volume in pod["spec"].get("volumes") or ():
+        if volume.get("image"):
+            yield volume["image"].get("reference") or ""
+
+
 def find_container(pod: Object, name: str) -> tuple[Kind, Object] | None:
     return next(((kind, c) for kind, c in containers_of(pod) if c["name"] == name), None)
 

@@ -159,6 +159,11 @@ class PodWorker:
         self._hold_seconds = 0.0
         self.wake.set()
 
+    async def remove_ended(self) -> None:
+        """What is left of a pod that is over, when the node has no room for it. Raises RuntimeFailure."""
+        if self.stage is Stage.ENDED:
+            await self._ending_of.remove_containers()
+
     def fail(self, reason: str, message: str, *, grace: int | None = None, disruption: str = "") -> None:
         """Ends the pod for good: DeadlineExceeded, Evicted, …
 

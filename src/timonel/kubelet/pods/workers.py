@@ -70,6 +70,11 @@ class PodWorkers:
         if worker is not None:
             worker.deleted(pod)
 
+    async def remove_ended(self) -> None:
+        """Containers and sandboxes of pods that are over; what they said goes with them. Raises RuntimeFailure."""
+        for worker in self:
+            await worker.remove_ended()
+
     # Views for others
 
     def __iter__(self) -> Iterator[PodWorker]:

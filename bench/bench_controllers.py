@@ -89,6 +89,10 @@ class Usage:
     def begin(self) -> Usage:
         self._before = {name: _cpu_seconds(pid) for name, pid in pids(self.layout).items()}
         self._offset = self.layout.audit_log.stat().st_size
+        return self.begin_with_nothing()
+
+    def begin_with_nothing(self) -> Usage:
+        """Before there is a cluster."""
         self._started = time.monotonic()
         return self
 
@@ -112,13 +116,17 @@ class Usage:
             if is_controller(user) and not resource.startswith("serviceaccounts")
         )
 
-    def rows(self, what: str) -> list[Row]:
-        rows = [Row(what, self.seconds, "s")]
-        rows += [Row(f"  CPU of {name}", seconds, "s") for name, seconds in self.cpu.items() if name != "supervisor"]
+    def rows(self, what: str, count: int = 0, each: str = "pod", budget: str = "") -> list[Row]:
+        rows = [Row(what, self.seconds, "s", budget)]
+        for name, seconds in self.cpu.items():
+            if name != "supervisor":
+                rows.append(Row(f"  CPU of {name}", seconds, "s"))
+                if count:
+                    rows.append(Row(f"    for each {each}", 1000 * seconds / count, "ms"))
         return rows
 
-    def told(self, pods: int) -> str:
-        lines = [f"    {count / pods:6.2f} a pod  {' '.join(key)}" for key, count in self.writes.most_common(14)]
+    def told(self, count: int, each: str = "pod") -> str:
+        lines = [f"    {number / count:6.2f} a {each}  {' '.join(key)}" for key, number in self.writes.most_common(14)]
         return "\n".join(lines)
 
 
@@ -181,10 +189,11 @@ class Bench:
         return time.monotonic() - started
 
     def measure_nodes(self) -> None:
-        seconds = self.start(self.nodes)
-        rows = [Row(f"nothing running → {self.nodes} hollow nodes Ready", seconds, "s", "≤ 20")]
-        rows += self.memory()
-        self.say(rows)
+        usage = Usage(self.layout).begin_with_nothing()
+        self.start(self.nodes)
+        usage.end()
+        rows = usage.rows(f"nothing running → {self.nodes} hollow nodes Ready", self.nodes, "node", "≤ 20")
+        self.say([*rows, *self.memory()], usage.told(self.nodes, "node"))
 
     def memory(self) -> list[Row]:
         return [
@@ -234,8 +243,8 @@ class Bench:
         created = time.monotonic() - usage._started
         await running
         usage.end()
-        rows = usage.rows(f"{self.pods} pods created, scheduled and Running on {self.nodes} hollow nodes")
-        rows[0] = Row(rows[0].what, rows[0].value, "s", "≤ 20")
+        what = f"{self.pods} pods created, scheduled and Running on {self.nodes} hollow nodes"
+        rows = usage.rows(what, self.pods, budget="≤ 20")
         rows.insert(1, Row("  of which until all were created", created, "s"))
         self.say([*rows, *self.memory()], usage.told(self.pods))
         usage = Usage(self.layout).begin()
@@ -245,7 +254,7 @@ class Bench:
             for number in range(self.pods)
         )
         await gone
-        self.say(usage.end().rows(f"{self.pods} pods deleted"))
+        self.say(usage.end().rows(f"{self.pods} pods deleted", self.pods))
 
     async def measure_rollouts(self) -> None:
         """100 Deployments of 30, made, rolled, deleted."""
@@ -258,19 +267,21 @@ class Bench:
         await load.all(load.request("POST", path, deployment(name, REPLICAS)) for name in names)
         await self.until(DEPLOYMENTS, lambda good: len(good) == DEPLOYMENT_COUNT, is_rolled_out)
         made.end()
-        self.say(made.rows(f"{DEPLOYMENT_COUNT} Deployments of {REPLICAS} created → all available"), made.told(total))
+        self.say(
+            made.rows(f"{DEPLOYMENT_COUNT} Deployments of {REPLICAS} created → all available", total), made.told(total)
+        )
         rolled = Usage(self.layout).begin()
         patch = "application/strategic-merge-patch+json"
         await load.all(load.request("PATCH", f"{path}/{name}", change, patch) for name in names)
         await self.until(DEPLOYMENTS, lambda good: len(good) == DEPLOYMENT_COUNT, is_rolled_out)
         await self.until(PODS, lambda good: len(good) == total, lambda pod: True)
         rolled.end()
-        self.say(rolled.rows("rolled to another image"), rolled.told(total))
+        self.say(rolled.rows("rolled to another image", total), rolled.told(total))
         gone = Usage(self.layout).begin()
         await load.all(load.request("DELETE", f"{path}/{name}", {"kind": "DeleteOptions"}) for name in names)
         await self.until(PODS, lambda good: not good, lambda pod: True)
         gone.end()
-        self.say(gone.rows("deleted"), gone.told(total))
+        self.say(gone.rows("deleted", total), gone.told(total))
         usages = (made, rolled, gone)
         pods = 2 * total
         requests = sum(sum(usage.writes.values()) for usage in usages) / pods
@@ -294,7 +305,7 @@ class Bench:
         usage = Usage(self.layout).begin()
         await load.all(load.request("POST", path, deployment(f"o{n:04}", replicas)) for n in range(OWNERS))
         await self.until(DEPLOYMENTS, lambda good: len(good) == OWNERS, is_rolled_out)
-        rows = usage.end().rows(f"{OWNERS} Deployments of {replicas} created → all available")
+        rows = usage.end().rows(f"{OWNERS} Deployments of {replicas} created → all available", self.pods)
         rows += [
             Row(row.what, row.value, row.unit, "≤ 200" if row.what.endswith("manager") else row.budget)
             for row in self.memory()

@@ -69,7 +69,8 @@ def ensure_bridge(layout: Layout, segment: str) -> None:
     prefix = ipaddress.IPv4Network(segment).prefixlen
     run("ip", "addr", "replace", f"{address_of(segment, 0)}/{prefix}", "dev", layout.bridge)
     run("ip", "link", "set", layout.bridge, "up")
-    # Nodes in namespaces reach registries and the outside through the host.
+    # Nodes in namespaces reach registries and the outside through the host. What stays on the bridge, for pods of
+    # another node, passes here too where br_netfilter is loaded, and keeps its address.
     table = f"{layout.nft_table}-nodes"
     run(
         "nft",
@@ -81,7 +82,7 @@ delete table ip {table}
 table ip {table} {{
   chain outbound {{
     type nat hook postrouting priority srcnat; policy accept;
-    ip saddr {segment} ip daddr != {segment} masquerade
+    ip saddr {segment} ip daddr != {segment} oifname != "{layout.bridge}" masquerade
   }}
 }}
 """,

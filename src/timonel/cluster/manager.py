@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from timonel.controllers.certificates import SigningConfig
 from timonel.controllers.manager import ControllerManager, ManagerConfig, Surroundings
 from timonel.controllers.nodes import NodeIpamConfig, NodeLifecycleConfig
 from timonel.scheduler.config import SchedulerConfig
+from timonel.scheduler.extenders import Transport
 from timonel.scheduler.loop import Scheduler
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ async def run_manager(settings: ManagerSettings, flags: Mapping[str, Any] | None
     async with (
         Client(own) as client,
         Client(schedulers) as scheduler_client,
+        _transport(placing) as transport,
         aclosing(ServiceAccountClients(client, clock=clock)) as accounts,
     ):
         recorder = EventRecorder(scheduler_client, component="default-scheduler", clock=clock)
@@ -73,7 +75,12 @@ async def run_manager(settings: ManagerSettings, flags: Mapping[str, Any] | None
 
         def scheduler(around: Surroundings) -> Scheduler:
             made = Scheduler(
-                client=scheduler_client, informers=around.informers, recorder=recorder, clock=clock, config=placing
+                client=scheduler_client,
+                informers=around.informers,
+                recorder=recorder,
+                clock=clock,
+                config=placing,
+                transport=transport,
             )
             running[:] = [made]
             return made
@@ -105,6 +112,21 @@ async def run_manager(settings: ManagerSettings, flags: Mapping[str, Any] | None
             lost = group
         if lost is not None:
             raise UserError("leadership was lost, for the lease could not be renewed in time") from lost
+
+
+@asynccontextmanager
+async def _transport(config: SchedulerConfig) -> AsyncIterator[Transport | None]:
+    """How extenders are asked, if there are any."""
+    if not config.configuration.extenders:
+        yield None
+        return
+    from timonel.scheduler.extender_transport import HttpTransport
+
+    made = HttpTransport()
+    try:
+        yield made
+    finally:
+        await made.close()
 
 
 def scheduling(settings: ManagerSettings, flags: Mapping[str, Any]) -> SchedulerConfig:

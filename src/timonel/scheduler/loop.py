@@ -14,28 +14,34 @@ from typing import Any
 from timonel.api.clock import Clock
 from timonel.api.errors import ApiError, Conflict, NotFound
 from timonel.api.objects import Object, is_deleting, name_of, namespace_of, uid_of
-from timonel.api.refs import REPLICA_SETS, SERVICES
+from timonel.api.refs import PODS, REPLICA_SETS, SERVICES
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
 from timonel.scheduler.config import SchedulerConfig
-from timonel.scheduler.core.arguments import VolumeBindingArgs
 from timonel.scheduler.core.cluster import Cluster
-from timonel.scheduler.core.framework import Attempt, PluginFailed
+from timonel.scheduler.core.framework import Attempt, Change, PluginFailed
 from timonel.scheduler.core.nominations import Nominations
 from timonel.scheduler.core.preemption import Preemption
 from timonel.scheduler.core.profile import Profile
 from timonel.scheduler.core.queue import SchedulingQueue, Waiting
-from timonel.scheduler.core.schedule import NoFit, schedule
-from timonel.scheduler.core.volumes import VolumePlan
+from timonel.scheduler.core.schedule import NoFit, find_nodes, schedule
+from timonel.scheduler.extenders import NAME as EXTENDERS
+from timonel.scheduler.extenders import Answers, ExtenderFailed, Extenders, Transport
+from timonel.scheduler.device_binding import DeviceBinding
 from timonel.scheduler.figures import ERROR_RESULT, UNSCHEDULABLE_RESULT, SchedulingFigures
 from timonel.scheduler.groups import SpreadGroups
+from timonel.scheduler.lane import Lane
 from timonel.scheduler.mirror import Mirror, profile_name
 from timonel.scheduler.preemption import NOT_YET, Preemptor
-from timonel.scheduler.volume_binding import VolumeBinding, VolumesNotBound
+from timonel.scheduler.reservations import NotPrepared, Reservation, Reservations
+from timonel.scheduler.volume_binding import VolumeBinding
 from timonel.scheduler.writing import GATED, GATED_MESSAGE, SCHEDULER_ERROR, UNSCHEDULABLE, Writer
 
 log = logging.getLogger(__name__)
+
+_TELLING = (PluginFailed, ExtenderFailed, ApiError)
+"""What says itself why a pod has to wait."""
 
 
 class Scheduler:
@@ -50,9 +56,12 @@ class Scheduler:
         clock: Clock,
         config: SchedulerConfig | None = None,
         rng: random.Random | None = None,
+        transport: Transport | None = None,
     ) -> None:
+        """`transport`: how extenders are asked, where there are any."""
         self._config = config or SchedulerConfig()
         self._clock = clock
+        self._client = client
         self._recorder = recorder
         self._rng = rng or random.Random()
         self._wake = asyncio.Event()
@@ -63,6 +72,9 @@ class Scheduler:
         self._profiles = {profile.name: profile for profile in configuration.profiles}
         self.queue = SchedulingQueue(
             {plugin.name: plugin.helped_by for profile in configuration.profiles for plugin in profile.filters}
+            | {EXTENDERS: frozenset(Change)},
+            first_backoff_seconds=configuration.initial_backoff_seconds,
+            longest_backoff_seconds=configuration.max_backoff_seconds,
         )
         self._gated: set[str] = set()
         """Pods whose gates are still to be told in their status."""
@@ -80,6 +92,10 @@ class Scheduler:
             on_gated=self._note_gated,
             nominations=self._nominations,
         )
+        self._extenders = Extenders(
+            configuration.extenders, transport=transport, node=lambda name: self._mirror.nodes.lister.get("", name)
+        )
+        self._lane = Lane()
         self._writer = Writer(
             client=client,
             clock=clock,
@@ -97,9 +113,17 @@ class Scheduler:
             nominations=self._nominations,
             writer=self._writer,
             slice_seconds=self._config.slice_seconds,
+            extenders=self._extenders,
         )
         self._tasks = asyncio.TaskGroup()
-        self._volumes = VolumeBinding(client=client, mirror=self._mirror, clock=clock)
+        self._reservations = Reservations(
+            cluster=self.cluster,
+            volumes=VolumeBinding(client=client, mirror=self._mirror, clock=clock),
+            devices=DeviceBinding(
+                client=client, cluster=self.cluster, mirror=self._mirror.devices, clock=clock, recorder=recorder
+            ),
+            rng=self._rng,
+        )
 
     async def run(self) -> None:
         await self._mirror.wait_synced()
@@ -111,6 +135,8 @@ class Scheduler:
             self._tasks = group
             group.create_task(self._writer.run(), name="scheduler-writers")
             group.create_task(self._decide(), name="scheduler-decisions")
+            if self._config.configuration.extenders:
+                group.create_task(self._ask_extenders(), name="scheduler-extenders")
 
     async def wait_ready(self) -> None:
         await self._ready.wait()
@@ -132,32 +158,54 @@ class Scheduler:
             slice_ends = self._clock.monotonic() + self._config.slice_seconds
 
     async def _try(self, waiting: Waiting) -> None:
+        obj = self._current(waiting)
+        if obj is None:
+            return
+        waiting.taken_at = self._clock.monotonic()
+        if self._extenders.are_asked(obj):
+            self._lane.put(waiting)
+        else:
+            await self._place(waiting, obj, self._profiles[profile_name(obj)])
+
+    def _current(self, waiting: Waiting) -> Object | None:
+        """The pod as it is now; None when nothing is to be decided any more."""
         pod = waiting.pod
+        if self.queue.get(pod.uid) is not waiting:
+            return None  # gone, or placed by somebody else, while extenders were asked about others
         obj = self._mirror.pods.lister.get(*pod.key)
         if obj is None or uid_of(obj) != pod.uid:
             self.queue.remove(pod.uid)
-            return
+            return None
         if is_deleting(obj):
             self.queue.remove(pod.uid)
             self._say(obj, "Warning", "FailedScheduling", f"skip schedule deleting pod: {_full_name(obj)}")
-            return
-        profile = self._profiles[profile_name(obj)]
-        waiting.taken_at = began = self._clock.monotonic()
+            return None
+        return obj
+
+    def _attempt(self, waiting: Waiting, obj: Object) -> Attempt:
+        pod = waiting.pod = self.cluster.parse_pod(obj)
+        return Attempt(
+            pod,
+            self._groups.selector_of(obj),
+            self._nominations.node_of(pod.uid),
+            self._nominations.expected_by(pod),
+            obj,
+            self._clock.now(),
+        )
+
+    async def _place(self, waiting: Waiting, obj: Object, profile: Profile, answers: Answers | None = None) -> None:
+        """Decides and acts on it; `answers` are what extenders said."""
+        began = self._clock.monotonic()
         try:
-            pod = waiting.pod = self.cluster.parse_pod(obj)
-            attempt = Attempt(
-                pod,
-                self._groups.selector_of(obj),
-                self._nominations.node_of(pod.uid),
-                self._nominations.expected_by(pod),
-                obj,
-            )
+            attempt = self._attempt(waiting, obj)
+            pod = attempt.pod
             preemption: Preemption | str = ""
-            decision = schedule(self.cluster, attempt, self._rng, profile)
+            asked = answers.added_to(profile) if answers else profile
+            decision = schedule(self.cluster, attempt, self._rng, asked)
             if isinstance(decision, NoFit):
                 preemption = await self._preemptor.decide(attempt, decision, self._rng, profile)
             self.figures.algorithm.observe(self._clock.monotonic() - began)
-        except PluginFailed as exc:
+        except _TELLING as exc:
             await self._fail(waiting, obj, str(exc))
             return
         except Exception as exc:  # one odd pod must not stop all others
@@ -166,22 +214,50 @@ class Scheduler:
             return
         if isinstance(decision, NoFit):
             if self.queue.get(pod.uid) is waiting:  # it may have been deleted while victims were sought
-                await self._refuse(waiting, obj, decision, preemption)
+                await self._refuse(waiting, attempt, decision, preemption, profile)
             return
-        plan = None
-        if pod.claims and profile.runs("preBind", "VolumeBinding"):
-            plan = self.cluster.volumes.plan(pod, self.cluster.nodes.slots[decision.node])
+        reserved = self._reservations.make(attempt, decision.node, profile)
+        if reserved is None:
+            why = 'running Reserve plugin "DynamicResources": claim allocation not found for node'
+            await self._fail(waiting, obj, why)
+            return
         self._mirror.assume(pod, decision.node)
-        if plan:
-            self.cluster.volumes.assume(plan, decision.node)
-            binding = self._bind_volumes(waiting, obj, decision.node, plan, profile)
-            self._tasks.create_task(binding, name="volumes of a pod")
+        if reserved.takes_time:
+            self._tasks.create_task(self._prepare(waiting, obj, reserved), name="what a pod needs before it is bound")
         else:
-            await self._writer.submit(pod.uid, lambda: self._bind(waiting, obj, decision.node))
+            await self._writer.submit(pod.uid, lambda: self._bind(waiting, obj, reserved))
 
-    async def _refuse(self, waiting: Waiting, obj: Object, decision: NoFit, preemption: Preemption | str) -> None:
+    async def _ask_extenders(self) -> None:
+        """About one pod after the other. What they say holds for the nodes that would do when they are asked."""
+        while True:
+            waiting = await self._lane.next()
+            obj = self._current(waiting)
+            if obj is None:
+                continue
+            profile = self._profiles[profile_name(obj)]
+            try:
+                answers = None
+                found = find_nodes(self.cluster, self._attempt(waiting, obj), profile)
+                if not isinstance(found, NoFit):
+                    # The informer's pods lack what only kubelets read.
+                    whole = await self._client.get(PODS, name_of(obj), namespace_of(obj))
+                    names = [self.cluster.nodes.names[slot] for slot in found]
+                    answers = await self._extenders.answers(whole, names)
+            except _TELLING as exc:
+                await self._fail(waiting, obj, str(exc))
+                continue
+            except Exception as exc:
+                log.exception("Asking extenders failed pod=%s", _full_name(obj))
+                await self._fail(waiting, obj, f"scheduler failed: {exc!r}")
+                continue
+            if (obj := self._current(waiting)) is not None:
+                await self._place(waiting, obj, profile, answers)
+
+    async def _refuse(
+        self, waiting: Waiting, attempt: Attempt, decision: NoFit, preemption: Preemption | str, profile: Profile
+    ) -> None:
         """Until something changes, or those are gone that are evicted for the pod."""
-        pod, message, freed = waiting.pod, decision.message, ""
+        pod, obj, message, freed = waiting.pod, attempt.object, decision.message, ""
         now = self._clock.monotonic()
         if isinstance(preemption, Preemption):
             freed = preemption.node
@@ -192,6 +268,10 @@ class Scheduler:
             if preemption != NOT_YET:
                 self._mirror.give_back(pod.uid)
             freed = self._nominations.node_of(pod.uid)
+        if profile.runs("postFilter", "DynamicResources"):
+            message, freeing = self._reservations.free(attempt, message, profile)
+            if freeing is not None:
+                self._tasks.create_task(freeing, name="devices of no use to a pod")
         self.queue.refused(waiting, decision.plugins, now)
         self.figures.attempted(UNSCHEDULABLE_RESULT, now - waiting.taken_at)
         log.info("Found no node for a pod pod=%s attempts=%d why=%s", _full_name(obj), waiting.attempts, message)
@@ -221,39 +301,37 @@ class Scheduler:
         self._say(obj, "Warning", "FailedScheduling", why)
         self._writer.tell_nowait(obj, SCHEDULER_ERROR, why)
 
-    # Binding: volumes first, each pod by itself, for that may take minutes
+    # Binding: first what takes time, each pod by itself
 
-    async def _bind_volumes(self, waiting: Waiting, obj: Object, node: str, plan: VolumePlan, profile: Profile) -> None:
-        args: VolumeBindingArgs = profile.args["VolumeBinding"]
+    async def _prepare(self, waiting: Waiting, obj: Object, reserved: Reservation) -> None:
         try:
-            await self._volumes.bind(obj, plan, node, args.bind_timeout_seconds)
+            await self._reservations.carry_out(obj, reserved)
         except Exception as exc:
-            if not isinstance(exc, (VolumesNotBound, ApiError)):
-                log.exception("Binding volumes broke pod=%s", _full_name(obj))
-            log.info("Volumes were not bound pod=%s node=%s error=%s", _full_name(obj), node, exc)
+            if not isinstance(exc, NotPrepared):
+                log.exception("Preparing to bind broke pod=%s", _full_name(obj))
+            log.info("A pod cannot be bound pod=%s node=%s error=%s", _full_name(obj), reserved.node, exc)
             self._mirror.forget(waiting.pod.uid)
-            await self._fail(waiting, obj, f'running PreBind plugin "VolumeBinding": {exc}')
+            await self._reservations.undo(obj, reserved)
+            await self._fail(waiting, obj, str(exc))
         else:
-            await self._writer.submit(waiting.pod.uid, lambda: self._bind(waiting, obj, node))
-        finally:
-            self.cluster.volumes.forget(plan)
+            await self._writer.submit(waiting.pod.uid, lambda: self._bind(waiting, obj, reserved))
 
     # Then the pod, in a writer
 
-    async def _bind(self, waiting: Waiting, obj: Object, node: str) -> None:
-        uid = waiting.pod.uid
+    async def _bind(self, waiting: Waiting, obj: Object, reserved: Reservation) -> None:
+        uid, node = waiting.pod.uid, reserved.node
         began = self._clock.monotonic()
         try:
-            await self._writer.bind(obj, node)
-        except (NotFound, Conflict) as exc:
+            extender = self._extenders.binder(obj)
+            if extender is None or not await self._extenders.bind(extender, obj, node):
+                await self._writer.bind(obj, node)
+        except (ExtenderFailed, ApiError) as exc:
             # Gone, or placed by somebody else, or its node is gone: what the informers tell next decides.
-            log.info("A binding was refused pod=%s node=%s error=%s", _full_name(obj), node, exc)
+            level = logging.INFO if isinstance(exc, (NotFound, Conflict)) else logging.WARNING
+            log.log(level, "A pod was not bound pod=%s node=%s error=%s", _full_name(obj), node, exc)
             self._mirror.forget(uid)
-            await self._fail(waiting, obj, f"binding rejected: {exc.message}")
-        except ApiError as exc:
-            log.warning("A binding failed pod=%s node=%s error=%s", _full_name(obj), node, exc)
-            self._mirror.forget(uid)
-            await self._fail(waiting, obj, f"binding rejected: {exc.message}")
+            await self._reservations.undo(obj, reserved)
+            await self._fail(waiting, obj, f"binding rejected: {exc.message if isinstance(exc, ApiError) else exc}")
         else:
             now = self._clock.monotonic()
             self.figures.bound(waiting, now - began, now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from dataclasses import replace
 
 from timonel.api.clock import Clock, format_time, parse_time
 from timonel.api.errors import Conflict, NotFound
@@ -28,6 +29,7 @@ from timonel.scheduler.core.preemption import Budget, NoVictims, Preemption, Vic
 from timonel.scheduler.core.profile import Profile
 from timonel.scheduler.core.schedule import NoFit, unhelped
 from timonel.scheduler.core.selectors import parse_selector
+from timonel.scheduler.extenders import ExtenderFailed, Extenders
 from timonel.scheduler.writing import Writer
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class Preemptor:
         nominations: Nominations,
         writer: Writer,
         slice_seconds: float,
+        extenders: Extenders | None = None,
     ) -> None:
         self._client = client
         self._pods = pods
@@ -61,6 +64,7 @@ class Preemptor:
         self._nominations = nominations
         self._writer = writer
         self._slice_seconds = slice_seconds
+        self._extenders = extenders or Extenders(())
         self._chosen: set[str] = set()
         """Victims that the informer does not show as ending yet."""
         self.budgets = informers.of(POD_DISRUPTION_BUDGETS)
@@ -94,11 +98,38 @@ class Preemptor:
         for _ in search.steps(is_tired):
             await asyncio.sleep(0)
             began = self._clock.monotonic()
-        found = search.result()
+        if self._extenders.narrow_preemption(attempt.object):
+            found = await self._narrowed(attempt, search)
+        else:
+            found = search.result()
+        if isinstance(found, str):
+            return found
         if isinstance(found, NoVictims):
             return unhelped(self._cluster, found.reasons)
         self._chosen.update(victim.uid for victim in found.victims)
         return found
+
+    async def _narrowed(self, attempt: Attempt, search: VictimSearch) -> Preemption | NoVictims | str:
+        """What extenders leave of the candidates; they may spare victims, and break other budgets thereby."""
+        candidates = {each.node: each for each in search.candidates()}
+        if not candidates:
+            return search.result()
+        objects = {
+            node: ([obj for pod in each.victims if (obj := self._pods.get(*pod.key))], each.violations)
+            for node, each in candidates.items()
+        }
+        try:
+            left = await self._extenders.narrowed(attempt.object, objects)
+        except ExtenderFailed as exc:
+            return f"preemption: {exc}"
+        narrowed = []
+        for node, (uids, violations) in left.items():
+            victims = tuple(pod for pod in candidates[node].victims if pod.uid in uids and self._cluster.pod(pod.uid))
+            if victims:
+                narrowed.append(replace(candidates[node], victims=victims, violations=violations))
+        if narrowed:
+            return search.cheapest(narrowed)
+        return "preemption: extenders left no candidate node."
 
     def _is_being_freed(self, node: str, pod: Pod) -> bool:
         slot = self._cluster.nodes.slots[node]

@@ -127,6 +127,16 @@ class VictimSearch:
                 if len(self._found) >= self._enough:
                     break
 
+    def candidates(self) -> list[Preemption]:
+        """All that hold; to be asked right after the last step."""
+        if not self._is_stale:
+            return list(self._found.values())
+        again = [(self._run.consider(slot), candidate) for slot, candidate in self._found.items()]
+        return [now for now, before in again if now is not None and now.is_like(before)]
+
+    def cheapest(self, candidates: Iterable[Preemption]) -> Preemption:
+        return min(candidates, key=self._run.cost)
+
     def result(self) -> Preemption | NoVictims:
         """The cheapest; to be asked right after the last step."""
         while self._found:

@@ -18,8 +18,6 @@ from itertools import count
 from timonel.scheduler.core.framework import Change
 from timonel.scheduler.core.pods import Pod
 
-FIRST_BACKOFF_SECONDS = 1.0
-LONGEST_BACKOFF_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 300.0
 
 
@@ -40,6 +38,8 @@ class Waiting:
     """When it was first ready to be placed; its gates do not count."""
     taken_at: float = 0.0
     """When the attempt under way, or the last one, began."""
+    backoff_limits: tuple[float, float] = (1.0, 10.0)
+    """The first and the longest, seconds."""
     attempts: int = 0
     failed_at: float = 0.0
     failed_by_error: bool = False
@@ -58,7 +58,8 @@ class Waiting:
         """Doubles with every attempt: 1, 2, 4, 8, 10, 10 …"""
         if self.attempts == 0:
             return 0.0
-        return min(FIRST_BACKOFF_SECONDS * (1 << min(self.attempts - 1, 10)), LONGEST_BACKOFF_SECONDS)
+        first, longest = self.backoff_limits
+        return min(first * (1 << min(self.attempts - 1, 20)), longest)
 
     @property
     def ready_at(self) -> float:
@@ -69,8 +70,15 @@ class Waiting:
 class SchedulingQueue:
     """`helped_by` says for each plugin which changes could make it change its mind."""
 
-    def __init__(self, helped_by: Mapping[str, frozenset[Change]]) -> None:
+    def __init__(
+        self,
+        helped_by: Mapping[str, frozenset[Change]],
+        *,
+        first_backoff_seconds: float = 1.0,
+        longest_backoff_seconds: float = 10.0,
+    ) -> None:
         self._helped_by = helped_by
+        self._backoff_limits = (first_backoff_seconds, longest_backoff_seconds)
         self._waiting: dict[str, Waiting] = {}
         self._active: list[tuple[int, float, int, Waiting]] = []
         self._backing_off: list[tuple[float, int, int, Waiting]] = []
@@ -104,7 +112,7 @@ class SchedulingQueue:
         """A pod to be placed, or its new state; a changed pod is tried again."""
         waiting = self._waiting.get(pod.uid)
         if waiting is None:
-            waiting = self._waiting[pod.uid] = Waiting(pod, now)
+            waiting = self._waiting[pod.uid] = Waiting(pod, now, backoff_limits=self._backoff_limits)
             self._move(waiting, _Place.GATED if is_gated else _Place.ACTIVE, now)
             return
         is_same = waiting.pod.klass is pod.klass
@@ -161,6 +169,12 @@ class SchedulingQueue:
             return
         helped = {plugin for plugin, helped_by in self._helped_by.items() if helped_by & happened}
         for waiting in [each for each in self._unschedulable.values() if each.refused_by & helped]:
+            self._retry(waiting, now)
+
+    def helped(self, uid: str, plugin: str, now: float) -> None:
+        """Retries one pod that the plugin refused: something changed that concerns it alone."""
+        waiting = self._unschedulable.get(uid)
+        if waiting is not None and plugin in waiting.refused_by:
             self._retry(waiting, now)
 
     def next_event(self) -> float | None:

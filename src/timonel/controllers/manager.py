@@ -42,6 +42,7 @@ from timonel.controllers.garbage import GarbageCollector
 from timonel.controllers.horizontalpodautoscaler import AutoscalerConfig, HorizontalPodAutoscalerController
 from timonel.controllers.job import JobController
 from timonel.controllers.legacy_tokens import LegacyTokenCleaner, LegacyTokenConfig
+from timonel.controllers.loadbalancer import LoadBalancerConfig, ServiceLoadBalancerController
 from timonel.controllers.namespaces import (
     NamespaceController,
     RootCaPublisher,
@@ -89,6 +90,7 @@ class ManagerConfig:
     token_signer: ClaimsSigner | None = None
     """Of --service-account-private-key-file: signs tokens in Secrets; None: none are made."""
     autoscaler: AutoscalerConfig = field(default_factory=AutoscalerConfig)
+    load_balancer: LoadBalancerConfig = field(default_factory=LoadBalancerConfig)
     without: frozenset[str] = frozenset()
     """Names of controllers not to run."""
     workers: Mapping[str, int] = field(default_factory=dict)
@@ -224,6 +226,16 @@ def _autoscaler(around: Surroundings) -> Component:
     )
 
 
+def _load_balancer(around: Surroundings) -> Component:
+    return ServiceLoadBalancerController(
+        client=around.client,
+        informers=around.informers,
+        clock=around.clock,
+        recorder=around.recorder("service-controller"),
+        config=around.config.load_balancer,
+    )
+
+
 def _garbage(around: Surroundings) -> Component:
     recorder = around.recorder("garbage-collector-controller")
     return GarbageCollector(client=around.client, informers=around.informers, clock=around.clock, recorder=recorder)
@@ -264,6 +276,7 @@ CONTROLLERS: tuple[tuple[str, str, Factory], ...] = (
         "service-cidrs-controller",
         _row(ServiceCidrController, "service-cidr-controller"),
     ),
+    (ServiceLoadBalancerController.name, "service-controller", _load_balancer),
     ("resourcequota", "resourcequota-controller", _row(ResourceQuotaController)),
     (HorizontalPodAutoscalerController.name, "horizontal-pod-autoscaler", _autoscaler),
     (DisruptionController.name, "disruption-controller", _row(DisruptionController, "controllermanager")),

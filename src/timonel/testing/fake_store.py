@@ -218,9 +218,12 @@ class FakeStore:
                 kept["spec"]["replicas"] = new["spec"]["replicas"]
             for name in _SUBRESOURCE_FIELDS[subresource]:
                 kept[name] = new.get(name)
-            if subresource == "status":  # annotations may travel with a status, as upstream's strategies allow
+            if subresource == "status":  # these may travel with a status, as upstream's strategies allow
                 annotations = new["metadata"].get("annotations")
                 kept["metadata"] |= {"annotations": annotations} if annotations else {}
+                kept["metadata"].pop("finalizers", None)
+                finalizers = new["metadata"].get("finalizers")
+                kept["metadata"] |= {"finalizers": finalizers} if finalizers else {}
             new = kept
         elif ref in WITH_STATUS:
             new.pop("status", None)

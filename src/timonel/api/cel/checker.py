@@ -23,7 +23,7 @@ from timonel.api.cel.nodes import (
 )
 from timonel.api.cel.overloads import Overload
 from timonel.api.cel.types import Type, is_dyn, is_dyn_or_error, is_optional
-from timonel.api.cel.unification import Bindings, assign, most_general, substitute
+from timonel.api.cel.unification import Bindings, most_general, substitute
 from timonel.api.cel.values import type_of
 
 _LOGICAL = frozenset({"_&&_", "_||_"})
@@ -36,7 +36,7 @@ def check(text: str, root: Node, environment: Environment) -> Node:
     if checker.issues:
         raise CompileError(text, checker.issues)
     for node in walk(root):
-        node.type = substitute(checker.bindings, node.type, to_dyn=True)
+        node.type = checker.bindings.substitute(node.type, to_dyn=True)
     return root
 
 
@@ -55,7 +55,7 @@ class _Checker:
         self._environment = environment
         self._scopes: list[dict[str, Type]] = []
         self._fresh = 0
-        self.bindings: Bindings = {}
+        self.bindings = Bindings()
         self.issues: list[Issue] = []
 
     def check(self, node: Node) -> Node:
@@ -87,18 +87,14 @@ class _Checker:
         self._issue(offset, f"expected type '{expected}' but found '{found}'")
 
     def _assign(self, left: Type, right: Type) -> bool:
-        trial = assign(self.bindings, (left,), (right,))
-        if trial is None:
-            return False
-        self.bindings = trial
-        return True
+        return self.bindings.assign((left,), (right,))
 
     def _variable(self) -> Type:
         self._fresh += 1
         return types.parameter(f"_var{self._fresh - 1}")
 
     def _now(self, type_: Type) -> Type:
-        return substitute(self.bindings, type_)
+        return self.bindings.substitute(type_)
 
     # Names
 
@@ -208,10 +204,8 @@ class _Checker:
                 continue
             fresh = {param: self._variable() for param in overload.params}
             wanted = [substitute(fresh, operand) for operand in overload.operands]
-            trial = assign(self.bindings, operands, wanted)
-            if trial is None:
+            if not self.bindings.assign(operands, wanted):
                 continue
-            self.bindings = trial
             node.overloads += (overload,)
             own = self._now(substitute(fresh, overload.result))
             if result is None:
@@ -219,7 +213,7 @@ class _Checker:
             elif not is_dyn(result) and own != result:
                 result = types.DYN
         if result is None:
-            shown = [str(substitute(self.bindings, operand, to_dyn=True)) for operand in operands]
+            shown = [str(self.bindings.substitute(operand, to_dyn=True)) for operand in operands]
             target = f"{shown.pop(0)}." if node.target is not None else ""
             signature = f"{target}({', '.join(shown)})"
             message = f"found no matching overload for '{node.function}' applied to '{signature}'"

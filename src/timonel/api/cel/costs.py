@@ -26,6 +26,8 @@ _TRAVERSE = 0.1  # per character
 _PATTERN = 0.25  # per character of the pattern
 _CHECK = 350_000  # asks the authoriser
 _COPIED = 1000  # items of a list per unit
+_MADE = 100  # characters of a text per unit
+_LONG = 10_000  # characters of a text
 
 NOMINAL = frozenset(
     """
@@ -41,7 +43,7 @@ _READ_ONCE = frozenset(
     url lowerAscii upperAscii substring trim jsonpatch.escapeKey cidr isIP isCIDR quantity isQuantity semver isSemver
     """.split()  # noqa: SIM905
 )
-_READ_TWICE = frozenset({"replace", "split", "ip.isCanonical"})
+_READ_TWICE = frozenset({"split", "ip.isCanonical"})
 COMPARED = frozenset(
     f"{word}_{kind}" for word in ("less", "less_equals", "greater", "greater_equals") for kind in ("string", "bytes")
 )
@@ -63,7 +65,11 @@ def call_cost(function: str, overload: str) -> CallCost:
 
 
 def _reading(times: int) -> CallCost:
-    return lambda args: ceil(size_of(args[0]) * times * _TRAVERSE)
+    return lambda args: _reading_cost(args[0], times)
+
+
+def _reading_cost(value: Any, times: int) -> int:
+    return ceil(size_of(value) * times * _TRAVERSE)
 
 
 def _traversal(value: Any) -> int:
@@ -115,6 +121,30 @@ def _searching(args: Sequence[Any]) -> int:
     return ceil(size_of(args[0]) * _TRAVERSE) * ceil(size_of(args[1]) * _TRAVERSE)
 
 
+def _making(length: int) -> int:
+    """For the memory of a long text that costs little to ask for, which upstream does not count."""
+    return length // _MADE if length > _LONG else 0
+
+
+def _replacing(args: Sequence[Any]) -> int:
+    text, old, new = args[:3]
+    most = args[3] if len(args) > 3 and args[3] >= 0 else len(text) + 1
+    found = min(text.count(old), most) if len(new) > len(old) else 0
+    return _reading_cost(text, 2) + _making(found * len(new))
+
+
+def _formatting(args: Sequence[Any]) -> int:
+    return _reading_cost(args[0], 1) + _making(_text_size(args[1]))
+
+
+def _text_size(value: Any) -> int:
+    if isinstance(value, list):
+        return sum(map(_text_size, value))
+    if isinstance(value, dict):
+        return sum(_text_size(key) + _text_size(item) for key, item in value.items())
+    return len(value) if isinstance(value, (str, bytes)) else 1
+
+
 def _joined_size(args: Sequence[Any]) -> int:
     separator = size_of(args[1]) if len(args) > 1 else 0
     return sum(map(size_of, args[0])) + separator * max(len(args[0]) - 1, 0)
@@ -125,6 +155,8 @@ def _adding(args: Sequence[Any]) -> int:
 
 
 _OF_FUNCTIONS: dict[str, CallCost] = {
+    "replace": _replacing,
+    "format": _formatting,
     "join": lambda args: ceil(_joined_size(args) * 2 * _TRAVERSE),
     "find": _matching,
     "findAll": _matching,
@@ -143,7 +175,6 @@ _OF_OVERLOADS: dict[str, CallCost] = {
             "string_to_bytes",
             "bytes_to_string",
             "strings_quote",
-            "string_format",
         ),
         _reading(1),
     ),

@@ -10,8 +10,10 @@ The texts are part of the API: clients see them in 422 answers.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 _MOST_SHOWN = 100
 _LONGEST_SHOWN = 16384  # characters of a line
@@ -49,8 +51,9 @@ class CostExceeded(EvaluationError):
 def render_issues(text: str, issues: Sequence[Issue]) -> str:
     """Each with its line and a mark below it, in the order of the places."""
     lines = text.split("\n")
+    starts = [0, *accumulate(len(line) + 1 for line in lines[:-1])]
     placed = sorted(
-        ((*_place(lines, issue.offset), issue.message) for issue in issues[:_MOST_SHOWN]), key=lambda p: p[:2]
+        ((*_place(text, starts, issue.offset), issue.message) for issue in issues[:_MOST_SHOWN]), key=lambda p: p[:2]
     )
     shown = [_render(lines, line, column, message) for line, column, message in placed]
     if len(issues) > _MOST_SHOWN:
@@ -58,17 +61,14 @@ def render_issues(text: str, issues: Sequence[Issue]) -> str:
     return "\n".join(shown)
 
 
-def _place(lines: list[str], offset: int) -> tuple[int, int]:
-    """Line from 1 and column from 0."""
+def _place(text: str, starts: list[int], offset: int) -> tuple[int, int]:
+    """Line from 1 and column from 0; `starts`: offsets at which lines begin."""
     if offset == NOWHERE:
         return -1, -1
-    if lines == [""]:
+    if not text:
         return 1, -1  # upstream has no place in a text without characters
-    for number, line in enumerate(lines):
-        if offset <= len(line):
-            return number + 1, offset
-        offset -= len(line) + 1
-    return len(lines), len(lines[-1])
+    line = bisect_right(starts, offset)
+    return line, offset - starts[line - 1]
 
 
 def _render(lines: list[str], line: int, column: int, message: str) -> str:

@@ -5,6 +5,7 @@ Runs on a tree that has passed the checker.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 from timonel.api.cel.issues import CompileError, EvaluationError, Issue
@@ -115,11 +116,11 @@ def _wrong(letter: str, operand: Node) -> Issue | None:
 
 def _mixed(root: Node) -> Iterator[Issue]:
     """Items whose types agree only because one is dyn; in a template's operands they may."""
-    waiting = [root]
+    waiting = deque([root])
     lists: list[ListNode] = []
     maps: list[MapNode] = []
     while waiting:
-        node = waiting.pop(0)
+        node = waiting.popleft()
         if isinstance(node, Call) and node.function == "format":
             waiting += [node.target] if node.target is not None else []
             continue

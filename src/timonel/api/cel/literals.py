@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timonel.api.cel.values import INT_MAX, INT_MIN, UINT_MAX, UInt
+from timonel.api.cel.values import INT_MAX, INT_MIN, UINT_MAX, UInt, whole_number
 
 _SIMPLE = {
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
@@ -16,7 +16,7 @@ class BadLiteral(ValueError):
 
 
 def int_literal(text: str) -> int:
-    value = int(text.replace("0x", ""), 16) if "0x" in text else int(text)
+    value = int(text.replace("0x", ""), 16) if "0x" in text else whole_number(text)
     if not INT_MIN <= value <= INT_MAX:
         raise BadLiteral("invalid int literal")
     return value
@@ -24,7 +24,7 @@ def int_literal(text: str) -> int:
 
 def uint_literal(text: str) -> UInt:
     digits = text[:-1]
-    value = int(digits, 16) if digits.startswith("0x") else int(digits)
+    value = int(digits, 16) if digits.startswith("0x") else whole_number(digits)
     if value > UINT_MAX:
         raise BadLiteral("invalid uint literal")
     return UInt(value)

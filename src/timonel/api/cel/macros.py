@@ -27,6 +27,9 @@ _SORT_INPUT = "@__sortBy_input__"
 Expand = Callable[[int, "Node | None", list[Node]], Node]
 """Offset of the call's parenthesis, target, arguments."""
 
+COPYING = frozenset({"optMap", "optFlatMap"})
+"""Macros whose target is there twice afterwards: a chain of them doubles with each."""
+
 Macros = Mapping[tuple[str, int, bool], Expand]
 """By name, number of arguments, and whether there is a target."""
 

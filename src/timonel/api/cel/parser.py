@@ -22,7 +22,7 @@ from timonel.api.cel.literals import (
     string_literal,
     uint_literal,
 )
-from timonel.api.cel.macros import MacroError, Macros
+from timonel.api.cel.macros import COPYING, MacroError, Macros
 from timonel.api.cel.nodes import (
     Call,
     Entry,
@@ -34,6 +34,7 @@ from timonel.api.cel.nodes import (
     Node,
     Select,
     StructNode,
+    walk,
 )
 
 _T = TypeVar("_T")
@@ -41,6 +42,8 @@ _LONGEST = 100_000  # code points
 _DEEPEST = 250
 _TOO_DEEP = f"expression recursion limit exceeded: {_DEEPEST}"
 _TOO_LONG = "max recursion depth exceeded"
+_MOST_COPIED = 10_000
+_TOO_LARGE = f"macros copy more than {_MOST_COPIED} parts of the expression"
 _RELATIONS = {"<": "_<_", "<=": "_<=_", ">=": "_>=_", ">": "_>_", "==": "_==_", "!=": "_!=_", "in": "@in"}
 _SUMS = {"+": "_+_", "-": "_-_"}
 _PRODUCTS = {"*": "_*_", "/": "_/_", "%": "_%_"}
@@ -95,6 +98,7 @@ class _Parser(Cursor):
         super().__init__(text, tokens)
         self._macros = macros
         self._depth = 0
+        self._copied = 0
 
     def whole(self) -> Node:
         node = self._inside({END}, self._expression)
@@ -355,6 +359,10 @@ class _Parser(Cursor):
     def _call(self, offset: int, function: str, target: Node | None, args: list[Node]) -> Node:
         expand = self._macros.get((function, len(args), target is not None))
         if expand is not None:
+            if function in COPYING and target is not None:
+                self._copied += len(walk(target))
+                if self._copied > _MOST_COPIED:
+                    raise _TooDeep(_TOO_LARGE)
             try:
                 expanded = expand(offset, target, args)
             except MacroError as exc:

@@ -24,6 +24,7 @@ from timonel.api.cel.steps import COST, FIRST_SLOT, MISSING
 from timonel.api.cel.types import Type
 
 _MOST_KEPT = 512
+_LONGEST_KEPT = 2000  # characters
 
 
 class WrongResult(CelError):
@@ -95,6 +96,7 @@ def compile_expression(
 
     `keep`: remember the program, for environments that last.
     """
+    keep = keep and len(text) <= _LONGEST_KEPT
     found = _compile(text, environment) if keep else _compile.__wrapped__(text, environment)
     if isinstance(found, CompileError):
         raise found

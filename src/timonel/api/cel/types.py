@@ -5,8 +5,11 @@ Source: github.com/google/cel-spec/blob/master/doc/langdef.md#gradual-type-check
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+_MOST_PARTS = 300
+_MOST_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,12 @@ class Type:
     kind: str  # one of the names below
     name: str = ""  # of structs, opaque types and parameters
     params: tuple[Type, ...] = ()
+    parts: int = field(default=1, init=False, repr=False, compare=False)
+    """How many types it is made of, itself included."""
+
+    def __post_init__(self) -> None:
+        if self.params:
+            object.__setattr__(self, "parts", 1 + sum(param.parts for param in self.params))
 
     def __str__(self) -> str:
         """As the checker spells it: "list(int)"."""
@@ -45,27 +54,33 @@ TYPE = Type("type")
 UNKNOWN = Type("unknown")
 
 
-@cache
+def composed(kind: str, name: str, params: tuple[Type, ...]) -> Type:
+    """A type of others; dyn, where it is made of more than any real one: {a: a} doubles it with each step."""
+    made = Type(kind, name, params)
+    return made if made.parts <= _MOST_PARTS else DYN
+
+
+@lru_cache(_MOST_KEPT)
 def list_of(item: Type) -> Type:
-    return Type("list", params=(item,))
+    return composed("list", "", (item,))
 
 
-@cache
+@lru_cache(_MOST_KEPT)
 def map_of(key: Type, value: Type) -> Type:
-    return Type("map", params=(key, value))
+    return composed("map", "", (key, value))
 
 
-@cache
+@lru_cache(_MOST_KEPT)
 def type_of_type(what: Type) -> Type:
-    return Type("type", params=(what,))
+    return composed("type", "", (what,))
 
 
-@cache
+@lru_cache(_MOST_KEPT)
 def optional_of(what: Type) -> Type:
-    return Type("opaque", "optional_type", (what,))
+    return composed("opaque", "optional_type", (what,))
 
 
-@cache
+@lru_cache(_MOST_KEPT)
 def struct_of(name: str) -> Type:
     return Type("struct", name)
 

@@ -23,6 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MIN_TIME, _MAX_TIME = -62135596800 * _NANOS, 253402300799 * _NANOS + _NANOS - 1  # of the years 1 to 9999
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_MOST_DIGITS = 40
 _NO_TIMESTAMP = "type conversion error from 'string' to 'google.protobuf.Timestamp'"
 _UNITS = {"ns": 1, "us": 1000, "µs": 1000, "μs": 1000, "ms": 10**6, "s": _NANOS, "m": 60 * _NANOS, "h": 3600 * _NANOS}
 
@@ -108,6 +109,16 @@ class Opaque:
         return 1
 
 
+def whole_number(text: str) -> int:
+    """Of decimal digits, a sign before them or not; of more digits than any number here has, only that it is large.
+
+    Python refuses to read thousands of digits.
+    """
+    digits = text.lstrip("+-0") or "0"
+    value = int(digits) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
+    return -value if text.startswith("-") else value
+
+
 def timestamp(nanos: int, offset: int = 0) -> Timestamp:
     if not _MIN_TIME <= nanos <= _MAX_TIME:
         raise EvaluationError("timestamp overflow")
@@ -154,7 +165,8 @@ def parse_duration(text: str) -> Duration:
     while found := _DURATION_PART.match(rest, end):
         whole, _, part = found[1].partition(".")
         unit = _UNITS[found[2]]
-        total += int(whole or "0") * unit + (int(part) * unit // 10 ** len(part) if part else 0)
+        part = part[:_MOST_DIGITS]
+        total += whole_number(whole or "0") * unit + (int(part) * unit // 10 ** len(part) if part else 0)
         end = found.end()
     if not rest or end != len(rest):
         raise EvaluationError("type conversion error from 'string' to 'google.protobuf.Duration'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -87,12 +88,14 @@ def test_compilation_ends_in_a_program_or_a_compile_error(text: str) -> None:
         "lists.range(40000).map(x, 'aaaaaaaaaaaaaaaaaaaa').join('bbbbbbbbbbb').matches('^(a+)+(b|c)*(a|b)*$')",
         "lists.range(50000).all(x, (lists.range(1) + lists.range(40000)).size() > 0)",
         "string(lists.range(9000).map(x, 'a').join()).replace('', lists.range(9000).map(x, 'a').join()).size() > 0",
+        f"lists.range(2000).map(x, '{'a' * 200}'.replace('a', '{'b' * 5000}')).size() > 0",
+        f"lists.range(2000).map(x, '{'%s' * 50}'.format([{', '.join(['a'] * 50)}])).size() > 0",
     ],
 )
 def test_an_expensive_expression_is_stopped(text: str) -> None:
     started = time.perf_counter()
     with pytest.raises(EvaluationError, match=r"cost limit exceeded|longer than"):
-        compile_expression(text, _ENVIRONMENT).evaluate({})
+        compile_expression(text, _ENVIRONMENT).evaluate({"a": "a" * 20_000})
     assert time.perf_counter() - started < 10
 
 
@@ -117,6 +120,75 @@ def test_deep_expressions_do_not_exhaust_the_stack(text: str) -> None:
     except CompileError as exc:
         said = str(exc)
     assert not said or "recursion" in said
+
+
+_DIGITS = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (_DIGITS, "invalid int literal"),
+        (f"{_DIGITS}u", "invalid uint literal"),
+        (f"-{_DIGITS}", "invalid int literal"),
+        (f"int('{_DIGITS}') == 1", "integer overflow"),
+        (f"int('-{_DIGITS}') == 1", "integer overflow"),
+        (f"uint('{_DIGITS}') == 1u", "unsigned integer overflow"),
+        (f"duration('{_DIGITS}h') == duration('1h')", "invalid duration argument"),
+        (f"semver('{_DIGITS}.0.0').major() == 1", "invalid semver"),
+        (f"'%.{_DIGITS}f'.format([1.0]) == ''", "precision of more than"),
+        ("'%.99999f'.format([1.0]) == ''", "precision of more than"),
+    ],
+)
+def test_numbers_of_too_many_digits_are_refused(text: str, said: str) -> None:
+    with pytest.raises((CompileError, Unusable, EvaluationError), match=said):
+        compile_expression(text, _ENVIRONMENT, keep=False).evaluate({})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"duration('0.{'1' * 5000}s') > duration('0s')",
+        f"semver('1.0.0-{_DIGITS}').isGreaterThan(semver('1.0.0-{_DIGITS[1:]}'))",
+        f"int('{'0' * 5000}7') == 7",
+        f"'%.1000f'.format([{1.0}]).size() == 1002",
+    ],
+)
+def test_many_digits_where_they_mean_something(text: str) -> None:
+    assert compile_expression(text, _ENVIRONMENT, keep=False).evaluate({})[0] is True
+
+
+def _chained(part: str, times: int) -> str:
+    return "".join(part.replace("#", str(number)) for number in range(times))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[{','.join(['[]'] * 30_000)}] == []",  # a type parameter for each
+        f"[{','.join(['{}'] * 30_000)}] == []",
+        f"[1]{_chained('.map(a#, {a#: a#})', 60)} == []",  # types that double
+        f"optional.of(1){'.optMap(x, x)' * 60}.hasValue()",  # expressions that double
+        f"optional.of(1){'.optFlatMap(x, optional.of(x))' * 60}.hasValue()",
+        f"'a'.matches('{'a?' * 45_000}')",
+        "\n" * 99_000 + "1 + 'a'" + " + 'a'" * 100,
+        "&&".join(["1 == 1"] * 12_000),
+    ],
+    ids=["lists", "maps", "types", "optMap", "optFlatMap", "pattern", "lines", "calls"],
+)
+def test_compilation_takes_no_longer_than_the_text_is(text: str) -> None:
+    started = time.perf_counter()
+    with suppress(CompileError, EvaluationError):
+        compile_expression(text, _ENVIRONMENT, keep=False).evaluate({})
+    assert time.perf_counter() - started < 10
+
+
+def test_a_few_optional_values_may_be_mapped_one_after_the_other():
+    text = f"optional.of(1){'.optMap(x, x + 1)' * 5}.orValue(0)"
+    assert compile_expression(text, _ENVIRONMENT).evaluate({})[0] == 6
+    text = f"optional.of(1){'.optMap(x, x + 1)' * 15}.orValue(0)"
+    with pytest.raises(CompileError, match="macros copy more than 10000 parts of the expression"):
+        compile_expression(text, _ENVIRONMENT)
 
 
 def test_nobody_pays_for_the_compiler_who_has_no_expressions():

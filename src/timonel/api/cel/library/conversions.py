@@ -27,6 +27,7 @@ from timonel.api.cel.values import (
     render_timestamp,
     timestamp,
     type_of,
+    whole_number,
 )
 
 _NANOS = 1_000_000_000
@@ -80,13 +81,13 @@ def _whole(convert: Callable[[int], Any]) -> Callable[[float], Any]:
 def _to_int(text: str) -> int:
     if not _INTEGER.fullmatch(text):
         raise _not_a(text, "int")
-    return _fits(int(text))
+    return _fits(whole_number(text))
 
 
 def _to_uint(text: str) -> UInt:
     if not _UNSIGNED.fullmatch(text):
         raise _not_a(text, "uint")
-    return _unsigned(int(text))
+    return _unsigned(whole_number(text))
 
 
 def _to_double(text: str) -> float:

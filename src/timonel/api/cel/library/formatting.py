@@ -15,10 +15,12 @@ from timonel.api.cel.library.conversions import to_text
 from timonel.api.cel.library.strings import quote
 from timonel.api.cel.overloads import Overload, declare
 from timonel.api.cel.types import Type
-from timonel.api.cel.values import Duration, Timestamp, UInt, type_of
+from timonel.api.cel.values import Duration, Timestamp, UInt, type_of, whole_number
 
 _CLAUSE = re.compile(r"(?:\.([0-9]*))?(.?)", re.DOTALL)
 _PRECISION = 6
+_MOST_PRECISE = 1100
+"""Digits: no double has more."""
 _STRING_KINDS = frozenset(
     ["list", "map", "int", "uint", "double", "bool", "string", "timestamp", "bytes", "duration", "type", "null"]
 )
@@ -67,6 +69,8 @@ def clauses(template: str) -> Iterator[tuple[str, str, int]]:
         if found[1] == "":
             why = 'error while converting precision to integer: strconv.Atoi: parsing "": invalid syntax'
             raise BadClause(f"could not parse formatting clause: error while parsing precision: {why}")
+        if found[1] and whole_number(found[1]) > _MOST_PRECISE:
+            raise BadClause(f"could not parse formatting clause: precision of more than {_MOST_PRECISE} digits")
         yield text, found[2], int(found[1]) if found[1] else _PRECISION
         text, at = "", found.end()
     yield text + template[at:], "", 0

@@ -13,7 +13,9 @@ from typing import Any
 from timonel.api.cel.issues import EvaluationError
 from timonel.api.cel.overloads import Overload, declare
 
-_MOST_KEPT = 256
+_MOST_KEPT = 64
+_LONGEST = 10_000
+"""Characters: the engine's time to read a pattern can grow with their square."""
 _CALLED = {
     "missing )": "missing closing )",
     "missing ]": "missing closing ]",
@@ -30,6 +32,8 @@ _CALLED = {
 @lru_cache(maxsize=_MOST_KEPT)
 def compile_pattern(pattern: str) -> Any:
     """Raises EvaluationError for what is no pattern."""
+    if len(pattern) > _LONGEST:
+        raise EvaluationError(f"error parsing regexp: expression is longer than {_LONGEST} characters")
     import re2
 
     options = re2.Options()

@@ -13,7 +13,7 @@ from typing import Any
 from timonel.api.cel.issues import EvaluationError
 from timonel.api.cel.overloads import Overload, declare
 from timonel.api.cel.types import Type, struct_of
-from timonel.api.cel.values import Opaque
+from timonel.api.cel.values import Opaque, whole_number
 
 SEMVER = struct_of("kubernetes.Semver")
 _NUMBER = r"(0|[1-9][0-9]*)"
@@ -31,7 +31,7 @@ class Semver(Opaque):
     cel_type: Type = SEMVER
 
     def _key(self) -> tuple[Any, ...]:
-        parts = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in self.pre)
+        parts = tuple((0, len(part), part) if part.isdigit() else (1, 0, part) for part in self.pre)
         return self.numbers, not self.pre, parts  # a version comes after its own pre-releases
 
     def compare(self, other: Semver) -> int:
@@ -41,7 +41,7 @@ class Semver(Opaque):
 def parse_semver(text: str, normalize: bool = False) -> Semver:
     """`normalize`: without a leading v, and with missing numbers and leading zeros put right."""
     found = _VERSION.fullmatch(_normalized(text) if normalize else text)
-    if found is None or any(int(number) > _LARGEST for number in found.groups()[:3]):
+    if found is None or any(whole_number(number) > _LARGEST for number in found.groups()[:3]):
         raise EvaluationError("No Major.Minor.Patch elements found" if text.count(".") < 2 else "invalid semver")
     return Semver((int(found[1]), int(found[2]), int(found[3])), tuple((found[4] or "").split(".")) if found[4] else ())
 

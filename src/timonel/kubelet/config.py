@@ -43,6 +43,10 @@ class KubeletConfig:
     reserved_cpu_milli: int = 0
     """CPU of the node that pods do not get (allocatable = capacity - reserved)."""
     reserved_memory_bytes: int = 0
+    static_pod_path: str = ""
+    """Folder, or one file, of pods that the node runs by itself; "": none."""
+    static_pod_check_seconds: float = 20.0
+    """Between looks at it, the safety net under the kernel's notifications."""
     lease_seconds: int = 40
     """How long the node's lease is good for; renewed at a quarter of it."""
     status_seconds: float = 10.0

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from timonel import GIT_VERSION, KUBERNETES_VERSION
 from timonel.api.objects import Object, name_of, namespace_of, uid_of
+from timonel.kubelet.eviction.critical import is_static
 from timonel.kubelet.pods.view import PodView
 
 _DURATIONS = (0.005, 0.0125, 0.03125, 0.078125, 0.1953125, 0.48828125, 1.220703125, 3.0517578125, 7.62939453125)
@@ -98,7 +99,7 @@ class _Pods(Collector):
         desired = GaugeMetricFamily(
             "kubelet_desired_pods", "The number of pods the kubelet is being instructed to run.", labels=("static",)
         )
-        static = sum("kubernetes.io/config.mirror" in (p["metadata"].get("annotations") or {}) for p, _ in known)
+        static = sum(is_static(pod) for pod, _ in known)
         desired.add_metric(("true",), static)
         desired.add_metric(("",), len(known) - static)
         yield desired

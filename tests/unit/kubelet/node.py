@@ -71,6 +71,7 @@ class Node:
             pod_logs_dir=str(folder / "logs"),
             cgroup_root="/t/node",
             cgroup_mount=str(folder / "cgroup"),
+            static_pod_path=str(folder / "manifests"),
         )
 
     @asynccontextmanager

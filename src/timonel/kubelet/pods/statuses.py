@@ -17,6 +17,7 @@ from timonel.api.objects import Object, find_by, name_of, namespace_of, resource
 from timonel.api.refs import PODS
 from timonel.client.backoff import Backoff
 from timonel.client.protocol import ApiClient
+from timonel.kubelet.eviction.critical import is_static
 from timonel.kubelet.pods.conditions import OWN_CONDITIONS, PASSING_CONDITIONS
 from timonel.kubelet.tasks import Tasks
 
@@ -53,6 +54,8 @@ class Statuses:
         self._client = client
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
+        self._mirrors: dict[str, str] = {}
+        """Uid of a static pod -> uid of the pod in the API that shows it."""
         self._slots = asyncio.Semaphore(_PARALLEL)
         self._tasks = Tasks()
 
@@ -86,6 +89,24 @@ class Statuses:
         if _contradicts(entry.base, entry.status):
             self._start(uid_of(pod), entry)
 
+    def show_by(self, uid: str, mirror: Object | None) -> None:
+        """The pod in the API by which a static pod is shown as it is there; None: there is none."""
+        if mirror is None:
+            self._mirrors.pop(uid, None)
+            return
+        is_other = self._mirrors.get(uid) != uid_of(mirror)
+        self._mirrors[uid] = uid_of(mirror)
+        entry = self._entries.get(uid)
+        if entry is None or (not is_other and _version(mirror) <= entry.version):
+            return
+        entry.base, entry.version = mirror.get("status") or {}, _version(mirror)
+        if is_other or _contradicts(entry.base, entry.status):
+            self._start(uid, entry)
+
+    def _uid_in_api(self, pod: Object) -> str:
+        """ "": the API does not show it (yet)."""
+        return self._mirrors.get(uid_of(pod), "") if is_static(pod) else uid_of(pod)
+
     def forget(self, uid: str) -> None:
         entry = self._entries.pop(uid, None)
         if entry is not None and entry.task is not None:
@@ -98,7 +119,7 @@ class Statuses:
 
     def _start(self, uid: str, entry: _Entry) -> None:
         patch = status_patch(entry.base, entry.status)
-        if entry.task is None and patch and patch != entry.refused:
+        if entry.task is None and patch and patch != entry.refused and self._uid_in_api(entry.pod):
             entry.task = self._tasks.start(self._write(uid, entry), name=f"status {name_of(entry.pod)}")
 
     async def _write(self, uid: str, entry: _Entry) -> None:
@@ -137,7 +158,7 @@ class Statuses:
             entry.task = None
 
     async def _send(self, pod: Object, patch: Object) -> Object:
-        body = {"metadata": {"uid": uid_of(pod)}, "status": patch}
+        body = {"metadata": {"uid": self._uid_in_api(pod)}, "status": patch}
         return await self._client.patch(
             PODS, name_of(pod), body, namespace_of(pod), type="strategic", subresource="status"
         )

@@ -9,6 +9,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
+from timonel.api.clock import format_time
 from timonel.api.objects import Object, name_of, namespace_of, uid_of
 from timonel.kubelet.containers.labels import (
     CONTAINER_NAME,
@@ -20,6 +21,7 @@ from timonel.kubelet.containers.labels import (
 from timonel.kubelet.cri import runtime_pb2 as cri
 from timonel.kubelet.cri.runtime import RuntimeEvents, RuntimeFailure
 from timonel.kubelet.pods.services import PodServices
+from timonel.kubelet.pods.spec import grace_seconds
 from timonel.kubelet.pods.worker import PodWorker
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ class PodWorkers:
         self._after_orphan: dict[str, Object] = {}
         self._group: asyncio.TaskGroup | None = None
         self._streaming = False
+        self.knows_all = True
+        """Whether every pod of the node is known, so that what runs for no pod belongs to none."""
         services.objects.add_handler(lambda name, uids: self._inputs_changed(uids))
 
     # From the API
@@ -74,6 +78,15 @@ class PodWorkers:
         """Containers and sandboxes of pods that are over; what they said goes with them. Raises RuntimeFailure."""
         for worker in self:
             await worker.remove_ended()
+
+    def end_static(self, uid: str) -> None:
+        """A pod without an API object is to end as if somebody had deleted it."""
+        worker = self._workers.get(uid)
+        if worker is None:
+            return
+        now = format_time(self._services.clock.now())
+        grace = {"deletionTimestamp": now, "deletionGracePeriodSeconds": grace_seconds(worker.pod)}
+        worker.deleted({**worker.pod, "metadata": {**worker.pod["metadata"], **grace}})
 
     # Views for others
 
@@ -170,6 +183,11 @@ class PodWorkers:
                 since = 0.0
                 await self._relist_quietly()
 
+    async def learnt_all(self) -> None:
+        """From now on what runs for no known pod is cleared away."""
+        self.knows_all = True
+        await self._relist_quietly()
+
     async def _relist_quietly(self) -> None:
         try:
             await self.relist()
@@ -187,6 +205,8 @@ class PodWorkers:
         for uid, worker in list(self._workers.items()):
             if self._services.reader.differs(uid, sandboxes.get(uid, ()), containers.get(uid, ())):
                 worker.notify()
+        if not self.knows_all:
+            return
         for uid in (sandboxes.keys() | containers.keys()) - self._workers.keys() - {""}:
             try:
                 orphan = _restore(sandboxes.get(uid, []), containers.get(uid, []))

@@ -19,7 +19,6 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
 from timonel.scheduler.config import SchedulerConfig
-from timonel.scheduler.core.arguments import VolumeBindingArgs
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.framework import Attempt, Change, PluginFailed
 from timonel.scheduler.core.nominations import Nominations
@@ -27,7 +26,7 @@ from timonel.scheduler.core.preemption import Preemption
 from timonel.scheduler.core.profile import Profile
 from timonel.scheduler.core.queue import SchedulingQueue, Waiting
 from timonel.scheduler.core.schedule import NoFit, find_nodes, schedule
-from timonel.scheduler.core.volumes import VolumePlan
+from timonel.scheduler.device_binding import DeviceBinding
 from timonel.scheduler.extenders import NAME as EXTENDERS
 from timonel.scheduler.extenders import Answers, ExtenderFailed, Extenders, Transport
 from timonel.scheduler.figures import ERROR_RESULT, UNSCHEDULABLE_RESULT, SchedulingFigures
@@ -35,7 +34,8 @@ from timonel.scheduler.groups import SpreadGroups
 from timonel.scheduler.lane import Lane
 from timonel.scheduler.mirror import Mirror, profile_name
 from timonel.scheduler.preemption import NOT_YET, Preemptor
-from timonel.scheduler.volume_binding import VolumeBinding, VolumesNotBound
+from timonel.scheduler.reservations import NotPrepared, Reservation, Reservations
+from timonel.scheduler.volume_binding import VolumeBinding
 from timonel.scheduler.writing import GATED, GATED_MESSAGE, SCHEDULER_ERROR, UNSCHEDULABLE, Writer
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,14 @@ class Scheduler:
             extenders=self._extenders,
         )
         self._tasks = asyncio.TaskGroup()
-        self._volumes = VolumeBinding(client=client, mirror=self._mirror, clock=clock)
+        self._reservations = Reservations(
+            cluster=self.cluster,
+            volumes=VolumeBinding(client=client, mirror=self._mirror, clock=clock),
+            devices=DeviceBinding(
+                client=client, cluster=self.cluster, mirror=self._mirror.devices, clock=clock, recorder=recorder
+            ),
+            rng=self._rng,
+        )
 
     async def run(self) -> None:
         await self._mirror.wait_synced()
@@ -183,6 +190,7 @@ class Scheduler:
             self._nominations.node_of(pod.uid),
             self._nominations.expected_by(pod),
             obj,
+            self._clock.now(),
         )
 
     async def _place(self, waiting: Waiting, obj: Object, profile: Profile, answers: Answers | None = None) -> None:
@@ -206,18 +214,18 @@ class Scheduler:
             return
         if isinstance(decision, NoFit):
             if self.queue.get(pod.uid) is waiting:  # it may have been deleted while victims were sought
-                await self._refuse(waiting, obj, decision, preemption)
+                await self._refuse(waiting, attempt, decision, preemption, profile)
             return
-        plan = None
-        if pod.claims and profile.runs("preBind", "VolumeBinding"):
-            plan = self.cluster.volumes.plan(pod, self.cluster.nodes.slots[decision.node])
+        reserved = self._reservations.make(attempt, decision.node, profile)
+        if reserved is None:
+            why = 'running Reserve plugin "DynamicResources": claim allocation not found for node'
+            await self._fail(waiting, obj, why)
+            return
         self._mirror.assume(pod, decision.node)
-        if plan:
-            self.cluster.volumes.assume(plan, decision.node)
-            binding = self._bind_volumes(waiting, obj, decision.node, plan, profile)
-            self._tasks.create_task(binding, name="volumes of a pod")
+        if reserved.takes_time:
+            self._tasks.create_task(self._prepare(waiting, obj, reserved), name="what a pod needs before it is bound")
         else:
-            await self._writer.submit(pod.uid, lambda: self._bind(waiting, obj, decision.node))
+            await self._writer.submit(pod.uid, lambda: self._bind(waiting, obj, reserved))
 
     async def _ask_extenders(self) -> None:
         """About one pod after the other. What they say holds for the nodes that would do when they are asked."""
@@ -245,9 +253,11 @@ class Scheduler:
             if (obj := self._current(waiting)) is not None:
                 await self._place(waiting, obj, profile, answers)
 
-    async def _refuse(self, waiting: Waiting, obj: Object, decision: NoFit, preemption: Preemption | str) -> None:
+    async def _refuse(
+        self, waiting: Waiting, attempt: Attempt, decision: NoFit, preemption: Preemption | str, profile: Profile
+    ) -> None:
         """Until something changes, or those are gone that are evicted for the pod."""
-        pod, message, freed = waiting.pod, decision.message, ""
+        pod, obj, message, freed = waiting.pod, attempt.object, decision.message, ""
         now = self._clock.monotonic()
         if isinstance(preemption, Preemption):
             freed = preemption.node
@@ -258,6 +268,10 @@ class Scheduler:
             if preemption != NOT_YET:
                 self._mirror.give_back(pod.uid)
             freed = self._nominations.node_of(pod.uid)
+        if profile.runs("postFilter", "DynamicResources"):
+            message, freeing = self._reservations.free(attempt, message, profile)
+            if freeing is not None:
+                self._tasks.create_task(freeing, name="devices of no use to a pod")
         self.queue.refused(waiting, decision.plugins, now)
         self.figures.attempted(UNSCHEDULABLE_RESULT, now - waiting.taken_at)
         log.info("Found no node for a pod pod=%s attempts=%d why=%s", _full_name(obj), waiting.attempts, message)
@@ -287,27 +301,25 @@ class Scheduler:
         self._say(obj, "Warning", "FailedScheduling", why)
         self._writer.tell_nowait(obj, SCHEDULER_ERROR, why)
 
-    # Binding: volumes first, each pod by itself, for that may take minutes
+    # Binding: first what takes time, each pod by itself
 
-    async def _bind_volumes(self, waiting: Waiting, obj: Object, node: str, plan: VolumePlan, profile: Profile) -> None:
-        args: VolumeBindingArgs = profile.args["VolumeBinding"]
+    async def _prepare(self, waiting: Waiting, obj: Object, reserved: Reservation) -> None:
         try:
-            await self._volumes.bind(obj, plan, node, args.bind_timeout_seconds)
+            await self._reservations.carry_out(obj, reserved)
         except Exception as exc:
-            if not isinstance(exc, (VolumesNotBound, ApiError)):
-                log.exception("Binding volumes broke pod=%s", _full_name(obj))
-            log.info("Volumes were not bound pod=%s node=%s error=%s", _full_name(obj), node, exc)
+            if not isinstance(exc, NotPrepared):
+                log.exception("Preparing to bind broke pod=%s", _full_name(obj))
+            log.info("A pod cannot be bound pod=%s node=%s error=%s", _full_name(obj), reserved.node, exc)
             self._mirror.forget(waiting.pod.uid)
-            await self._fail(waiting, obj, f'running PreBind plugin "VolumeBinding": {exc}')
+            await self._reservations.undo(obj, reserved)
+            await self._fail(waiting, obj, str(exc))
         else:
-            await self._writer.submit(waiting.pod.uid, lambda: self._bind(waiting, obj, node))
-        finally:
-            self.cluster.volumes.forget(plan)
+            await self._writer.submit(waiting.pod.uid, lambda: self._bind(waiting, obj, reserved))
 
     # Then the pod, in a writer
 
-    async def _bind(self, waiting: Waiting, obj: Object, node: str) -> None:
-        uid = waiting.pod.uid
+    async def _bind(self, waiting: Waiting, obj: Object, reserved: Reservation) -> None:
+        uid, node = waiting.pod.uid, reserved.node
         began = self._clock.monotonic()
         try:
             extender = self._extenders.binder(obj)
@@ -318,6 +330,7 @@ class Scheduler:
             level = logging.INFO if isinstance(exc, (NotFound, Conflict)) else logging.WARNING
             log.log(level, "A pod was not bound pod=%s node=%s error=%s", _full_name(obj), node, exc)
             self._mirror.forget(uid)
+            await self._reservations.undo(obj, reserved)
             await self._fail(waiting, obj, f"binding rejected: {exc.message if isinstance(exc, ApiError) else exc}")
         else:
             now = self._clock.monotonic()

@@ -23,6 +23,7 @@ from timonel.scheduler.core.nominations import Nominations
 from timonel.scheduler.core.pods import Pod
 from timonel.scheduler.core.profile import DEFAULT_SCHEDULER, Profile
 from timonel.scheduler.core.queue import SchedulingQueue
+from timonel.scheduler.device_mirror import DeviceMirror
 
 
 def profile_name(obj: Object) -> str:
@@ -80,11 +81,15 @@ class Mirror:
             (self.csi_nodes, known.put_limits, lambda last: known.remove_limits(name_of(last)), Change.CSI_NODE),
         ):
             self._follow(informer, put, remove, change)
+        self.devices = DeviceMirror(
+            informers=informers, cluster=cluster, changed=self._changed, retry=self._claim_changed
+        )
         self.pods.add_handler(on_add=self._pod_seen, on_update=self._pod_updated, on_delete=self._pod_deleted)
 
     async def wait_synced(self) -> None:
         for informer in (self.nodes, self.namespaces, self.pods, *self._of_volumes):
             await informer.wait_synced()
+        await self.devices.wait_synced()
 
     def _follow(
         self, informer: Informer, put: Callable[[Object], None], remove: Callable[[Object], None], change: Change
@@ -148,15 +153,29 @@ class Mirror:
     def _pod_waits(self, obj: Object) -> None:
         is_gated = bool(get_path(obj, "spec", "schedulingGates")) and self._heeds_gates(obj)
         pod = self._cluster.parse_pod(obj)
-        self._queue.put(pod, is_gated=is_gated, now=self._clock.monotonic())
+        lacks_claims = False
+        if pod.device_claims:
+            self.devices.follow(pod)
+            profile = self._profiles[profile_name(obj)]
+            lacks_claims = profile.runs("preEnqueue", "DynamicResources") and self.devices.lacks_claims(pod)
+        self._queue.put(pod, is_gated=is_gated or lacks_claims, now=self._clock.monotonic())
         # By this process before it started anew, or by somebody else: room is kept there, be the node known yet or not.
         freed = self._nominations.node_of(pod.uid) or get_path(obj, "status", "nominatedNodeName", default="")
         if freed:
             self._nominations.put(pod, freed)
         if is_gated:
             self._on_gated(obj)
-        else:
+        elif not lacks_claims:
             self._wake()
+
+    def _claim_changed(self, key: tuple[str, str]) -> None:
+        """Of a pod that waits."""
+        obj = self.pods.lister.get(*key)
+        if obj is None or is_deleting(obj) or get_path(obj, "spec", "nodeName") or uid_of(obj) in self._assumed:
+            return
+        self._pod_waits(obj)
+        self._queue.helped(uid_of(obj), "DynamicResources", self._clock.monotonic())
+        self._wake()
 
     def _pod_placed(self, obj: Object) -> None:
         pod = self._cluster.parse_pod(obj)
@@ -166,6 +185,7 @@ class Mirror:
         freed = self._nominations.node_of(pod.uid)
         self._nominations.drop(pod.uid)
         self._queue.remove(pod.uid)
+        self.devices.leave(pod.uid)
         if known is None:
             self._cluster.put_pod(pod)
             self._changed(Change.POD_PLACED, *([Change.POD_GONE] if freed not in ("", pod.node) else ()))
@@ -188,6 +208,7 @@ class Mirror:
     def _pod_deleted(self, obj: Object) -> None:
         uid = uid_of(obj)
         self._queue.remove(uid)
+        self.devices.leave(uid)
         self._assumed.discard(uid)
         had_room = self._nominations.drop(uid)
         if self._cluster.remove_pod(uid) is not None or had_room:

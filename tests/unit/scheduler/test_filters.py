@@ -398,7 +398,7 @@ def test_a_namespace_that_gets_another_label_changes_what_its_pods_match() -> No
 @pytest.mark.parametrize(
     ("spec", "what"),
     [
-        ({"resourceClaims": [{"name": "gpu"}]}, "dynamic resource allocation"),
+        ({"tolerations": [{"key": "a", "operator": "Gt", "value": "1"}]}, "tolerations with the operators Gt and Lt"),
         ({"schedulingGroup": {"podGroupName": "g"}}, "scheduling of pod groups"),
     ],
 )

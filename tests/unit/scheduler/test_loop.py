@@ -18,13 +18,16 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.scheduler.config import SchedulerConfig
 from timonel.scheduler.core.pods import Pod
+from timonel.scheduler.extenders import Transport
 from timonel.scheduler.loop import Scheduler
 from timonel.testing.clock import VirtualClock, settle
 from timonel.testing.fake_client import FakeClient
 
 
 class World:
-    def __init__(self, *objects: Object, config: SchedulerConfig | None = None) -> None:
+    def __init__(
+        self, *objects: Object, config: SchedulerConfig | None = None, transport: Transport | None = None
+    ) -> None:
         self.clock = VirtualClock()
         self.client = FakeClient(*objects, clock=self.clock)
         self.informers = Informers(self.client, clock=self.clock, rng=random.Random(1))
@@ -36,6 +39,7 @@ class World:
             clock=self.clock,
             config=config or SchedulerConfig(slice_seconds=-1),
             rng=random.Random(1),
+            transport=transport,
         )
 
     async def settle(self) -> None:
@@ -243,10 +247,10 @@ async def test_pods_of_one_replica_set_or_service_spread_over_nodes() -> None:
 
 async def test_what_is_not_built_is_said_by_name_and_nothing_is_placed() -> None:
     async with running(node("node-1")) as world:
-        await world.create(pod("x", resourceClaims=[{"name": "gpu"}]))
+        await world.create(pod("x", tolerations=[{"key": "a", "operator": "Gt", "value": "1"}]))
         assert world.node_of("x") == ""
         assert world.condition("x")["message"] == (
-            "0/1 nodes are available: not built in this release: resourceClaims (dynamic resource allocation)."
+            "0/1 nodes are available: not built in this release: tolerations with the operators Gt and Lt."
         )
 
 

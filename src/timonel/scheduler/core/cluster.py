@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from timonel.api.objects import Object, ObjectKey
+from timonel.api.objects import Object, ObjectKey, name_of
 from timonel.scheduler.core.counters import Counts, PodCounters, Question, TermCounts
+from timonel.scheduler.core.devices.inventory import Inventory
 from timonel.scheduler.core.disks import Disk
 from timonel.scheduler.core.nodes import NodeTable
 from timonel.scheduler.core.pods import HostPort, Pod, PodClasses
@@ -30,6 +31,7 @@ class Cluster:
         self._ports: dict[tuple[str, int], dict[int, list[str]]] = {}
         """(protocol, port) -> slot -> addresses in use there."""
         self.volumes = Volumes(self.nodes)
+        self.devices = Inventory(self.nodes)
         self._claims: dict[ObjectKey, dict[int, int]] = {}
         """Claim -> slot -> pods there that use it."""
         self._claims_on: dict[int, dict[ObjectKey, int]] = {}
@@ -49,9 +51,11 @@ class Cluster:
 
     def put_node(self, node: Object) -> None:
         self.nodes.put(node)
+        self.devices.node_changed(name_of(node))
 
     def remove_node(self, name: str) -> None:
         self.nodes.remove(name)
+        self.devices.node_changed(name)
 
     def put_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
         """None: the namespace is gone."""

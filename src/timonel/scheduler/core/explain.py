@@ -10,6 +10,11 @@ NO_VICTIMS = "No preemption victims found for incoming pod"
 UNHELPFUL = "Preemption is not helpful for scheduling"
 
 
+def about_claims(message: str, what: str) -> str:
+    """The message of a pod that has claims: what came of looking for devices that could be given back."""
+    return message.replace(_CLAIMS, f"{what}, ", 1)
+
+
 def no_fit(nodes: int, reasons: Mapping[str, int], at_once: str = "", after: str = "") -> str:
     """Gives "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable. preemption: …".
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
@@ -43,6 +44,9 @@ class Change(Enum):
     VOLUME = "volume changed"
     STORAGE_CLASS = "storage class changed"
     CSI_NODE = "volume limits of a node changed"
+    DEVICE_SLICE = "devices of a driver changed"
+    DEVICE_CLASS = "device class changed"
+    DEVICES_FREED = "devices were given back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Attempt:
     expected: Mapping[str, Sequence[Pod]] = field(default_factory=dict)
     object: Object = field(default_factory=dict)
     """The pod as it came, for plugins of others; the core's own go by `pod`."""
+    now: datetime | None = None
+    """For what has taken too long."""
 
 
 @dataclass(frozen=True, slots=True)

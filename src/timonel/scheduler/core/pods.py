@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 import orjson
 
 from timonel.api.labels import Selector
-from timonel.api.objects import Object, get_path, is_deleting, key_of, labels_of, namespace_of, uid_of
+from timonel.api.objects import Object, find_by, get_path, is_deleting, key_of, labels_of, namespace_of, uid_of
 from timonel.api.volumes import claim_names
 from timonel.scheduler.core.disks import DISKS, Disk, parse_disks
 from timonel.scheduler.core.requests import ASSUMED, CPU, MEMORY, PODS, Amounts, pod_requests
@@ -88,6 +88,14 @@ class PodClass:
         return names if self.node_affinity else None
 
 
+class DeviceClaim(NamedTuple):
+    """An entry of spec.resourceClaims. `claim`: its ResourceClaim; None: not made yet, "": none is needed."""
+
+    name: str
+    claim: str | None
+    is_generated: bool
+
+
 @dataclass(slots=True, eq=False)
 class Pod:
     """One pod. `node` is where it is or is assumed to be, "" when it waits."""
@@ -101,6 +109,7 @@ class Pod:
     """(name, whether it is made for this pod alone) of the claims behind its volumes."""
     disks: tuple[Disk, ...] = ()
     """Disks that it names itself, without a claim."""
+    device_claims: tuple[DeviceClaim, ...] = ()
 
 
 _ATTACHED = frozenset({"persistentVolumeClaim", "ephemeral", *DISKS})
@@ -146,6 +155,8 @@ class PodClasses:
         made = Pod(key_of(obj), uid_of(obj), spec.get("nodeName") or "", is_deleting(obj), klass)
         if any(not _ATTACHED.isdisjoint(volume) for volume in spec.get("volumes") or ()):
             made.claims, made.disks = tuple(claim_names(obj)), tuple(parse_disks(spec))
+        if spec.get("resourceClaims"):
+            made.device_claims = tuple(_device_claims(obj, spec))
         return made
 
 
@@ -171,7 +182,6 @@ _SPEC_FIELDS = (
     "overhead",
     "preemptionPolicy",
     "priority",
-    "resourceClaims",
     "resources",
     "schedulingGroup",
     "tolerations",
@@ -272,10 +282,19 @@ def _full_name(image: str) -> str:
     return image if image.rfind(":") > image.rfind("/") else f"{image}:latest"
 
 
+def _device_claims(obj: Object, spec: Object) -> Iterator[DeviceClaim]:
+    statuses = get_path(obj, "status", "resourceClaimStatuses", default=())
+    for entry in spec["resourceClaims"]:
+        is_generated = bool(entry.get("resourceClaimTemplateName"))
+        name = entry.get("resourceClaimName")
+        if is_generated:
+            status = find_by(statuses, "name", entry["name"])
+            name = None if status is None else status.get("resourceClaimName") or ""
+        yield DeviceClaim(entry["name"], name, is_generated)
+
+
 def _not_built(spec: Object) -> tuple[str, ...]:
     found = []
-    if spec.get("resourceClaims"):
-        found.append("resourceClaims (dynamic resource allocation)")
     if spec.get("schedulingGroup") or spec.get("workloadRef"):
         found.append("scheduling of pod groups")
     if any(item.get("operator") in ("Gt", "Lt") for item in spec.get("tolerations") or ()):

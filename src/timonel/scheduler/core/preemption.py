@@ -272,6 +272,7 @@ class _WhatIf:
             name: int(nodes.allocatable[row, slot] - nodes.requested[row, slot]) if row is not None else 0
             for name in self._wanted
             for row in (nodes.rows.get(name),)
+            if name not in self._cluster.devices.by_resource or (row is not None and nodes.allocatable[row, slot])
         }
         for pod in self._expected:
             self._count(pod, -1)

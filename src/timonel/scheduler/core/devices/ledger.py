@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from timonel.api.objects import Object, ObjectKey, key_of, resource_version_of, uid_of
+from timonel.api.objects import Object, ObjectKey, annotations_of, controller_of, key_of, resource_version_of, uid_of
 from timonel.api.quantity import parse_quantity
 from timonel.scheduler.core.devices.catalogue import DeviceId, PoolId
+from timonel.scheduler.core.devices.extended import ANNOTATION
 
 MOST_CONSUMERS = 256
 
@@ -21,6 +22,8 @@ class Ledger:
     def __init__(self) -> None:
         self.claims: dict[ObjectKey, Object] = {}
         self.touched: set[PoolId] = set()
+        self._made_for: dict[str, ObjectKey] = {}
+        """Pod's uid -> claim that was made for its extended resources."""
         self._promised: dict[str, Object] = {}
         """Claim's uid -> allocation that is being written."""
         self._counted: dict[str, Object] = {}
@@ -40,13 +43,20 @@ class Ledger:
         if known is not None and uid_of(known) != uid_of(obj):
             self.remove_claim(key_of(obj))
         self.claims[key_of(obj)] = obj
+        if pod := _pod_it_was_made_for(obj):
+            self._made_for[pod] = key_of(obj)
         self._recount(uid_of(obj), obj)
         return True
 
     def remove_claim(self, key: ObjectKey) -> None:
         known = self.claims.pop(key, None)
         if known is not None:
+            self._made_for.pop(_pod_it_was_made_for(known), None)
             self._recount(uid_of(known), None)
+
+    def made_for(self, pod_uid: str) -> Object | None:
+        key = self._made_for.get(pod_uid)
+        return self.claims.get(key) if key is not None else None
 
     def promise(self, uid: str, allocation: Object) -> None:
         """The devices are the claim's from now on, though it does not say so yet."""
@@ -133,6 +143,15 @@ def is_reserved_for(claim: Object, uid: str) -> bool:
 def allocation_of(claim: Object) -> Object | None:
     found: Object | None = (claim.get("status") or {}).get("allocation")
     return found
+
+
+def results_of(claim: Object) -> list[Object]:
+    return ((allocation_of(claim) or {}).get("devices") or {}).get("results") or []
+
+
+def _pod_it_was_made_for(claim: Object) -> str:
+    is_made = annotations_of(claim).get(ANNOTATION) == "true"
+    return ((controller_of(claim) or {}).get("uid") or "") if is_made else ""
 
 
 def _version(obj: Object) -> int:

@@ -9,10 +9,7 @@ from datetime import datetime, timedelta
 
 from timonel.api.clock import parse_time
 from timonel.api.objects import Object, find_by, name_of
-from timonel.scheduler.core.devices.ledger import allocation_of
-
-BINDING_TIMEOUT = timedelta(minutes=10)
-"""The documented default."""
+from timonel.scheduler.core.devices.ledger import allocation_of, results_of
 
 
 class BindingFailed(Exception):
@@ -20,7 +17,7 @@ class BindingFailed(Exception):
 
 
 def must_be_ready(claim: Object) -> bool:
-    return any(result.get("bindingConditions") for result in _results(claim))
+    return any(result.get("bindingConditions") for result in results_of(claim))
 
 
 def is_ready(claim: Object) -> bool:
@@ -28,7 +25,7 @@ def is_ready(claim: Object) -> bool:
     if allocation_of(claim) is None:
         return False
     ready = True
-    for result in _results(claim):
+    for result in results_of(claim):
         awaited = result.get("bindingConditions") or ()
         if not awaited:
             continue
@@ -44,25 +41,21 @@ def is_ready(claim: Object) -> bool:
     return ready
 
 
-def binding_ends(claim: Object, timeout: timedelta = BINDING_TIMEOUT) -> datetime | None:
+def binding_ends(claim: Object, timeout: timedelta) -> datetime | None:
     """When it has taken too long; None for a claim that need not wait."""
     text = (allocation_of(claim) or {}).get("allocationTimestamp")
     return parse_time(text) + timeout if text and must_be_ready(claim) else None
 
 
-def is_lost(claim: Object, now: datetime) -> bool:
+def is_lost(claim: Object, now: datetime, timeout: timedelta) -> bool:
     """Whether the claim has to have other devices: these failed, or took too long."""
     try:
         if is_ready(claim):
             return False
     except BindingFailed:
         return True
-    ends = binding_ends(claim)
+    ends = binding_ends(claim, timeout)
     return ends is not None and ends < now
-
-
-def _results(claim: Object) -> list[Object]:
-    return ((allocation_of(claim) or {}).get("devices") or {}).get("results") or []
 
 
 def _conditions(claim: Object, result: Object) -> list[Object]:

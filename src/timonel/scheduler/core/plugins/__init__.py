@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from timonel.scheduler.core.arguments import (
     DefaultPreemptionArgs,
+    DynamicResourcesArgs,
     InterPodAffinityArgs,
     NodeAffinityArgs,
     NodeResourcesBalancedAllocationArgs,
@@ -12,6 +13,7 @@ from timonel.scheduler.core.arguments import (
     VolumeBindingArgs,
 )
 from timonel.scheduler.core.framework import Filter, Score
+from timonel.scheduler.core.plugins.dynamic_resources import DynamicResources
 from timonel.scheduler.core.plugins.image_locality import ImageLocality
 from timonel.scheduler.core.plugins.interpod_affinity import InterPodAffinity
 from timonel.scheduler.core.plugins.node_affinity import NodeAffinity
@@ -41,6 +43,9 @@ IN_TREE: tuple[PluginRow, ...] = (
     PluginRow("VolumeZone", _FILTER, lambda _: VolumeZone()),
     PluginRow("PodTopologySpread", _BOTH, PodTopologySpread, PodTopologySpreadArgs, weight=2),
     PluginRow("InterPodAffinity", _BOTH, InterPodAffinity, InterPodAffinityArgs, weight=2),
+    PluginRow("DynamicResources",
+              ("preEnqueue", "preFilter", "filter", "postFilter", "score", "reserve", "preBind"),
+              DynamicResources, DynamicResourcesArgs, weight=2),
     PluginRow("DefaultPreemption", ("preEnqueue", "postFilter"), None, DefaultPreemptionArgs),
     PluginRow("NodeResourcesBalancedAllocation", ("preScore", "score"), NodeResourcesBalancedAllocation,
               NodeResourcesBalancedAllocationArgs),

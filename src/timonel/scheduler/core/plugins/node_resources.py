@@ -52,6 +52,8 @@ class NodeResourcesFit:
                 allocatable, requested = nodes.allocatable[row], nodes.requested[row]
             # In this order, so that a request of any size cannot overflow.
             mask = allocatable - requested < amount
+            if name in cluster.devices.by_resource:
+                mask &= allocatable > 0  # a node without it may have devices that stand for it
             if mask.any():
                 reason = "Too many pods" if name == PODS else f"Insufficient {name}"
                 refusals.append(Refusal(reason, mask, resolvable=allocatable >= amount))

@@ -228,6 +228,17 @@ def _waiting(node: Node) -> str:
     return str(((statuses[0].get("state") or {}).get("waiting") or {}).get("reason"))
 
 
+async def test_a_pod_with_claims_does_not_run_without_its_devices(node: Node) -> None:
+    claims = [{"name": "gpu", "resourceClaimName": "c"}]
+    async with node.running():
+        await node.client.create(PODS, pod(C, resourceClaims=claims))
+        await node.until(lambda: node.events("web"))
+        reason, message = node.events("web")[0]
+        assert reason == "FailedPrepareDynamicResources"
+        assert message.startswith("Failed to prepare dynamic resources: ")
+        assert not node.runtime.containers
+
+
 async def test_a_pod_waits_for_its_config_map(node: Node) -> None:
     volumes = [{"name": "v", "configMap": {"name": "later"}}]
     async with node.running():

@@ -12,7 +12,7 @@ from timonel.api.refs import ResourceRef
 from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
 
 UNBUILT: dict[ResourceRef, str] = {
-    refs.RESOURCE_CLAIMS: "no devices are allocated to ResourceClaims",
+    refs.RESOURCE_CLAIMS: "nodes do not prepare the devices that are allocated to ResourceClaims",
     refs.VALIDATING_WEBHOOK_CONFIGURATIONS: "webhooks are not called",
     refs.MUTATING_WEBHOOK_CONFIGURATIONS: "webhooks are not called",
     refs.VALIDATING_ADMISSION_POLICY_BINDINGS: "ValidatingAdmissionPolicies are not enforced",

@@ -48,6 +48,10 @@ class StartFailure(Exception):
         self.retry_at = retry_at
 
 
+class DevicesNotPrepared(Exception):
+    """The message is the text of the FailedPrepareDynamicResources event."""
+
+
 class PodStarter:
     """Of one pod. What it does can be repeated after any interruption."""
 
@@ -57,8 +61,12 @@ class PodStarter:
         """Of the newest sandbox, by its attempt: its containers are made with what it was made with."""
 
     async def prepare(self, pod: Object) -> None:
-        """Volumes, cgroup, log directory. Raises MountFailure, OSError."""
+        """Volumes, cgroup, log directory. Raises DevicesNotPrepared, MountFailure, OSError."""
         services = self._services
+        if pod["spec"].get("resourceClaims") or (pod.get("status") or {}).get("extendedResourceClaimStatus"):
+            # Without its devices it must not run as if it had them.
+            why = "preparing devices for ResourceClaims is not built in this kubelet"
+            raise DevicesNotPrepared(f"Failed to prepare dynamic resources: {why}")
         await services.volumes.mount(pod)
         services.cgroups.ensure_pod(pod)
         await asyncio.to_thread(os.makedirs, pod_log_dir(services.config, pod), mode=0o755, exist_ok=True)

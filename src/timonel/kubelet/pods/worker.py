@@ -38,7 +38,7 @@ from timonel.kubelet.pods.spec import (
     is_host_network,
     spec_hash,
 )
-from timonel.kubelet.pods.starter import PodStarter, StartFailure
+from timonel.kubelet.pods.starter import DevicesNotPrepared, PodStarter, StartFailure
 from timonel.kubelet.pods.status import StatusInput, build_status
 from timonel.kubelet.pods.statuses import only_own_status_differs
 from timonel.kubelet.pods.termination import Terminator
@@ -420,6 +420,10 @@ class PodWorker:
         """Volumes and cgroup; False, with a time to try again, when something is missing."""
         try:
             await self._unless_ending(self._starter.prepare(self.granted))
+        except DevicesNotPrepared as exc:
+            self._services.tell_pod(self.pod, "Warning", "FailedPrepareDynamicResources", str(exc))
+            self._hold_all(exc)
+            return False
         except MountFailure as exc:
             self._services.tell_pod(self.pod, "Warning", "FailedMount", str(exc))
             self._hold_all(exc)

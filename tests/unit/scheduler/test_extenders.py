@@ -70,7 +70,7 @@ async def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIte
         yield server
     finally:
         listener.close()
-        await web_server.shutdown(0)
+        await web_server.shutdown(0.01)  # 0 would be for ever
 
 
 @asynccontextmanager
@@ -232,10 +232,12 @@ async def test_victims_are_narrowed_by_uid() -> None:
 async def test_one_without_the_nodes_is_told_whole_pods_and_strangers_are_refused() -> None:
     victim = pod("victim")
     answer = {"NodeNameToMetaVictims": {"node-1": {"Pods": [{"UID": "nobody"}]}}}
-    async with serving(lambda verb, question: answer) as server:
-        async with extenders(config(server, filter_verb="", preempt_verb="preempt")) as asked:
-            with pytest.raises(ExtenderFailed, match="claims to preempt pod"):
-                await asked.narrowed(pod("x"), {"node-1": ([victim], 0)})
+    async with (
+        serving(lambda verb, question: answer) as server,
+        extenders(config(server, filter_verb="", preempt_verb="preempt")) as asked,
+    ):
+        with pytest.raises(ExtenderFailed, match="claims to preempt pod"):
+            await asked.narrowed(pod("x"), {"node-1": ([victim], 0)})
     ((_, question),) = server.asked
     assert question["NodeNameToVictims"]["node-1"]["Pods"] == [victim]
 
@@ -293,20 +295,24 @@ async def test_tls(pair: tuple[Path, Path], https: bool, tls: Any, works: bool) 
         context.verify_mode = ssl.CERT_REQUIRED
         pem = cert.read_bytes()
         tls = ExtenderTls(ca_data=pem, cert_data=pem, key_data=key.read_bytes(), server_name="extender.example.org")
-    async with serving(lambda verb, question: {"NodeNames": NAMES}, context) as server:
-        async with extenders(config(server, node_cache_capable=True, enable_https=https, tls=tls)) as asked:
-            if works:
-                assert sorted((await asked.answers(pod("x"), NAMES)).left) == NAMES
-            else:
-                with pytest.raises(ExtenderFailed, match="certificate"):
-                    await asked.answers(pod("x"), NAMES)
+    async with (
+        serving(lambda verb, question: {"NodeNames": NAMES}, context) as server,
+        extenders(config(server, node_cache_capable=True, enable_https=https, tls=tls)) as asked,
+    ):
+        if works:
+            assert sorted((await asked.answers(pod("x"), NAMES)).left) == NAMES
+        else:
+            with pytest.raises(ExtenderFailed, match="certificate"):
+                await asked.answers(pod("x"), NAMES)
 
 
 async def test_tls_files_that_are_not_there_fail_the_pod(tmp_path: Path) -> None:
-    async with serving(lambda verb, question: {}) as server:
-        async with extenders(config(server, tls=ExtenderTls(ca_file=str(tmp_path / "none")))) as asked:
-            with pytest.raises(ExtenderFailed, match="No such file"):
-                await asked.answers(pod("x"), NAMES)
+    async with (
+        serving(lambda verb, question: {}) as server,
+        extenders(config(server, tls=ExtenderTls(ca_file=str(tmp_path / "none")))) as asked,
+    ):
+        with pytest.raises(ExtenderFailed, match="No such file"):
+            await asked.answers(pod("x"), NAMES)
 
 
 # The scheduler

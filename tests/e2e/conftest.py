@@ -51,7 +51,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         folder,
         nodes=3,
         config={
-            "network": {"nodes": segment},
+            "network": {
+                "nodes": segment,
+                "loadBalancerAddresses": [f"{address_of(segment, 230)}-{address_of(segment, 239)}"],
+            },
             "registries": {
                 "docker.io": {"mirrors": [f"http://{host_address}:{REGISTRY_PORT}"]},
                 f"{host_address}:{REGISTRY_PORT}": {"plainHttp": True},

@@ -24,6 +24,7 @@ from timonel.kubelet.metrics import KubeletMetrics
 from timonel.kubelet.pods.services import NotAdmitted
 from timonel.kubelet.streaming.server import KubeletServer, KubeletServerConfig
 from timonel.kubelet.streaming_backend import KubeletBackend
+from timonel.network.announcer import Announcer, AnnouncerConfig
 from timonel.network.dns.server import DnsConfig, DnsServer
 from timonel.network.pod_network import PodNetwork, PodNetworkConfig
 from timonel.network.policy.enforcer import NotEnforced, PolicyConfig, PolicyEnforcer
@@ -82,9 +83,20 @@ async def run_agent(settings: AgentSettings) -> None:
                 service_cidr=settings.service_cidr,
                 node_address=settings.node_address,
                 skipped_addresses=(settings.dns_address,),
+                balancer_pool=settings.balancer_pool,
+                node_port_addresses=settings.node_port_addresses,
             ),
             informers=network_informers,
             pods=pods,
+        )
+        announcer = Announcer(
+            config=AnnouncerConfig(
+                node_name=settings.node_name,
+                node_address=settings.node_address,
+                pool=settings.balancer_pool,
+                kept=frozenset([settings.dns_address]),
+            ),
+            informers=network_informers,
         )
         dns = DnsServer(
             config=DnsConfig(address=settings.dns_address, domain=settings.cluster_domain),
@@ -106,6 +118,7 @@ async def run_agent(settings: AgentSettings) -> None:
                     ("pod-network", pod_network.run()),
                     ("proxy", proxy.run()),
                     ("policies", policies.run()),
+                    ("announcer", announcer.run()),
                     ("dns", dns.run()),
                     ("notify", notify_when(ready)),
                 ):

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from timonel.api.address_pools import check_pool
 from timonel.apiserver.admission.selection import AdmissionConfig, select_plugins
 from timonel.cluster.errors import UserError
 from timonel.cluster.hollow_config import HollowNodesConfig, check_hollow
@@ -35,6 +36,10 @@ class NetworkConfig:
     """Cluster DNS address, inside `services`."""
     domain: str = "cluster.local"
     node_ports: str = "30000-32767"
+    node_port_addresses: tuple[str, ...] = ()
+    """Ranges of nodes' addresses that node ports are reached at: "192.0.2.0/24"; none: all of them."""
+    load_balancer_addresses: tuple[str, ...] = ()
+    """Given to Services of type LoadBalancer: "192.0.2.10-192.0.2.20", "192.0.2.64/28"; none: nodes' own addresses."""
     nodes: str = ""
     """Segment of nodes in namespaces; "" picks a free /24 of 10.89.0.0/16 by the cluster's name."""
 
@@ -233,6 +238,12 @@ def _check(config: ClusterConfig, source: str) -> None:
         raise UserError(f"{source}: network.dns {dns} is not inside network.services {services}")
     if config.network.nodes:
         network(config.network.nodes, "network.nodes")
+    for cidr in config.network.node_port_addresses:
+        network(cidr, "network.nodePortAddresses")
+    try:
+        check_pool(config.network.load_balancer_addresses)
+    except ValueError as error:
+        raise UserError(f"{source}: network.loadBalancerAddresses: {error}") from None
     match = re.fullmatch(r"(\d+)-(\d+)", config.network.node_ports)
     if not match or not 1 <= int(match[1]) <= int(match[2]) <= 65535:
         raise UserError(f"{source}: network.nodePorts must be a range such as 30000-32767")

@@ -7,6 +7,7 @@ informers.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -56,6 +57,15 @@ async def run_manager(settings: ManagerSettings, flags: Mapping[str, Any] | None
             cluster_signing_cert_file=settings.ca_file,
             cluster_signing_key_file=settings.ca_key_file,
             cluster_signing_duration=settings.cluster_signing_seconds,
+        ),
+    )
+    balancers = config.load_balancer
+    config = dataclasses.replace(
+        config,
+        load_balancer=dataclasses.replace(
+            balancers,
+            pool=settings.balancer_pool,
+            reserved_ports=balancers.reserved_ports.union(settings.reserved_ports),
         ),
     )
     options = from_settings({**settings.options, **(flags or {})})

@@ -129,6 +129,8 @@ def plan_manager(layout: Layout, config: ClusterConfig) -> ManagerSettings:
         serving_key_file=str(layout.pki / f"{MANAGER_SERVING}.key"),
         node_monitor_grace_seconds=config.node.monitor_grace_seconds,
         options=changed(config.manager),
+        balancer_pool=config.network.load_balancer_addresses,
+        reserved_ports=(config.api.port,),
         scheduler_configuration=checked_document(config.manager.scheduler_config),
     )
 
@@ -160,6 +162,8 @@ def plan_agent(
         # The first node of an unnamed cluster is the host, which is the others' gateway, not on their segment.
         fallback_gateway=address_of(state.segment, 0) if node.namespace and not layout.is_named else "",
         max_pods=config.node.max_pods,
+        balancer_pool=config.network.load_balancer_addresses,
+        node_port_addresses=config.network.node_port_addresses,
     )
 
 

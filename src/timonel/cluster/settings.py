@@ -60,6 +60,10 @@ class ManagerSettings:
     serving_cert_file: str = ""
     """Of the ports for /metrics; "": they are not opened."""
     serving_key_file: str = ""
+    balancer_pool: tuple[str, ...] = ()
+    """Addresses for Services of type LoadBalancer; none: the nodes' own."""
+    reserved_ports: tuple[int, ...] = ()
+    """Ports of node addresses that no such Service gets, beside the usual ones."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Flags of kube-controller-manager that differ from the defaults; see manager_options.py."""
     scheduler_configuration: Mapping[str, Any] = field(default_factory=dict)
@@ -92,6 +96,9 @@ class AgentSettings:
     nft_table: str
     fallback_gateway: str
     max_pods: int
+    balancer_pool: tuple[str, ...] = ()
+    """Addresses of load balancers that nodes announce."""
+    node_port_addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from timonel.network.addresses import ipv4_of
 from timonel.network.commands import CommandFailed
 from timonel.network.pod_network import PodNetwork, PodNetworkConfig, Route, plan_routes
 from timonel.network.proxy.proxy import host_ports_of
-from timonel.network.proxy.services import plan_service
+from timonel.network.proxy.services import Position, plan_service
 from timonel.testing.clock import VirtualClock
 from timonel.testing.fake_client import FakeClient
 
@@ -49,7 +49,7 @@ def test_host_ports_of_other_families_are_not_this_tables() -> None:
 
 def test_external_addresses_are_written_one_way() -> None:
     spec = {"clusterIP": "10.96.0.20", "externalIPs": ["192.0.2.010", "192.0.2.10", "fd00::1"], "ports": [{"port": 80}]}
-    (port,) = plan_service({"metadata": {"namespace": "default", "name": "web"}, "spec": spec}, [], "here")
+    (port,) = plan_service({"metadata": {"namespace": "default", "name": "web"}, "spec": spec}, [], Position("here"))
     assert port.external_ips == ("192.0.2.10",)
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address
 
+from timonel.api.address_pools import addresses_of, in_pool
 from timonel.api.objects import Object, find_by, get_path, is_deleting, key_of, labels_of
 
 NODES_CLASS, POOL_CLASS = "timonel.dev/nodes", "timonel.dev/pool"
@@ -94,10 +95,9 @@ def _from_pool(service: Object, taken: set[str], config: LoadBalancerConfig) -> 
         if wanted in taken:
             return Assignment((), f"spec.loadBalancerIP {wanted} is another Service's")
         return Assignment((wanted,))
-    for first, last in map(_bounds, config.pool):
-        for number in range(first, last + 1):
-            if (address := str(IPv4Address(number))) not in taken:
-                return Assignment((address,))
+    for address in addresses_of(config.pool):
+        if address not in taken:
+            return Assignment((address,))
     return Assignment((), "no address of the pool is free" if config.pool else "there is no pool of addresses")
 
 
@@ -125,9 +125,7 @@ def _on_nodes(
         near = {name for name in nodes_with_endpoints(slices) if name in ready}
         # Without any endpoint nobody answers, wherever clients go: the addresses stay.
         ready = {name: node for name, node in ready.items() if name in near} or ready
-    found = sorted(
-        {address for node in ready.values() if (address := _internal_address(node))}, key=lambda text: ip_address(text)
-    )
+    found = sorted({address for node in ready.values() if (address := _internal_address(node))}, key=IPv4Address)
     return Assignment(tuple(found)) if found else Assignment((), "There are no available nodes for LoadBalancer")
 
 
@@ -155,33 +153,3 @@ def _internal_address(node: Object) -> str:
 def held_by(service: Object, addresses: Sequence[str], config: LoadBalancerConfig) -> Held:
     by_nodes = not uses_pool(service, config)
     return Held(str(key_of(service)), frozenset(addresses), ports_of(service), by_nodes)
-
-
-def in_pool(address: str, pool: Iterable[str]) -> bool:
-    try:
-        number = int(IPv4Address(address))
-    except ValueError:
-        return False
-    return any(first <= number <= last for first, last in map(_bounds, pool))
-
-
-def _bounds(text: str) -> tuple[int, int]:
-    """First and last address. Raises ValueError."""
-    first, dash, last = text.partition("-")
-    if dash:
-        return int(IPv4Address(first.strip())), int(IPv4Address(last.strip()))
-    network = ip_network(text, strict=False)
-    low, high = int(network.network_address), int(network.broadcast_address)
-    # The first and last of a network mean something else to those on its segment.
-    return (low + 1, high - 1) if network.prefixlen < 31 else (low, high)
-
-
-def check_pool(pool: Iterable[str]) -> None:
-    """Raises ValueError with the entry that is none."""
-    for text in pool:
-        try:
-            first, last = _bounds(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is neither an IPv4 address nor a range of them") from None
-        if ":" in text or first > last:
-            raise ValueError(f"{text!r} is neither an IPv4 address nor a range of them")

@@ -5,7 +5,9 @@ changed. Chains, sets and elements by name, rules as nft's text; table.py puts t
     nodeports, hostports     proto . port        → ext-… | host-…
     svc-…  dnat to an endpoint, evenly at random, for traffic from inside; loc-…, all-… the same for other endpoints
     ext-…  for traffic from outside: marks for masquerading and goes to one of those
+    from-… for load balancers that not everybody may use: drops the others and goes to ext-…
     unserved (rejected), undeliverable (dropped: no endpoint on this node, policy Local), and both for node ports
+    undeliverable_here (the same for addresses of load balancers: other nodes' own ones pass)
     cluster_ips (other ports of these are rejected)
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from timonel.network.proxy.services import Endpoint, ServicePort
@@ -44,8 +46,10 @@ class Fragment:
 EMPTY = Fragment()
 
 
-def service_fragment(ports: Sequence[ServicePort], own_pods: Sequence[str] = ()) -> Fragment:
-    """`own_pods`: address ranges of this node's pods."""
+def service_fragment(
+    ports: Sequence[ServicePort], own_pods: Sequence[str] = (), virtual: Collection[str] = ()
+) -> Fragment:
+    """`own_pods`: address ranges of this node's pods. `virtual`: addresses of load balancers that are no machine's."""
     sets: dict[str, str] = {}
     chains: dict[str, tuple[str, ...]] = {}
     elements: dict[Element, str] = {}
@@ -62,23 +66,48 @@ def service_fragment(ports: Sequence[ServicePort], own_pods: Sequence[str] = ())
                 elements["services", key] = f"goto {service}"
             else:
                 elements["undeliverable" if port.everywhere else "unserved", key] = ""
-        places = [("services", "", f"{address} . {port.protocol} . {port.port}") for address in port.external_ips]
+        places = [
+            ("services", "unserved", "undeliverable", f"{address} . {port.protocol} . {port.port}", external)
+            for address in port.external_ips
+        ]
         if port.node_port:
-            places.append(("nodeports", "_nodeports", f"{port.protocol} . {port.node_port}"))
-        for container, suffix, key in places:
+            key = f"{port.protocol} . {port.node_port}"
+            places.append(("nodeports", "unserved_nodeports", "undeliverable_nodeports", key, external))
+        balanced = _add_filter(port, external, chains) if port.balancer_ips else ""
+        for address in port.balancer_ips:
+            key = f"{address} . {port.protocol} . {port.port}"
+            places.append(("services", "unserved", "undeliverable_here", key, balanced))
+            if address in virtual:
+                elements["cluster_ips", address] = ""
+        for container, unserved, undeliverable, key, chain in places:
             if port.everywhere:
-                elements[container, key] = f"goto {external}"
+                elements[container, key] = f"goto {chain}"
             if not port.external:
                 # Also when the map above has it: what it does not translate ends here.
-                elements[("undeliverable" if port.everywhere else "unserved") + suffix, key] = ""
+                elements[undeliverable if port.everywhere else unserved, key] = ""
         everything = {*port.internal, *port.external, *port.everywhere}
         hairpin |= {endpoint.address for endpoint in everything if endpoint.is_local}
         if port.protocol == "udp":
             addresses = frozenset(endpoint.address for endpoint in everything)
-            udp |= {(address, port.port): addresses for address in (*port.cluster_ips, *port.external_ips)}
+            udp |= {(address, port.port): addresses for address in addresses_of(port)}
             if port.node_port:
                 udp["", port.node_port] = addresses
     return Fragment(sets, chains, elements, frozenset(hairpin), udp)
+
+
+def addresses_of(port: ServicePort) -> tuple[str, ...]:
+    return *port.cluster_ips, *port.external_ips, *port.balancer_ips
+
+
+def _add_filter(port: ServicePort, external: str, chains: dict[str, tuple[str, ...]]) -> str:
+    """The chain of a load balancer's addresses."""
+    if port.source_ranges is None or not external:
+        return external
+    name = chain_name("from", port)
+    ranges = ", ".join(port.source_ranges)
+    # Before any translation: what is dropped here never becomes a connection.
+    chains[name] = (f"ip saddr != {{ {ranges} }} drop", f"goto {external}") if ranges else ("drop",)
+    return name
 
 
 def _add_external(
@@ -89,7 +118,7 @@ def _add_external(
     chains: dict[str, tuple[str, ...]],
 ) -> str:
     """The chain of node ports and external addresses; "" when there are none or nothing could answer."""
-    if not (port.node_port or port.external_ips) or not port.everywhere:
+    if not (port.node_port or port.external_ips or port.balancer_ips) or not port.everywhere:
         return ""
     everywhere = service
     if port.everywhere != port.internal:

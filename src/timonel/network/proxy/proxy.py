@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from timonel.api.address_pools import in_pool
 from timonel.api.objects import Object, ObjectKey, get_path, key_of, labels_of, namespace_of
 from timonel.api.refs import ENDPOINT_SLICES, NODES, SERVICES
 from timonel.client.backoff import Backoff
 from timonel.client.informer import Informer, Informers
 from timonel.network.addresses import ipv4_of
 from timonel.network.commands import CommandFailed, run_command
-from timonel.network.proxy import conntrack
+from timonel.network.proxy import affinity, conntrack
 from timonel.network.proxy.claims import Claims, Identity
 from timonel.network.proxy.fragments import (
     EMPTY,
@@ -25,7 +26,8 @@ from timonel.network.proxy.fragments import (
     host_port_fragment,
     service_fragment,
 )
-from timonel.network.proxy.services import Endpoint, plan_service
+from timonel.network.proxy.health import HealthPorts
+from timonel.network.proxy.services import Endpoint, Position, plan_service
 from timonel.network.proxy.table import render_base, render_changes, render_hairpin
 from timonel.network.proxy.tablewatch import TableWatch
 
@@ -33,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 ROUTE_PROTOCOL = "85"
 """Marks our route in the kernel (`ip route show proto 85`)."""
+ZONE_LABEL = "topology.kubernetes.io/zone"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
@@ -47,6 +50,10 @@ class ProxyConfig:
     """Source of connections from this node to Services; "" leaves the choice to the routes there are."""
     skipped_addresses: tuple[str, ...] = ()
     """Service addresses that a process on this node answers itself: cluster DNS."""
+    balancer_pool: tuple[str, ...] = ()
+    """Addresses of load balancers that belong to no machine."""
+    node_port_addresses: tuple[str, ...] = ()
+    """Ranges of this node's addresses that node ports are reached at; none: all of them."""
 
 
 class Proxy:
@@ -68,6 +75,8 @@ class Proxy:
         self._claims = Claims()
         self._hairpin: Counter[str] = Counter()
         self._pod_cidrs: tuple[str, ...] = ()
+        self._zone = ""
+        self._health = HealthPorts()
 
     async def wait_ready(self) -> None:
         """Until the first transaction is in the kernel."""
@@ -85,6 +94,7 @@ class Proxy:
             await self._keep()
         finally:
             watch.stop()
+            self._health.close()
 
     def _suspect(self) -> None:
         self._is_suspect = True
@@ -103,7 +113,9 @@ class Proxy:
             pod_cidrs = self._own_pod_cidrs()
             is_fresh = is_fresh and pod_cidrs == self._pod_cidrs
             dirty, self._dirty = self._dirty, set()
-            if not is_fresh:
+            has_moved = self._zone != self._own_zone()
+            self._zone = self._own_zone()
+            if not is_fresh or has_moved:
                 dirty |= {("service", key_of(item)) for item in self._services.lister.list()}
                 dirty |= {("pod", key_of(item)) for item in self._pods.lister.list()}
             try:
@@ -161,7 +173,7 @@ class Proxy:
                 self._mark("pod", key_of(pod))
 
         def node_changed(node: Object) -> None:
-            if self._own_pod_cidrs() != self._pod_cidrs:
+            if self._own_pod_cidrs() != self._pod_cidrs or self._own_zone() != self._zone:
                 self._changed.set()
 
         for informer, handler in (
@@ -181,6 +193,10 @@ class Proxy:
         cidrs = get_path(node, "spec", "podCIDRs", default=[]) if node else []
         return tuple(cidr for cidr in cidrs if ":" not in cidr)
 
+    def _own_zone(self) -> str:
+        node = self._nodes.lister.get("", self._config.node_name)
+        return labels_of(node).get(ZONE_LABEL) or "" if node else ""
+
     def _fragment(self, identity: Identity) -> Fragment:
         try:
             return self._plan(identity)
@@ -196,9 +212,13 @@ class Proxy:
             return host_port_fragment(str(key), host_ports_of(pod)) if pod else EMPTY
         service = self._services.lister.get(*key)
         if service is None or get_path(service, "spec", "clusterIP") in self._config.skipped_addresses:
+            self._health.forget(key)
             return EMPTY
         slices = self._slices.lister.by_index("service", key)
-        return service_fragment(plan_service(service, slices, self._config.node_name), self._pod_cidrs)
+        ports = plan_service(service, slices, Position(self._config.node_name, self._zone))
+        self._health.tell(service, ports)
+        virtual = {item for port in ports for item in port.balancer_ips if in_pool(item, self._config.balancer_pool)}
+        return service_fragment(ports, self._pod_cidrs, virtual)
 
     async def _apply(self, dirty: Iterable[Identity], pod_cidrs: tuple[str, ...], replace: bool) -> None:
         """After a failure only a replacement sets things right: what is remembered is then ahead of the kernel."""
@@ -222,7 +242,10 @@ class Proxy:
             del self._hairpin[address]
         text = render_changes(table, changes) + render_hairpin(table, after - before, before - after)
         if replace:
-            text = render_base(table, pod_cidrs, self._config.cluster_cidr, self._config.service_cidr) + text
+            config = self._config
+            base = render_base(table, pod_cidrs, config.cluster_cidr, config.service_cidr, config.node_port_addresses)
+            # Clients stay with the endpoint they had.
+            text = base + text + await affinity.recall(table, {name for _, new in changes for name in new.sets})
         if text:
             await run_command("nft", "-f", "-", stdin=text)
         if replace:

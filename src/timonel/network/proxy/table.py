@@ -13,12 +13,23 @@ from collections.abc import Iterable, Sequence
 from timonel.network.proxy.fragments import MASQUERADE_MARK, Fragment
 
 
-def render_base(table: str, node_pod_cidrs: Sequence[str], cluster_cidr: str, service_cidr: str) -> str:
-    """The table without any Service, replacing what was there in the same transaction."""
+def render_base(
+    table: str,
+    node_pod_cidrs: Sequence[str],
+    cluster_cidr: str,
+    service_cidr: str,
+    node_port_addresses: Sequence[str] = (),
+) -> str:
+    """The table without any Service, replacing what was there in the same transaction.
+
+    `node_port_addresses`: ranges of this node's addresses that node ports are reached at; none: all of them.
+    """
     services = "type ipv4_addr . inet_proto . inet_service"
     node_ports = "type inet_proto . inet_service"
     lookup = "ip daddr . meta l4proto . th dport"
     local = "fib daddr type local meta l4proto . th dport"
+    ranges = f"ip daddr {{ {', '.join(node_port_addresses)} }} " if node_port_addresses else ""
+    node_port = f"{ranges}{local}"
     lines = [
         f"add table ip {table}",
         f"delete table ip {table}",
@@ -30,6 +41,7 @@ def render_base(table: str, node_pod_cidrs: Sequence[str], cluster_cidr: str, se
         f"add set ip {table} unserved {{ {services}; }}",
         f"add set ip {table} unserved_nodeports {{ {node_ports}; }}",
         f"add set ip {table} undeliverable {{ {services}; }}",
+        f"add set ip {table} undeliverable_here {{ {services}; }}",
         f"add set ip {table} undeliverable_nodeports {{ {node_ports}; }}",
         f"add set ip {table} cluster_ips {{ type ipv4_addr; }}",
         f"add set ip {table} hairpin {{ type ipv4_addr . ipv4_addr; }}",
@@ -37,7 +49,7 @@ def render_base(table: str, node_pod_cidrs: Sequence[str], cluster_cidr: str, se
         f"add rule ip {table} dispatch {lookup} vmap @services",
         f"add rule ip {table} dispatch {lookup} vmap @hostports_at",
         f"add rule ip {table} dispatch {local} vmap @hostports",
-        f"add rule ip {table} dispatch {local} vmap @nodeports",
+        f"add rule ip {table} dispatch {node_port} vmap @nodeports",
         f"add chain ip {table} prerouting {{ type nat hook prerouting priority dstnat; policy accept; }}",
         f"add rule ip {table} prerouting jump dispatch",
         f"add chain ip {table} output {{ type nat hook output priority -100; policy accept; }}",
@@ -52,8 +64,9 @@ def render_base(table: str, node_pod_cidrs: Sequence[str], cluster_cidr: str, se
         f"add chain ip {table} refuse",
         f"add rule ip {table} refuse {lookup} @unserved reject",
         f"add rule ip {table} refuse {lookup} @undeliverable drop",
-        f"add rule ip {table} refuse {local} @unserved_nodeports reject",
-        f"add rule ip {table} refuse {local} @undeliverable_nodeports drop",
+        f"add rule ip {table} refuse {lookup} @undeliverable_here fib daddr type local drop",
+        f"add rule ip {table} refuse {node_port} @unserved_nodeports reject",
+        f"add rule ip {table} refuse {node_port} @undeliverable_nodeports drop",
         # What is left for the service range would wander off to the default gateway. A port that a Service does not
         # have is refused; an address nobody has yet is dropped, since a client that tries again may find it served.
         f"add rule ip {table} refuse ip daddr @cluster_ips reject",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.rest import Client
 from timonel.cluster.containerd import PAUSE_IMAGE
+from timonel.cluster.kubelet_config import configure, parse_document
 from timonel.cluster.process import notify_when
 from timonel.cluster.settings import AgentSettings
 from timonel.kubelet.config import KubeletConfig
@@ -30,6 +32,8 @@ from timonel.network.pod_network import PodNetwork, PodNetworkConfig
 from timonel.network.policy.enforcer import NotEnforced, PolicyConfig, PolicyEnforcer
 from timonel.network.proxy.proxy import Proxy, ProxyConfig
 
+log = logging.getLogger(__name__)
+
 
 async def run_agent(settings: AgentSettings) -> None:
     """Until cancelled. Containers, pod links and Service rules stay when it ends."""
@@ -41,6 +45,7 @@ async def run_agent(settings: AgentSettings) -> None:
         informers = Informers(client, clock=clock)
         network_informers = Informers(network_client, clock=clock)
         recorder = EventRecorder(client, component="kubelet", host=settings.node_name, clock=clock)
+        kubelet_config = _kubelet_config(settings)
         metrics = KubeletMetrics(node_name=settings.node_name)
         pods = informers.of(PODS, field_selector=f"spec.nodeName={settings.node_name}")
         policies = PolicyEnforcer(config=PolicyConfig(table=settings.nft_table), informers=network_informers, pods=pods)
@@ -53,7 +58,7 @@ async def run_agent(settings: AgentSettings) -> None:
 
         runtime = GrpcRuntime(endpoint=endpoint, observe=metrics.operation)
         kubelet = Kubelet(
-            config=_kubelet_config(settings),
+            config=kubelet_config,
             client=client,
             informers=informers,
             runtime=runtime,
@@ -65,7 +70,10 @@ async def run_agent(settings: AgentSettings) -> None:
         )
         server = KubeletServer(
             config=KubeletServerConfig(
-                cert_file=settings.cert_file, key_file=settings.key_file, client_ca_file=settings.client_ca_file
+                cert_file=settings.cert_file,
+                key_file=settings.key_file,
+                client_ca_file=settings.client_ca_file,
+                port=kubelet_config.port,
             ),
             backend=KubeletBackend(
                 kubelet=kubelet, runtime=runtime, node_name=settings.node_name, neighbours=policies.metrics
@@ -128,7 +136,11 @@ async def run_agent(settings: AgentSettings) -> None:
 
 
 def _kubelet_config(settings: AgentSettings) -> KubeletConfig:
-    return KubeletConfig(
+    """The cluster's choices, then what the kubelet's own file says."""
+    file = parse_document(settings.kubelet_configuration, "kubelet configuration")
+    for warning in file.warnings:
+        log.warning("%s", warning)
+    made = KubeletConfig(
         node_name=settings.node_name,
         node_ips=(settings.node_address,),
         root_dir=settings.kubelet_root,
@@ -141,6 +153,7 @@ def _kubelet_config(settings: AgentSettings) -> KubeletConfig:
         max_pods=settings.max_pods,
         kept_images=(PAUSE_IMAGE,),
     )
+    return configure(made, file, "kubelet configuration")
 
 
 def _pod_network_config(settings: AgentSettings) -> PodNetworkConfig:

@@ -92,6 +92,8 @@ class NodeConfig:
     """Silence after which a node counts as lost (node-monitor-grace-period)."""
     eviction_seconds: int = 300
     """Default toleration of a lost node, after which its pods are replaced (default-unreachable-toleration-seconds)."""
+    kubelet_config: str = ""
+    """A KubeletConfiguration, for every node."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from timonel.cluster import kubelet_config
 from timonel.cluster.config import ClusterConfig
 from timonel.cluster.etcd import CLIENT_PORT, ensure_etcd_pki, etcd_part
 from timonel.cluster.layout import Layout, NodeLayout
@@ -164,6 +165,7 @@ def plan_agent(
         max_pods=config.node.max_pods,
         balancer_pool=config.network.load_balancer_addresses,
         node_port_addresses=config.network.node_port_addresses,
+        kubelet_configuration=kubelet_config.checked_document(config.node.kubelet_config),
     )
 
 

@@ -99,6 +99,8 @@ class AgentSettings:
     balancer_pool: tuple[str, ...] = ()
     """Addresses of load balancers that nodes announce."""
     node_port_addresses: tuple[str, ...] = ()
+    kubelet_configuration: Mapping[str, Any] = field(default_factory=dict)
+    """A KubeletConfiguration; {}: defaults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,12 @@ class KubeletConfig:
     port: int = 10250
     """Of the kubelet's HTTPS server, announced in the node's status."""
     max_pods: int = 110
+    pod_pids_limit: int = -1
+    """Processes that one pod may have; -1: as many as it likes."""
+    status_max_images: int = 50
+    """Images that the node's status lists; -1: all."""
+    restart_back_off_seconds: float = 300.0
+    """The longest wait before a container that fails again and again is started once more."""
     register: bool = True
     """Create the Node object when there is none."""
     node_labels: Mapping[str, str] = field(default_factory=dict)

@@ -89,7 +89,9 @@ class Kubelet:
         self._allocatable = allocatable(
             machine, config.max_pods, config.reserved_cpu_milli, config.reserved_memory_bytes
         )
-        self._cgroups = cgroups or Cgroups(root=config.cgroup_root, mount=config.cgroup_mount)
+        self._cgroups = cgroups or Cgroups(
+            root=config.cgroup_root, mount=config.cgroup_mount, max_pids=max(0, config.pod_pids_limit)
+        )
         self._shares = cpu_shares(machine.cores * 1000 - config.reserved_cpu_milli)
         self._pods = informers.of(PODS, field_selector=f"spec.nodeName={config.node_name}")
         self._services = informers.of(SERVICES)
@@ -162,7 +164,9 @@ class Kubelet:
             image_volumes=image_volumes,
             puller=ImagePuller(runtime=runtime, clock=clock, max_parallel=config.max_parallel_pulls),
             cgroups=self._cgroups,
-            back_off=BackOff(),
+            back_off=BackOff(
+                initial=min(10.0, config.restart_back_off_seconds), maximum=config.restart_back_off_seconds
+            ),
             recorder=recorder,
             services=self._services.lister.list,
             host_resolver=self._host_resolver,

@@ -16,8 +16,6 @@ from timonel.kubelet.config import KubeletConfig
 from timonel.kubelet.cri import runtime_pb2 as cri
 from timonel.kubelet.node.machine import Machine, allocatable, capacity
 
-_MAX_IMAGES = 50
-
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -110,7 +108,7 @@ def node_status(
         "capacity": capacity(machine, config.max_pods),
         "conditions": condition_list,
         "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
-        "images": image_list(images),
+        "images": image_list(images, config.status_max_images),
         "nodeInfo": {
             "architecture": machine.architecture,
             "bootID": machine.boot_id,
@@ -147,9 +145,9 @@ def _handler(handler: cri.RuntimeHandler) -> Object:
     return {"name": handler.name, "features": features}
 
 
-def image_list(images: Sequence[cri.Image]) -> list[Object]:
-    """The largest ones, as the scheduler wants them for its image locality score."""
-    largest = sorted(images, key=lambda image: (-image.size, image.id))[:_MAX_IMAGES]
+def image_list(images: Sequence[cri.Image], most: int) -> list[Object]:
+    """The largest ones (-1: all), as the scheduler wants them for its image locality score."""
+    largest = sorted(images, key=lambda image: (-image.size, image.id))[: most if most >= 0 else None]
     return [
         {"names": [*image.repo_digests, *image.repo_tags][:5], "sizeBytes": image.size}
         for image in largest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,27 @@ def node_condition(node: Node, type: str) -> str:
     return str((find_by(conditions, "type", type) or {}).get("status"))
 
 
+async def test_who_waits_for_a_pod_need_not_wait_for_its_remains(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it has ended and given back what it used, its object goes; a slow runtime keeps what is left for later."""
+    may_remove = asyncio.Event()
+    remove = node.runtime.remove_pod_sandbox
+
+    async def remove_slowly(sandbox_id: str) -> None:
+        await may_remove.wait()
+        await remove(sandbox_id)
+
+    monkeypatch.setattr(node.runtime, "remove_pod_sandbox", remove_slowly)
+    async with node.running():
+        await node.client.create(PODS, pod(C))
+        await node.until(lambda: node.is_ready("web"))
+        await node.client.delete(PODS, "web", "default")
+        await node.until(lambda: node.get("web") is None)
+        assert node.runtime.sandboxes
+        assert not node.runtime.running()
+        may_remove.set()
+        await node.until(lambda: not node.runtime.sandboxes and not node.runtime.containers)
+
+
 async def test_a_pod_runs_and_is_removed_without_trace(node: Node) -> None:
     async with node.running():
         await node.client.create(PODS, pod(C, volumes=[{"name": "e", "emptyDir": {}}]))
@@ -87,10 +109,11 @@ async def test_a_pod_runs_and_is_removed_without_trace(node: Node) -> None:
         assert os.path.isdir(node.folder / "cgroup/cpu/t/node/kubepods/besteffort" / f"pod{uid}")
         await node.client.delete(PODS, "web", "default")
         await node.until(lambda: node.get("web") is None)
+        assert not node.runtime.running()
+        assert os.listdir(node.folder / "kubelet/pods") == []
+        await node.until(lambda: not os.listdir(node.folder / "logs"))
     assert not node.runtime.sandboxes
     assert not node.runtime.containers
-    assert os.listdir(node.folder / "kubelet/pods") == []
-    assert os.listdir(node.folder / "logs") == []
     assert not os.path.exists(node.folder / "cgroup/cpu/t/node/kubepods/besteffort" / f"pod{uid}")
     assert ("Killing", "Stopping container c") in node.events("web")
 

@@ -114,10 +114,12 @@ class PodEnding:
             await services.runtime.remove_container(container.id)
 
     async def clear_away(self) -> None:
-        """Of a pod that is deleted: leaves nothing behind, then lets its API object go."""
+        """Of a pod that is deleted: lets its API object go, then leaves nothing behind.
+
+        In this order, since whoever waits for the pod waits for what it did and used, and that has ended by now; what
+        is left in the runtime is removed behind it, also by the next kubelet if this one dies first.
+        """
         services = self._services
-        await self.remove_containers()
-        await asyncio.to_thread(shutil.rmtree, pod_log_dir(services.config, self._pod.pod), ignore_errors=True)
         if not self._pod.is_deleted:
             await services.statuses.flush(self._pod.uid)
             try:
@@ -126,3 +128,5 @@ class PodEnding:
                 )
             except (NotFound, Conflict):
                 pass  # it is gone already, or another pod has its name
+        await self.remove_containers()
+        await asyncio.to_thread(shutil.rmtree, pod_log_dir(services.config, self._pod.pod), ignore_errors=True)

@@ -85,6 +85,8 @@ class Strategy:
         """What is wrong with metadata.name, worded without the path; most kinds take a DNS subdomain."""
         return validate_dns1123_subdomain(name)
 
+    repeats = False
+    """Whether many objects of the kind are alike but for their names."""
     shares_parts = False
     """Whether `prepare_update` and `stamp` leave alone what a patch did not touch, or replace it: such parts of the new
     object are the old one's own. True without saying so where a strategy has neither."""

@@ -11,7 +11,7 @@ from timonel.api.clock import format_time
 from timonel.api.errors import BadRequest, conflict, invalid, join_errors
 from timonel.api.field_errors import Path, required
 from timonel.api.kinds.reviews import validate_binding
-from timonel.api.objects import Object, copy_object, find_by
+from timonel.api.objects import Object, find_by
 from timonel.api.refs import BINDINGS, PODS, ResourceRef
 from timonel.apiserver.admission.chain import AdmissionRequest
 from timonel.apiserver.answers import answer_content
@@ -53,7 +53,8 @@ async def bind_pod(context: RequestContext) -> web.StreamResponse:
 
 
 def bound(pod: Object, binding: Object, node: str, now: str) -> Object:
-    """The pod on its node, with PodScheduled true. Raises Conflict when it cannot be bound any more."""
+    """The pod on its node, with PodScheduled true; it shares what stays. Raises Conflict when it cannot be bound any
+    more."""
     metadata, name = pod["metadata"], pod["metadata"]["name"]
     given = binding["metadata"]
     for part, what in (("uid", "uid"), ("resourceVersion", "resource version")):
@@ -67,22 +68,21 @@ def bound(pod: Object, binding: Object, node: str, now: str) -> Object:
         raise conflict(_POD_BINDINGS, name, f'pod {name} is already assigned to node "{spec["nodeName"]}"')
     if spec.get("schedulingGates"):
         raise conflict(_POD_BINDINGS, name, f"pod {name} has non-empty .spec.schedulingGates")
-    changed = copy_object(pod)
-    changed["spec"]["nodeName"] = node
+    metadata = dict(metadata)
     for field in ("annotations", "labels"):
         if given.get(field):
-            changed["metadata"].setdefault(field, {}).update(given[field])
-    status = changed.setdefault("status", {})
+            metadata[field] = {**(metadata.get(field) or {}), **given[field]}
+    status = dict(pod.get("status") or {})
     status.pop("nominatedNodeName", None)  # it has come true, or to nothing
-    conditions = status.setdefault("conditions", [])
+    conditions = status.get("conditions") or []
     scheduled = find_by(conditions, "type", "PodScheduled")
-    if scheduled is None:
-        scheduled = {"type": "PodScheduled"}
-        conditions.append(scheduled)
-    if scheduled.get("status") != "True":
-        scheduled.clear()
-        scheduled.update({"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now})
-    return changed
+    if scheduled is None or scheduled.get("status") != "True":
+        true = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
+        if scheduled is None:
+            status["conditions"] = [*conditions, true]
+        else:
+            status["conditions"] = [true if condition is scheduled else condition for condition in conditions]
+    return {**pod, "metadata": metadata, "spec": {**spec, "nodeName": node}, "status": status}
 
 
 async def admit_body(context: RequestContext, call: Call, obj: Object) -> None:

@@ -98,11 +98,18 @@ async def update_object(context: RequestContext) -> web.StreamResponse:
     if not metadata.get("name"):
         why = "was undeterminable: name must be provided"
         raise BadRequest(f"the name of the object ({route.name} based on URL) {why}")
+    uid = metadata.get("uid")
     pristine = orjson.dumps(obj)
+    unused = [obj]
+
+    def taken() -> Object:
+        """What was sent; who lost a race needs it anew."""
+        fresh: Object = unused.pop() if unused else orjson.loads(pristine)
+        return fresh
 
     def make() -> Object:
         """The object as new: a uid would mean another one, and its resourceVersion says nothing."""
-        if uid := metadata.get("uid"):
+        if uid:
             key = registry.resource.storage_key(route.namespace, route.name)
             raise conflict(registry.ref, route.name, uid_mismatch(key, uid, ""))
         new: Object = orjson.loads(pristine)
@@ -114,7 +121,7 @@ async def update_object(context: RequestContext) -> web.StreamResponse:
     written = await registry.update(
         route.namespace,
         route.name,
-        lambda live: orjson.loads(pristine),
+        lambda live: taken(),
         call,
         subresource=subresource,
         new_if_missing=make if creates else None,

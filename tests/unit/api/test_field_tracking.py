@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.unit.api.samples import DEPLOYMENT, POD, web_deployment, web_pod
-from timonel.api.managed_fields import apply, differs_only_in_times, update_managed
+from timonel.api.managed_fields import apply, changes_nothing, update_managed
 from timonel.api.objects import Object, copy_object
 from timonel.api.schema import schemas
 
@@ -230,8 +230,8 @@ def test_times_alone_are_no_change():
         entry = {"manager": "me", "operation": "Apply", "time": time, "fieldsV1": {"f:data": {}}}
         return {"kind": "ConfigMap", "metadata": {"name": "a", "managedFields": [entry]}, "data": data}
 
-    assert differs_only_in_times(obj("2026-03-01T12:00:01Z", k="v"), obj("2026-03-01T12:00:00Z", k="v"))
-    assert not differs_only_in_times(obj("2026-03-01T12:00:01Z", k="w"), obj("2026-03-01T12:00:00Z", k="v"))
+    assert changes_nothing(obj("2026-03-01T12:00:01Z", k="v"), obj("2026-03-01T12:00:00Z", k="v"))
+    assert not changes_nothing(obj("2026-03-01T12:00:01Z", k="w"), obj("2026-03-01T12:00:00Z", k="v"))
     other = obj("2026-03-01T12:00:01Z", k="v")
     other["metadata"]["managedFields"][0]["manager"] = "you"
-    assert not differs_only_in_times(other, obj("2026-03-01T12:00:00Z", k="v"))
+    assert not changes_nothing(other, obj("2026-03-01T12:00:00Z", k="v"))

@@ -4,6 +4,6 @@
 """
 
 from timonel.api.managed_fields.apply import apply
-from timonel.api.managed_fields.tracking import differs_only_in_times, update_managed
+from timonel.api.managed_fields.tracking import changes_nothing, update_managed
 
-__all__ = ["apply", "differs_only_in_times", "update_managed"]
+__all__ = ["apply", "changes_nothing", "update_managed"]

@@ -60,8 +60,10 @@ class ManagerKey(NamedTuple):
         return f"{text} using {self.api_version}" if self.operation == "Update" else text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
+    """Nobody changes one: `replace` makes another. (Frozen ones take three times as long to make.)"""
+
     api_version: str
     fields: FieldSet
     time: str | None = None
@@ -178,6 +180,52 @@ class Managers:
                 del self.entries[key]
             self.entries[bucket] = Entry(entry.api_version, merged, entry.time)
             excess -= 1
+
+
+def retimed(before: list[Object], actor: ManagerKey, changes: Changes, time: str) -> list[Object] | None:
+    """What `read`, `give_up`, `take`, `cap` and `write` come to where all that changed is the actor's already and
+    nobody else's, as with most writes: only the actor's time moves. None where that is not so, or cannot be told from
+    a glance; `before` itself where nothing moves. A quarter of the cost of the long way."""
+    changed, removed = changes
+    changes_any = bool(changed or removed)
+    known: set[tuple[str, str, str, str]] = set()
+    ranks: list[tuple[str, str, str, str, str]] = []
+    mine, updates = -1, 0
+    for index, wire in enumerate(before):
+        fields, version, operation = wire.get("fieldsV1"), wire.get("apiVersion"), wire.get("operation")
+        if not fields or not version or wire.get("fieldsType") != "FieldsV1":
+            return None
+        manager, subresource = wire.get("manager") or "unknown", wire.get("subresource") or ""
+        if operation == "Update":
+            updates += 1
+            key = (manager, operation, version, subresource)
+        elif operation == "Apply":
+            key = (manager, operation, "", subresource)
+        else:
+            return None
+        if key in known:
+            return None
+        known.add(key)
+        at = wire.get("time") or ""
+        if key == actor:
+            mine = index
+            if changed:
+                at = time
+            if changes_any and (union(fields, changed) is not fields or difference(fields, removed) is not fields):
+                return None
+        elif changes_any and (difference(fields, changed) is not fields or difference(fields, removed) is not fields):
+            return None
+        ranks.append((operation, at, manager, version, subresource))
+    if changes_any and (mine < 0 or updates > MAX_UPDATE_MANAGERS):
+        return None
+    after = before
+    if changed and (before[mine].get("time") or "") != time:
+        entry = Entry(actor.api_version, before[mine]["fieldsV1"], time, before[mine])
+        after = [*before]
+        after[mine] = _wire(actor, entry)
+    if any(ranks[index] > ranks[index + 1] for index in range(len(ranks) - 1)):
+        return [after[index] for index in sorted(range(len(ranks)), key=ranks.__getitem__)]
+    return after
 
 
 def _wire(key: ManagerKey, entry: Entry) -> Object:

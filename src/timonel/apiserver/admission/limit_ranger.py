@@ -14,7 +14,7 @@ from timonel.api.quota.amounts import Amounts
 from timonel.api.quota.pod_amounts import pod_amounts
 from timonel.api.refs import LIMIT_RANGES
 from timonel.apiserver.admission.by_namespace import ByNamespace
-from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
+from timonel.apiserver.admission.chain import AdmissionRequest, Meeting, Plugin
 from timonel.apiserver.readers import Readers
 
 ANNOTATION = "kubernetes.io/limit-ranger"
@@ -30,6 +30,11 @@ class LimitRanger(Plugin):
 
     def __init__(self, *, readers: Readers) -> None:
         self._ranges = ByNamespace(readers.reader(LIMIT_RANGES))
+
+    def cares(self, meeting: Meeting) -> bool:
+        """A pod's containers change only by resizing."""
+        writes = "" if meeting.plural != "pods" or meeting.operation == "CREATE" else "resize"
+        return meeting.subresource == writes
 
     async def mutate(self, request: AdmissionRequest) -> None:
         if request.obj is None or request.resource.ref.plural != "pods":

@@ -14,7 +14,7 @@ from timonel.api.quantity import int_value, milli_value
 from timonel.api.quota.amounts import value_of
 from timonel.api.quota.pod_amounts import pod_amounts
 from timonel.api.refs import NODES
-from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
+from timonel.apiserver.admission.chain import AdmissionRequest, Meeting, Plugin
 from timonel.apiserver.readers import Reader, Readers
 
 
@@ -25,6 +25,9 @@ class PodResizeValidator(Plugin):
 
     def __init__(self, *, readers: Readers) -> None:
         self._nodes = readers.reader(NODES)
+
+    def cares(self, meeting: Meeting) -> bool:
+        return meeting.subresource == "resize"
 
     async def validate(self, request: AdmissionRequest) -> None:
         if request.subresource != "resize" or not _changes_spec(request):
@@ -48,6 +51,9 @@ class NodeDeclaredFeatureValidator(Plugin):
 
     def __init__(self, *, readers: Readers) -> None:
         self._nodes = readers.reader(NODES)
+
+    def cares(self, meeting: Meeting) -> bool:
+        return meeting.subresource in ("", "resize")
 
     async def validate(self, request: AdmissionRequest) -> None:
         if request.subresource not in ("", "resize") or not _changes_spec(request):

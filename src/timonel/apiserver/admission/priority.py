@@ -8,7 +8,7 @@ from __future__ import annotations
 from timonel.api.kinds.priorityclass import SYSTEM_CLASSES
 from timonel.api.objects import Object, name_of
 from timonel.api.refs import PRIORITY_CLASSES
-from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
+from timonel.apiserver.admission.chain import AdmissionRequest, Meeting, Plugin
 from timonel.apiserver.readers import Readers
 
 _DEFAULT_POLICY = "PreemptLowerPriority"
@@ -21,6 +21,10 @@ class Priority(Plugin):
 
     def __init__(self, *, readers: Readers) -> None:
         self._classes = readers.reader(PRIORITY_CLASSES)
+
+    def cares(self, meeting: Meeting) -> bool:
+        """Pods get what their class says; classes are only checked."""
+        return not meeting.subresource and meeting.mutates == (meeting.plural == "pods")
 
     async def mutate(self, request: AdmissionRequest) -> None:
         if request.operation == "DELETE" or request.subresource or request.obj is None:

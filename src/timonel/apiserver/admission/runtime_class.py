@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from timonel.api.objects import Object
 from timonel.api.refs import RUNTIME_CLASSES
-from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
+from timonel.apiserver.admission.chain import AdmissionRequest, Meeting, Plugin
 from timonel.apiserver.admission.tolerations import merge_tolerations
 from timonel.apiserver.readers import Readers
 
@@ -19,6 +19,9 @@ class RuntimeClass(Plugin):
 
     def __init__(self, *, readers: Readers) -> None:
         self._classes = readers.reader(RUNTIME_CLASSES)
+
+    def cares(self, meeting: Meeting) -> bool:
+        return not meeting.subresource
 
     async def mutate(self, request: AdmissionRequest) -> None:
         found = self._class_of(request)

@@ -12,7 +12,7 @@ from timonel.api.errors import Forbidden
 from timonel.api.objects import Object, annotations_of, name_of
 from timonel.api.pod_references import secret_names
 from timonel.api.refs import SERVICE_ACCOUNTS
-from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
+from timonel.apiserver.admission.chain import AdmissionRequest, Meeting, Plugin
 from timonel.apiserver.readers import Readers
 
 DEFAULT_ACCOUNT = "default"
@@ -36,6 +36,11 @@ class ServiceAccount(Plugin):
     def __init__(self, *, readers: Readers, clock: Clock) -> None:
         self._accounts = readers.reader(SERVICE_ACCOUNTS)
         self._clock = clock
+
+    def cares(self, meeting: Meeting) -> bool:
+        if meeting.operation == "CREATE":
+            return not meeting.subresource
+        return meeting.subresource == "ephemeralcontainers" and not meeting.mutates
 
     async def mutate(self, request: AdmissionRequest) -> None:
         pod = request.obj

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timonel.api.objects import Object
-from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
+from timonel.apiserver.admission.chain import AdmissionRequest, Meeting, Plugin
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -39,6 +39,9 @@ class DefaultTolerationSeconds(Plugin):
 
     def __init__(self, *, not_ready_seconds: int = 300, unreachable_seconds: int = 300) -> None:
         self._seconds = {NOT_READY: not_ready_seconds, UNREACHABLE: unreachable_seconds}
+
+    def cares(self, meeting: Meeting) -> bool:
+        return not meeting.subresource
 
     async def mutate(self, request: AdmissionRequest) -> None:
         if request.subresource or request.obj is None:

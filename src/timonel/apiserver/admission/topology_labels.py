@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from timonel.api.objects import labels_of
 from timonel.api.refs import NODES
-from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
+from timonel.apiserver.admission.chain import AdmissionRequest, Meeting, Plugin
 from timonel.apiserver.readers import Readers
 
 COPIED = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
@@ -20,6 +20,9 @@ class PodTopologyLabels(Plugin):
 
     def __init__(self, *, readers: Readers) -> None:
         self._nodes = readers.reader(NODES)
+
+    def cares(self, meeting: Meeting) -> bool:
+        return meeting.subresource in ("", "binding")
 
     async def mutate(self, request: AdmissionRequest) -> None:
         obj = request.obj

@@ -32,6 +32,9 @@ _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
 _MAX_GENERATED_PREFIX = 63 - _SUFFIX_LENGTH
 _METADATA = Path("metadata")
+_LABELS = _METADATA / "labels"
+_ANNOTATIONS = _METADATA / "annotations"
+_CHECKED = ("generation", "labels", "annotations", "ownerReferences", "managedFields", "finalizers")
 _STANDARD_FINALIZERS = frozenset({"kubernetes", ORPHAN, FOREGROUND})
 _ANY_FINALIZER = frozenset(
     {
@@ -136,17 +139,19 @@ def dedupe_owners(metadata: Object, warnings: list[str], *, patching: bool = Fal
     metadata["ownerReferences"] = kept
 
 
-def validate_metadata(metadata: Object, ref: ResourceRef, check_name: NameCheck | None) -> list[FieldError]:
-    """Findings about one object's metadata. `check_name` only on create: later, names are immutable and known good."""
+def validate_metadata(metadata: Object, ref: ResourceRef, check_name: NameCheck) -> list[FieldError]:
+    """Findings about the metadata of a new object."""
+    return _validate_name(metadata, ref, check_name) + _validate_fields(metadata, ref)
+
+
+def _validate_fields(metadata: Object, ref: ResourceRef) -> list[FieldError]:
     found: list[FieldError] = []
-    if check_name is not None:
-        found += _validate_name(metadata, ref, check_name)
     if (metadata.get("generation") or 0) < 0:
         found.append(invalid(_METADATA / "generation", metadata["generation"], "must be greater than or equal to 0"))
     if labels := metadata.get("labels"):
-        found += validate_labels(labels, _METADATA / "labels")
+        found += validate_labels(labels, _LABELS)
     if annotations := metadata.get("annotations"):
-        found += validate_annotations(annotations, _METADATA / "annotations")
+        found += validate_annotations(annotations, _ANNOTATIONS)
     if owners := metadata.get("ownerReferences"):
         found += _validate_owners(owners)
     if managed := metadata.get("managedFields"):
@@ -175,8 +180,10 @@ def find_deletion_problems(new: Object, old: Object) -> list[FieldError]:
     return [invalid(_METADATA / name, new[name], "field is immutable") for name in names if new.get(name) is not None]
 
 
-def validate_metadata_update(new: Object, old: Object) -> list[FieldError]:
-    found: list[FieldError] = []
+def validate_metadata_update(new: Object, old: Object, ref: ResourceRef) -> list[FieldError]:
+    """Findings about the metadata of an object that there was. What did not change was found good when it was written;
+    names are immutable."""
+    found = _validate_fields({name: new[name] for name in _CHECKED if name in new and new[name] != old.get(name)}, ref)
     if old.get("deletionTimestamp"):
         extra = sorted(set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()))
         if extra:
@@ -195,9 +202,11 @@ def validate_metadata_update(new: Object, old: Object) -> list[FieldError]:
 
 def validate_labels(labels: Mapping[str, str], path: Path) -> list[FieldError]:
     found = []
-    for key, value in sorted(labels.items()):
-        found += [invalid(path, key, why) for why in validate_qualified_name(key)]
-        found += [invalid(path, value, why) for why in validate_label_value(value)]
+    for key, value in labels.items() if len(labels) < 2 else sorted(labels.items()):
+        if whys := validate_qualified_name(key):
+            found += [invalid(path, key, why) for why in whys]
+        if whys := validate_label_value(value):
+            found += [invalid(path, value, why) for why in whys]
     return found
 
 

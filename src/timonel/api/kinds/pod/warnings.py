@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import orjson
+
 from timonel.api.field_errors import Path, quote
+from timonel.api.kinds.pod.known_specs import known_specs
 from timonel.api.kinds.pod.path_overlaps import overlap_warnings
 from timonel.api.kinds.pod.security import each_container
 from timonel.api.kinds.resource_lists import quantity_of
@@ -48,8 +53,19 @@ _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 def pod_warnings(path: Path, metadata: Object, spec: Object) -> list[str]:
     """`path` is the root of the pod or of the template ("spec.template")."""
-    found: list[str] = []
     annotations = metadata.get("annotations") or {}
+    known = known_specs()
+    key = known.key(spec, b"warnings", orjson.dumps(annotations))
+    if known.is_good(key):
+        return []
+    found = _find_warnings(path, annotations, spec)
+    if not found:
+        known.learn(key)
+    return found
+
+
+def _find_warnings(path: Path, annotations: Mapping[str, str], spec: Object) -> list[str]:
+    found: list[str] = []
     _warn_of_labels(found, path / "spec", spec)
     for key, why in _ANNOTATIONS.items():
         if key in annotations:

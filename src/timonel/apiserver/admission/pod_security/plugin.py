@@ -8,7 +8,7 @@ from timonel.api.errors import invalid
 from timonel.api.objects import Object, controller_of, get_path, labels_of, name_of
 from timonel.api.pod_references import CONTAINER_LISTS
 from timonel.api.refs import NAMESPACES, PODS
-from timonel.apiserver.admission.chain import AdmissionRequest, Plugin
+from timonel.apiserver.admission.chain import AdmissionRequest, Meeting, Plugin
 from timonel.apiserver.admission.pod_security.policy import LABEL, Policy, Standard, parse_policy, violations
 from timonel.apiserver.readers import Readers
 
@@ -34,6 +34,9 @@ class PodSecurity(Plugin):
     def __init__(self, *, readers: Readers) -> None:
         self._namespaces = readers.reader(NAMESPACES)
         self._pods = readers.reader(PODS)
+
+    def cares(self, meeting: Meeting) -> bool:
+        return meeting.subresource in (_EVALUATED if meeting.plural == "pods" else ("",))
 
     async def validate(self, request: AdmissionRequest) -> None:
         obj = request.obj

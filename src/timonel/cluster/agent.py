@@ -93,6 +93,7 @@ async def run_agent(settings: AgentSettings) -> None:
                 skipped_addresses=(settings.dns_address,),
                 balancer_pool=settings.balancer_pool,
                 node_port_addresses=settings.node_port_addresses,
+                masquerades_to_nodes=settings.masquerades_to_nodes,
             ),
             informers=network_informers,
             pods=pods,

@@ -36,6 +36,8 @@ class NetworkConfig:
     """Cluster DNS address, inside `services`."""
     domain: str = "cluster.local"
     node_ports: str = "30000-32767"
+    masquerade_to_nodes: bool = True
+    """Whether other nodes see pods under their node's address, as everybody outside does, or under their own."""
     node_port_addresses: tuple[str, ...] = ()
     """Ranges of nodes' addresses that node ports are reached at: "192.0.2.0/24"; none: all of them."""
     load_balancer_addresses: tuple[str, ...] = ()

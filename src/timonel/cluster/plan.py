@@ -165,6 +165,7 @@ def plan_agent(
         max_pods=config.node.max_pods,
         balancer_pool=config.network.load_balancer_addresses,
         node_port_addresses=config.network.node_port_addresses,
+        masquerades_to_nodes=config.network.masquerade_to_nodes,
         kubelet_configuration=kubelet_config.checked_document(config.node.kubelet_config),
     )
 

@@ -99,6 +99,7 @@ class AgentSettings:
     balancer_pool: tuple[str, ...] = ()
     """Addresses of load balancers that nodes announce."""
     node_port_addresses: tuple[str, ...] = ()
+    masquerades_to_nodes: bool = True
     kubelet_configuration: Mapping[str, Any] = field(default_factory=dict)
     """A KubeletConfiguration; {}: defaults."""
 

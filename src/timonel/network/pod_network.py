@@ -3,9 +3,10 @@
 CNI does the work inside a pod's sandbox (ptp, host-local, loopback; cni.dev specification). Links are point to point,
 not ports of a bridge: then every packet between pods passes the node's own routing, so Services work between pods of
 one node without br_netfilter, and policies see all traffic. Host ports are the proxy's. This module writes CNI's
-configuration once the node has a pod CIDR, and keeps one route per other node. Nodes must be on one segment, or behind
-the gateway they are told; an overlay for others is not built yet, and the log says so. Another network may replace
-this one: a configuration file of another name in the folder is left alone, and read instead if it sorts before ours.
+configuration once the node has a pod CIDR, writes it again when somebody changed it, and keeps one route per other
+node. Nodes must be on one segment, or behind the gateway they are told; an overlay for others is not built yet, and
+the log says so. Another network may replace this one: a configuration file of another name in the folder is left
+alone, and read instead if it sorts before ours.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from timonel.client.backoff import Backoff
 from timonel.client.informer import Informers
 from timonel.network.addresses import ipv4_of
 from timonel.network.commands import CommandFailed, run_command
+from timonel.network.filewatch import FileWatch
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +131,15 @@ class PodNetwork:
         )
         _write_sysctl("net/ipv4/ip_forward", "1")
         await self._nodes.wait_synced()
+        self._config.cni_config.mkdir(parents=True, exist_ok=True)
+        watch = FileWatch(self._config.cni_config / CONFIG_NAME, self._changed.set)
+        watch.start()
+        try:
+            await self._keep()
+        finally:
+            watch.stop()
+
+    async def _keep(self) -> None:
         self._changed.set()
         backoff = Backoff(first=1.0, limit=30.0)
         while True:
@@ -157,12 +168,25 @@ class PodNetwork:
     async def _sync(self) -> None:
         own = self._nodes.lister.get("", self._config.node_name)
         pod_cidr = get_path(own, "spec", "podCIDR", default="") if own else ""
-        if pod_cidr and pod_cidr != self._pod_cidr:
-            write_atomic(self._config.cni_config / CONFIG_NAME, render_cni(self._config, pod_cidr))
-            self._pod_cidr = pod_cidr
-            self._ready.set()
-            logger.info("pod network configured podCIDR=%s", pod_cidr)
+        if pod_cidr:
+            self._configure(pod_cidr)
         await self._apply_routes(plan_routes(self._config, self._nodes.lister.list(), await self._on_link()))
+
+    def _configure(self, pod_cidr: str) -> None:
+        """CNI's file as it has to be: others write there too, and without it no pod gets a network."""
+        path, text = self._config.cni_config / CONFIG_NAME, render_cni(self._config, pod_cidr)
+        try:
+            present = path.read_text()
+        except (OSError, UnicodeDecodeError):
+            present = ""
+        if present != text:
+            if self._pod_cidr == pod_cidr:
+                logger.warning("CNI configuration was changed by somebody, written again path=%s", path)
+            write_atomic(path, text)
+        if self._pod_cidr != pod_cidr:
+            self._pod_cidr = pod_cidr
+            logger.info("pod network configured podCIDR=%s", pod_cidr)
+        self._ready.set()
 
     async def _on_link(self) -> list[IPv4Network]:
         addresses = json.loads(await run_command("ip", "-j", "-4", "addr"))

@@ -16,7 +16,7 @@ from timonel.network.proxy.affinity import render_members
 from timonel.network.proxy.fragments import EMPTY, service_fragment
 from timonel.network.proxy.health import HealthPorts, render_health
 from timonel.network.proxy.services import ServicePort
-from timonel.network.proxy.table import render_base, render_changes
+from timonel.network.proxy.table import render_base, render_changes, render_unmasked
 
 ADDRESS, KEY = "192.0.2.80", "192.0.2.80 . tcp . 80"
 
@@ -71,6 +71,15 @@ def test_the_kernel_takes_them() -> None:
     rules = kernel_rules(base + render_changes("timonel", [(EMPTY, item) for item in fragments]))
     assert f"{KEY} : goto from-" in rules
     assert "ip daddr { 127.0.0.0/8, 192.0.2.0/24 } fib daddr type local" in rules
+
+
+@in_kernel
+def test_pods_may_be_seen_by_other_nodes_as_what_they_are() -> None:
+    added = render_unmasked("timonel", ["192.0.2.3", "192.0.2.2"], [])
+    assert added == ("add element ip timonel unmasked { 192.0.2.2 }\nadd element ip timonel unmasked { 192.0.2.3 }\n")
+    rules = kernel_rules(BASE, added, render_unmasked("timonel", [], ["192.0.2.3"]))
+    assert "elements = { 192.0.2.2 }" in rules
+    assert "ip saddr 10.244.0.0/24 ip daddr != 10.244.0.0/16 ip daddr != @unmasked masquerade fully-random" in rules
 
 
 # Session affinity

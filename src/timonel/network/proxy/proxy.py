@@ -17,6 +17,7 @@ from timonel.client.backoff import Backoff
 from timonel.client.informer import Informer, Informers
 from timonel.network.addresses import ipv4_of
 from timonel.network.commands import CommandFailed, run_command
+from timonel.network.pod_network import internal_address
 from timonel.network.proxy import affinity, conntrack
 from timonel.network.proxy.claims import Claims, Identity
 from timonel.network.proxy.fragments import (
@@ -28,7 +29,7 @@ from timonel.network.proxy.fragments import (
 )
 from timonel.network.proxy.health import HealthPorts
 from timonel.network.proxy.services import Endpoint, Position, plan_service
-from timonel.network.proxy.table import render_base, render_changes, render_hairpin
+from timonel.network.proxy.table import render_base, render_changes, render_hairpin, render_unmasked
 from timonel.network.proxy.tablewatch import TableWatch
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class ProxyConfig:
     """Service addresses that a process on this node answers itself: cluster DNS."""
     balancer_pool: tuple[str, ...] = ()
     """Addresses of load balancers that belong to no machine."""
+    masquerades_to_nodes: bool = True
+    """Whether other nodes see pods under this node's address, as everybody outside does."""
     node_port_addresses: tuple[str, ...] = ()
     """Ranges of this node's addresses that node ports are reached at; none: all of them."""
 
@@ -76,6 +79,7 @@ class Proxy:
         self._hairpin: Counter[str] = Counter()
         self._pod_cidrs: tuple[str, ...] = ()
         self._zone = ""
+        self._unmasked: frozenset[str] = frozenset()
         self._health = HealthPorts()
 
     async def wait_ready(self) -> None:
@@ -173,7 +177,8 @@ class Proxy:
                 self._mark("pod", key_of(pod))
 
         def node_changed(node: Object) -> None:
-            if self._own_pod_cidrs() != self._pod_cidrs or self._own_zone() != self._zone:
+            moved = self._own_pod_cidrs() != self._pod_cidrs or self._own_zone() != self._zone
+            if moved or self._other_nodes() != self._unmasked:
                 self._changed.set()
 
         for informer, handler in (
@@ -192,6 +197,12 @@ class Proxy:
         node = self._nodes.lister.get("", self._config.node_name)
         cidrs = get_path(node, "spec", "podCIDRs", default=[]) if node else []
         return tuple(cidr for cidr in cidrs if ":" not in cidr)
+
+    def _other_nodes(self) -> frozenset[str]:
+        """Addresses that pods' packets go to unmasked; this node's own never leave it."""
+        if self._config.masquerades_to_nodes:
+            return frozenset()
+        return frozenset(filter(None, map(internal_address, self._nodes.lister.list())))
 
     def _own_zone(self) -> str:
         node = self._nodes.lister.get("", self._config.node_name)
@@ -222,8 +233,10 @@ class Proxy:
 
     async def _apply(self, dirty: Iterable[Identity], pod_cidrs: tuple[str, ...], replace: bool) -> None:
         """After a failure only a replacement sets things right: what is remembered is then ahead of the kernel."""
+        unmasked, known_nodes = self._other_nodes(), self._unmasked
+        self._unmasked = unmasked
         if replace:
-            self._applied, self._hairpin, self._claims = {}, Counter(), Claims()
+            self._applied, self._hairpin, self._claims, known_nodes = {}, Counter(), Claims(), frozenset()
         self._pod_cidrs = pod_cidrs
         table = self._config.table
         granted = self._claims.settle({item: self._fragment(item) for item in dirty}, self._fragment)
@@ -241,6 +254,7 @@ class Proxy:
         for address in touched - after:
             del self._hairpin[address]
         text = render_changes(table, changes) + render_hairpin(table, after - before, before - after)
+        text += render_unmasked(table, unmasked - known_nodes, known_nodes - unmasked)
         if replace:
             config = self._config
             base = render_base(table, pod_cidrs, config.cluster_cidr, config.service_cidr, config.node_port_addresses)

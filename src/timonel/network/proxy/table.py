@@ -44,6 +44,7 @@ def render_base(
         f"add set ip {table} undeliverable_here {{ {services}; }}",
         f"add set ip {table} undeliverable_nodeports {{ {node_ports}; }}",
         f"add set ip {table} cluster_ips {{ type ipv4_addr; }}",
+        f"add set ip {table} unmasked {{ type ipv4_addr; }}",
         f"add set ip {table} hairpin {{ type ipv4_addr . ipv4_addr; }}",
         f"add chain ip {table} dispatch",
         f"add rule ip {table} dispatch {lookup} vmap @services",
@@ -58,7 +59,8 @@ def render_base(
         f"add rule ip {table} postrouting meta mark and {MASQUERADE_MARK} == {MASQUERADE_MARK} masquerade fully-random",
         f"add rule ip {table} postrouting ip saddr . ip daddr @hairpin masquerade fully-random",
         *(
-            f"add rule ip {table} postrouting ip saddr {cidr} ip daddr != {cluster_cidr} masquerade fully-random"
+            f"add rule ip {table} postrouting ip saddr {cidr} ip daddr != {cluster_cidr} ip daddr != @unmasked "
+            "masquerade fully-random"
             for cidr in node_pod_cidrs
         ),
         f"add chain ip {table} refuse",
@@ -119,6 +121,13 @@ def render_changes(table: str, changes: Iterable[tuple[Fragment, Fragment]]) -> 
         deleted += [f"delete chain ip {table} {name}" for name in gone]
         deleted += [f"delete set ip {table} {name}" for name in old.sets if name not in new.sets]
     lines = chains + leaving + coming + flushed + deleted
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def render_unmasked(table: str, added: Iterable[str], removed: Iterable[str]) -> str:
+    """Addresses outside the cluster's range that pods are seen by as what they are: other nodes."""
+    lines = [f"add element ip {table} unmasked {{ {address} }}" for address in sorted(added)]
+    lines += [f"delete element ip {table} unmasked {{ {address} }}" for address in sorted(removed)]
     return "\n".join(lines) + "\n" if lines else ""
 
 

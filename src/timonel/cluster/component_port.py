@@ -40,7 +40,10 @@ class PortConfig:
 
 
 class ComponentPort:
-    """`is_ready` decides /readyz; `configuration` is what /configz shows, by component."""
+    """`is_ready` decides /readyz; `configuration` is what /configz shows, by component.
+
+    `pages`: by the beginning of a path, what gives the JSON for its rest, or None where there is nothing.
+    """
 
     def __init__(
         self,
@@ -50,12 +53,14 @@ class ComponentPort:
         access: DelegatedAccess,
         is_ready: Callable[[], bool],
         configuration: Callable[[], Mapping[str, object]] = dict,
+        pages: Mapping[str, Callable[[str], object | None]] | None = None,
     ) -> None:
         self._config = config
         self._registry = registry
         self._access = access
         self._is_ready = is_ready
         self._configuration = configuration
+        self._pages = pages or {}
         self._ready = asyncio.Event()
         self.port = 0
 
@@ -123,4 +128,7 @@ class ComponentPort:
             if path == "/readyz" and not self._is_ready():
                 return web.Response(status=500, text="not ready: the caches are not filled yet")
             return web.Response(text="ok")
+        for prefix, page in self._pages.items():
+            if path.startswith(prefix) and (found := page(path.removeprefix(prefix))) is not None:
+                return web.Response(body=orjson.dumps(found, default=str), content_type="application/json")
         raise NotFound("the server could not find the requested resource")

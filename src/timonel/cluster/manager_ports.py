@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, Gauge, PlatformCollector, ProcessCollector
@@ -56,7 +56,23 @@ async def run_ports(
 ) -> None:
     """Until cancelled. Each port asks the API server, as its own component, who may see it."""
 
-    def port(number: int, asker: Client, registry: CollectorRegistry) -> ComponentPort:
+    def explain(rest: str) -> object | None:
+        """Of /debug/scheduling/<namespace>/<pod>; nobody knows while another manager leads."""
+        namespace, _, name = rest.partition("/")
+        running = scheduler()
+        return running.explain(namespace, name) if running is not None else None
+
+    def shown() -> dict[str, object]:
+        running = scheduler()
+        placing = running.configuration if running is not None else {}
+        return {"kubecontrollermanager.config.k8s.io": dataclasses.asdict(options), "componentconfig": placing}
+
+    def port(
+        number: int,
+        asker: Client,
+        registry: CollectorRegistry,
+        pages: Mapping[str, Callable[[str], object | None]],
+    ) -> ComponentPort:
         config = PortConfig(
             port=number,
             address=options.bind_address,
@@ -70,17 +86,24 @@ async def run_ports(
             registry=registry,
             access=access,
             is_ready=lambda: manager.is_ready,
-            configuration=lambda: {"kubecontrollermanager.config.k8s.io": dataclasses.asdict(options)},
+            configuration=shown,
+            pages=pages,
         )
 
+    none: Mapping[str, Callable[[str], object | None]] = {}
     ports = (
-        (options.secure_port, client, controllers_registry(manager, client)),
-        (options.scheduler_secure_port, scheduler_client, scheduler_registry(manager, scheduler_client, scheduler)),
+        (options.secure_port, client, controllers_registry(manager, client), none),
+        (
+            options.scheduler_secure_port,
+            scheduler_client,
+            scheduler_registry(manager, scheduler_client, scheduler),
+            {"/debug/scheduling/": explain},
+        ),
     )
     async with asyncio.TaskGroup() as group:
-        for number, asker, registry in ports:
+        for number, asker, registry, pages in ports:
             if number:
-                group.create_task(port(number, asker, registry).run(), name=f"port {number}")
+                group.create_task(port(number, asker, registry, pages).run(), name=f"port {number}")
 
 
 def _registry(client: Client) -> CollectorRegistry:

@@ -20,12 +20,15 @@ from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
 from timonel.scheduler.config import SchedulerConfig
 from timonel.scheduler.core.cluster import Cluster
+from timonel.scheduler.core.diagnosis import diagnose
 from timonel.scheduler.core.framework import Attempt, Change, PluginFailed
 from timonel.scheduler.core.nominations import Nominations
+from timonel.scheduler.core.pods import Pod
 from timonel.scheduler.core.preemption import Preemption
 from timonel.scheduler.core.profile import Profile
 from timonel.scheduler.core.queue import SchedulingQueue, Waiting
 from timonel.scheduler.core.schedule import NoFit, find_nodes, schedule
+from timonel.scheduler.debugging import describe_diagnosis, describe_pod
 from timonel.scheduler.device_binding import DeviceBinding
 from timonel.scheduler.extenders import NAME as EXTENDERS
 from timonel.scheduler.extenders import Answers, ExtenderFailed, Extenders, Transport
@@ -141,6 +144,23 @@ class Scheduler:
     async def wait_ready(self) -> None:
         await self._ready.wait()
 
+    @property
+    def configuration(self) -> Object:
+        """With every default; {} when none was given."""
+        return self._config.configuration.document
+
+    def explain(self, namespace: str, name: str) -> Object | None:
+        """Why a pod is where it is, or nowhere (`debugging.py` says what is in it); None for one that is not there."""
+        obj = self._mirror.pods.lister.get(namespace, name)
+        if obj is None:
+            return None
+        profile, waiting = self._profiles.get(profile_name(obj)), self.queue.get(uid_of(obj))
+        told = describe_pod(obj, profile.name if profile else "", waiting)
+        if profile is not None and told["state"] not in ("placed", "binding"):
+            attempt = self._attempt_of(self.cluster.parse_pod(obj), obj)
+            told |= describe_diagnosis(diagnose(self.cluster, attempt, profile))
+        return told
+
     # Deciding
 
     async def _decide(self) -> None:
@@ -183,7 +203,10 @@ class Scheduler:
         return obj
 
     def _attempt(self, waiting: Waiting, obj: Object) -> Attempt:
-        pod = waiting.pod = self.cluster.parse_pod(obj)
+        waiting.pod = self.cluster.parse_pod(obj)
+        return self._attempt_of(waiting.pod, obj)
+
+    def _attempt_of(self, pod: Pod, obj: Object) -> Attempt:
         return Attempt(
             pod,
             self._groups.selector_of(obj),

@@ -44,7 +44,7 @@ class Reviews:
 
 
 @asynccontextmanager
-async def serving(tmp_path, reviews, *, registry=None, is_ready=True):
+async def serving(tmp_path, reviews, *, registry=None, is_ready=True, pages=None):
     pki = ensure_pki(tmp_path, service_address="10.96.0.1")
     config = PortConfig(
         port=0,
@@ -57,6 +57,7 @@ async def serving(tmp_path, reviews, *, registry=None, is_ready=True):
         registry=registry or CollectorRegistry(),
         access=DelegatedAccess(client=reviews, clock=VirtualClock()),
         is_ready=lambda: is_ready,
+        pages=pages,
     )
     task = asyncio.create_task(port.run())
     await asyncio.wait_for(port.wait_ready(), 5)
@@ -205,3 +206,19 @@ def test_requests_of_clients_are_counted_and_watches_have_no_duration(code, seco
     found = of(RequestCollector("127.0.0.1:6443", figures))
     assert found["rest_client_requests_total", code, "127.0.0.1:6443", "GET"] == 1
     assert found.get(("rest_client_request_duration_seconds_count", "127.0.0.1:6443", "GET"), 0) == counted
+
+
+async def test_pages_give_json_to_whom_the_server_lets(tmp_path):
+    class MayDebug(Reviews):
+        async def create(self, ref, obj):
+            if ref == SUBJECT_ACCESS_REVIEWS and obj["spec"]["user"] == "prometheus":
+                allowed = obj["spec"]["nonResourceAttributes"]["path"].startswith("/debug/scheduling/default/")
+                return {"status": {"allowed": allowed}}
+            return await super().create(ref, obj)
+
+    pages = {"/debug/scheduling/": lambda rest: {"rest": rest} if rest != "default/nobody" else None}
+    async with serving(tmp_path, MayDebug(), pages=pages) as (get, _):
+        assert await get("/debug/scheduling/default/web", token="scraper") == (200, '{"rest":"default/web"}')
+        assert (await get("/debug/scheduling/default/nobody", token="scraper"))[0] == 404
+        assert (await get("/debug/scheduling/default/web"))[0] == 403
+        assert (await get("/debug/scheduling/other/web", token="scraper"))[0] == 403

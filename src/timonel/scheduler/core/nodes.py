@@ -174,6 +174,9 @@ class NodeTable:
     def labels(self, slot: int) -> Mapping[str, str]:
         return self._labels[slot]
 
+    def taints_of(self, slot: int) -> tuple[Taint, ...]:
+        return self._node_taints[slot]
+
     # Parts
 
     def _set_static(self, slot: int, labels: Mapping[str, str], taints: tuple[Taint, ...], unschedulable: bool) -> None:

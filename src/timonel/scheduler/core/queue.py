@@ -29,6 +29,15 @@ class _Place(Enum):
     TAKEN = 5
 
 
+_STATES = {
+    _Place.ACTIVE: "active",
+    _Place.BACKING_OFF: "backoff",
+    _Place.UNSCHEDULABLE: "unschedulable",
+    _Place.GATED: "gated",
+    _Place.TAKEN: "binding",
+}
+
+
 @dataclass(slots=True, eq=False)
 class Waiting:
     pod: Pod
@@ -52,6 +61,11 @@ class Waiting:
     def is_taken(self) -> bool:
         """It is being tried, or being bound."""
         return self.place is _Place.TAKEN
+
+    @property
+    def state(self) -> str:
+        """As metrics name the parts of the queue, and "binding" for one that is being decided about or bound."""
+        return _STATES[self.place]
 
     @property
     def backoff_seconds(self) -> float:
@@ -94,16 +108,10 @@ class SchedulingQueue:
 
     def counts(self) -> dict[str, int]:
         """Pods per place, as upstream's metric names them."""
-        counts = {"active": 0, "backoff": 0, "unschedulable": 0, "gated": 0}
-        names = {
-            _Place.ACTIVE: "active",
-            _Place.BACKING_OFF: "backoff",
-            _Place.UNSCHEDULABLE: "unschedulable",
-            _Place.GATED: "gated",
-        }
+        counts = dict.fromkeys((state for place, state in _STATES.items() if place is not _Place.TAKEN), 0)
         for waiting in self._waiting.values():
-            if waiting.place in names:
-                counts[names[waiting.place]] += 1
+            if not waiting.is_taken:
+                counts[waiting.state] += 1
         return counts
 
     # Coming and going
@@ -170,6 +178,12 @@ class SchedulingQueue:
         helped = {plugin for plugin, helped_by in self._helped_by.items() if helped_by & happened}
         for waiting in [each for each in self._unschedulable.values() if each.refused_by & helped]:
             self._retry(waiting, now)
+
+    def activate(self, uid: str, now: float) -> None:
+        """Lets a pod be tried at once, whatever it waits for."""
+        waiting = self._waiting.get(uid)
+        if waiting is not None and waiting.place in (_Place.UNSCHEDULABLE, _Place.BACKING_OFF):
+            self._move(waiting, _Place.ACTIVE, now)
 
     def helped(self, uid: str, plugin: str, now: float) -> None:
         """Retries one pod that the plugin refused: something changed that concerns it alone."""

@@ -20,12 +20,12 @@ class NodeAffinity:
     helped_by = frozenset({Change.NODE_ADDED, Change.NODE_LABELS})
 
     def __init__(self, args: NodeAffinityArgs | None = None) -> None:
-        self._added = args or NodeAffinityArgs()
+        self.added = args or NodeAffinityArgs()
 
     def refuse(self, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:
         refusals = []
-        if self._added.required is not None:
-            enforced = any_term(cluster, self._added.required)
+        if self.added.required is not None:
+            enforced = any_term(cluster, self.added.required)
             refusals.append(Refusal("node(s) didn't match scheduler-enforced node affinity", ~enforced))
         allowed = required_nodes(cluster, attempt.pod.klass)
         if allowed is not None:
@@ -33,7 +33,7 @@ class NodeAffinity:
         return refusals
 
     def score(self, cluster: Cluster, attempt: Attempt, nodes: Slots) -> Ratings | None:
-        preferred = (*attempt.pod.klass.preferred_nodes, *self._added.preferred)
+        preferred = (*attempt.pod.klass.preferred_nodes, *self.added.preferred)
         if not preferred:
             return None
         ratings = np.zeros(len(nodes), np.int64)

@@ -5,7 +5,7 @@ Source: kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constrai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -44,24 +44,25 @@ class PodTopologySpread:
         self._defaults = (args or PodTopologySpreadArgs()).constraints
 
     def refuse(self, cluster: Cluster, attempt: Attempt) -> Sequence[Refusal]:
+        refusals: list[Refusal] = []
+        for constraint, has_label, skew in self.skews(cluster, attempt):
+            refusals.append(Refusal(f"{_REASON} (missing required label)", ~has_label))
+            refusals.append(Refusal(_REASON, has_label & (skew > constraint.max_skew), resolvable=True))
+        return refusals
+
+    def skews(self, cluster: Cluster, attempt: Attempt) -> Iterator[tuple[SpreadConstraint, Mask, Counts]]:
+        """For each required constraint: slots that have its label, and the skew if the pod went there."""
         klass = attempt.pod.klass
         constraints = klass.spread_required if klass.has_spread else self._default(attempt, is_required=True)
-        if not constraints:
-            return ()
-        has_all_keys = _has_all_keys(cluster, constraints)
-        refusals: list[Refusal] = []
+        has_all_keys = _has_all_keys(cluster, constraints) if constraints else cluster.nodes.alive
         for constraint in constraints:
-            column = cluster.nodes.label_column(constraint.topology_key)
-            refusals.append(Refusal(f"{_REASON} (missing required label)", column.ids < 0))
             eligible = has_all_keys & _included(cluster, klass, constraint)
             counts = np.where(eligible, _pods(cluster, klass, constraint.selector), 0)
             ids, sums = cluster.domain_sums(constraint.topology_key, counts)
             domains = np.unique(ids[eligible])
             fewest = int(sums[domains].min()) if len(domains) >= max(constraint.min_domains, 1) else 0
             itself = constraint.selector.matches(klass.labels)
-            too_many = sums[ids] + itself - fewest > constraint.max_skew
-            refusals.append(Refusal(_REASON, too_many & (ids >= 0), resolvable=True))
-        return refusals
+            yield constraint, ids >= 0, sums[ids] + itself - fewest
 
     def score(self, cluster: Cluster, attempt: Attempt, nodes: Slots) -> Ratings | None:
         klass = attempt.pod.klass

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from typing import ClassVar
 
-from timonel.api.objects import Object, ObjectKey, controller_of, get_path, is_deleting, name_of, namespace_of, uid_of
+from timonel.api.clock import Clock
+from timonel.api.objects import Object, ObjectKey, get_path, is_deleting, key_of, name_of, namespace_of
 from timonel.api.quota.volume_claims import attributes_classes
 from timonel.api.refs import (
     PERSISTENT_VOLUME_CLAIMS,
@@ -18,8 +19,13 @@ from timonel.api.refs import (
     VOLUME_ATTRIBUTES_CLASSES,
     ResourceRef,
 )
+from timonel.api.volumes import claim_names, is_made_for
 from timonel.client.controller import Controller, Keys, Result, Watch
+from timonel.client.events import EventRecorder
+from timonel.client.informer import Informers
+from timonel.client.protocol import ApiClient
 from timonel.controllers.pods import is_terminal, node_name_of
+from timonel.controllers.volume_use import BY_CLAIM, index_by_claim, keys_of_claims
 
 log = logging.getLogger(__name__)
 
@@ -60,16 +66,21 @@ class ClaimProtection(_Protection):
     finalizer = "kubernetes.io/pvc-protection"
     watches = (
         Watch(PERSISTENT_VOLUME_CLAIMS),
-        Watch(PODS, key=lambda pod: _claim_keys(pod), changed=lambda old, new: is_terminal(old) != is_terminal(new)
+        Watch(PODS, key=keys_of_claims, changed=lambda old, new: is_terminal(old) != is_terminal(new)
               or is_deleting(old) != is_deleting(new)),
     )  # fmt: skip
 
+    def __init__(
+        self, *, client: ApiClient, informers: Informers, clock: Clock, recorder: EventRecorder | None = None
+    ) -> None:
+        super().__init__(client=client, informers=informers, clock=clock, recorder=recorder)
+        index_by_claim(self.informer(PODS))
+
     async def is_used(self, obj: Object) -> bool:
-        namespace = namespace_of(obj)
-        if any(_uses(pod, obj) for pod in self.lister(PODS).list(namespace)):
+        if any(_uses(pod, obj) for pod in self.lister(PODS).by_index(BY_CLAIM, key_of(obj))):
             return True
         # The cache may not have heard yet of a pod that was bound a moment ago.
-        found = await self.client.list(PODS, namespace)
+        found = await self.client.list(PODS, namespace_of(obj))
         return any(_uses(pod, obj) for pod in found.get("items") or ())
 
 
@@ -102,33 +113,16 @@ class AttributesClassProtection(_Protection):
         )
 
 
-def _claim_keys(pod: Object) -> Keys:
-    return [ObjectKey(namespace_of(pod), name) for name in _claim_names(pod)]
-
-
-def _claim_names(pod: Object) -> list[str]:
-    found = []
-    for volume in get_path(pod, "spec", "volumes", default=[]):
-        if volume.get("persistentVolumeClaim"):
-            found.append(volume["persistentVolumeClaim"].get("claimName") or "")
-        elif volume.get("ephemeral") is not None:
-            found.append(f"{name_of(pod)}-{volume.get('name')}")
-    return found
-
-
 def _uses(pod: Object, claim: Object) -> bool:
+    """One that was made for a pod of that name is in use by the very pod only, and until its containers have ended."""
     if not node_name_of(pod):
         return False
-    name = name_of(claim)
-    for volume in get_path(pod, "spec", "volumes", default=[]):
-        if (volume.get("persistentVolumeClaim") or {}).get("claimName") == name:
-            return True
-        if volume.get("ephemeral") is not None and f"{name_of(pod)}-{volume.get('name')}" == name:
-            owner = controller_of(claim)
-            is_over = is_deleting(pod) and pod["metadata"].get("deletionGracePeriodSeconds") == 0
-            if owner is not None and owner["uid"] == uid_of(pod) and not is_over:
-                return True
-    return False
+    is_over = is_deleting(pod) and pod["metadata"].get("deletionGracePeriodSeconds") == 0
+    return any(
+        not made_for_pod or (is_made_for(claim, pod) and not is_over)
+        for name, made_for_pod in claim_names(pod)
+        if name == name_of(claim)
+    )
 
 
 def _class_keys(obj: Object) -> Keys:

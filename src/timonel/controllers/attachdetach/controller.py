@@ -45,7 +45,8 @@ class AttachDetachController(Controller):
         index_by_claim(self.informer(PODS))
         self.informer(PODS).add_index(_BY_NODE, _node_with_claims)
         self.informer(VOLUME_ATTACHMENTS).add_index(_BY_NODE, lambda each: [each["spec"].get("nodeName") or ""])
-        self._unneeded: dict[str, datetime] = {}
+        self._unneeded: dict[str, dict[str, datetime]] = {}
+        """By node: attachments, and since when nobody there needs them."""
 
     def register(self) -> None:
         self._watch(Watch(PODS, key=_pod_key, changed=lambda old, new: _pod_state(old) != _pod_state(new)))
@@ -78,6 +79,7 @@ class AttachDetachController(Controller):
         name, now = key.name, self.clock.now()
         view = self._view(name)
         if not view.wanted and not view.attachments and not get_path(view.node, "status", "volumesAttached"):
+            self._unneeded.pop(name, None)
             return Result()
         volumes = {
             _volume_name(each): volume
@@ -85,7 +87,7 @@ class AttachDetachController(Controller):
             if (volume := self._volume(_volume_name(each))) is not None
         }
         plan = plan_node(view, volumes, now)
-        self._remember(view, plan.unneeded, now)
+        self._remember(name, plan.unneeded, now)
         if plan.attached is not None:
             # First, so that nobody takes a volume for attached that is about to go.
             await self.client.patch(
@@ -118,7 +120,7 @@ class AttachDetachController(Controller):
             wanted=wanted,
             attachments=attachments.by_index(_BY_NODE, node),
             elsewhere=elsewhere,
-            unneeded_since=self._unneeded,
+            unneeded_since=self._unneeded.get(node, {}),
         )
 
     def _volumes_of(self, pod: Object) -> Iterable[Object]:
@@ -134,13 +136,10 @@ class AttachDetachController(Controller):
     def _volume(self, name: str) -> Object | None:
         return self.lister(PERSISTENT_VOLUMES).get("", name)
 
-    def _remember(self, view: NodeView, unneeded: Iterable[str], now: datetime) -> None:
-        names = set(unneeded)
-        for each in view.attachments:
-            if name_of(each) not in names:
-                self._unneeded.pop(name_of(each), None)
-        for name in names:
-            self._unneeded.setdefault(name, now)
+    def _remember(self, node: str, unneeded: Iterable[str], now: datetime) -> None:
+        known = self._unneeded.pop(node, {})
+        if found := {name: known.get(name, now) for name in unneeded}:
+            self._unneeded[node] = found
 
     async def _attach(self, attachment: Object) -> None:
         try:
@@ -155,7 +154,6 @@ class AttachDetachController(Controller):
             await self.client.delete(VOLUME_ATTACHMENTS, name)
         except NotFound:
             pass
-        self._unneeded.pop(name, None)
         log.info("detachment was asked for attachment=%s node=%s", name, node)
 
 

@@ -9,6 +9,7 @@ messages are upstream's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,7 @@ from timonel.api.volumes import attachment_name, modes_of, unique_name
 
 UNMOUNT_SECONDS = 360.0
 _OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+_OUR_NAME = re.compile(r"csi-[0-9a-f]{64}")
 _EXCLUSIVE = {"ReadWriteOnce", "ReadWriteOncePod"}
 
 
@@ -70,8 +72,8 @@ class _Draft:
 
 
 def plan_node(view: NodeView, volumes: Mapping[str, Object], now: datetime) -> NodePlan:
-    """`volumes`: all PersistentVolumes that attachments of the node may name."""
-    present = {name_of(each): each for each in view.attachments}
+    """`volumes`: all PersistentVolumes that attachments of the node may name. Attachments of others are left alone."""
+    present = {name_of(each): each for each in view.attachments if is_ours(each, volumes)}
     draft, needed = _Draft(), set()
     for volume, pods in view.wanted.values():
         name = attachment_name(volume, view.name)
@@ -103,6 +105,20 @@ def plan_node(view: NodeView, volumes: Mapping[str, Object], now: datetime) -> N
     )
 
 
+def is_ours(attachment: Object, volumes: Mapping[str, Object]) -> bool:
+    """Whether the attachment is one that is made for pods. Of a volume that is gone, its name has to tell."""
+    name, volume = name_of(attachment), _volume_of(attachment, volumes)
+    if volume is None:
+        return _OUR_NAME.fullmatch(name) is not None
+    return get_path(volume, "spec", "csi") is not None and name == attachment_name(
+        volume, attachment["spec"]["nodeName"]
+    )
+
+
+def _volume_of(attachment: Object, volumes: Mapping[str, Object]) -> Object | None:
+    return volumes.get(get_path(attachment, "spec", "source", "persistentVolumeName", default=""))
+
+
 def _attach(draft: _Draft, view: NodeView, volume: Object, pods: Sequence[Object], name: str) -> None:
     if view.node is None or all(is_deleting(pod) for pod in pods):
         return
@@ -126,7 +142,7 @@ def _attach(draft: _Draft, view: NodeView, volume: Object, pods: Sequence[Object
 
 def _seconds_to_wait(view: NodeView, attachment: Object, volumes: Mapping[str, Object], now: datetime) -> float:
     """Before an attachment that nobody needs may go; 0: now."""
-    volume = volumes.get(get_path(attachment, "spec", "source", "persistentVolumeName", default=""))
+    volume = _volume_of(attachment, volumes)
     if view.node is None or volume is None or _is_out_of_service(view.node):
         return 0.0
     if unique_name(volume) not in get_path(view.node, "status", "volumesInUse", default=()):
@@ -145,7 +161,7 @@ def _attached_status(view: NodeView, volumes: Mapping[str, Object], detached: Se
         unique_name(volume)
         for each in view.attachments
         if get_path(each, "status", "attached") and not is_deleting(each) and name_of(each) not in detached
-        if (volume := volumes.get(get_path(each, "spec", "source", "persistentVolumeName", default=""))) is not None
+        if is_ours(each, volumes) and (volume := _volume_of(each, volumes)) is not None
     }
     said = {each["name"] for each in get_path(view.node, "status", "volumesAttached", default=())}
     return [{"name": name, "devicePath": ""} for name in sorted(names)] if names != said else None

@@ -141,6 +141,23 @@ def test_what_nobody_needs_is_detached(on: Object | None, minutes: int, goes: bo
     assert (plan.look_again is None) is goes
 
 
+def test_attachments_that_others_made_are_left_alone() -> None:
+    theirs = attachment(disk()) | {"metadata": {"name": "by-hand"}}
+    inline = attachment(disk()) | {"metadata": {"name": "inline"}}
+    inline["spec"] = inline["spec"] | {"source": {"inlineVolumeSpec": {"csi": {"driver": "d", "volumeHandle": "h"}}}}
+    of_no_driver = attachment(disk()) | {"metadata": {"name": "csi-of-a-directory"}}
+    of_no_driver["spec"] = of_no_driver["spec"] | {"source": {"persistentVolumeName": "v2"}}
+    given = (theirs, inline, of_no_driver)
+    plan = plan_node(view(wanted=False, attachments=given), {**VOLUMES, "v2": volume("v2")}, NOW)
+    assert (plan.detach, plan.unneeded, plan.attached) == ((), (), None)
+
+
+def test_an_attachment_whose_volume_is_gone_goes_too() -> None:
+    present = attachment(disk())
+    plan = plan_node(view(wanted=False, attachments=(present,), node=using(UNIQUE)), {}, NOW)
+    assert plan.detach == (present["metadata"]["name"],)
+
+
 async def test_from_the_pod_to_the_node_and_back() -> None:
     bound = claim(uid="uid-data", annotations={BIND_COMPLETED: "yes"}, volumeName="v1", status={"phase": "Bound"})
     async with Cluster(node("n1"), bound, disk(), user()) as cluster:

@@ -62,12 +62,17 @@ class DeviceBinding:
 
     async def give_back(self, pod: Object, plan: ClaimPlan) -> None:
         """The pod goes elsewhere, or nowhere: its claims are not its any more, though they keep their devices."""
+        self.settle(plan)
         for claim in plan.claims:
-            self._mirror.settle(plan, claim)
             known = self._devices.ledger.claims.get(key_of(claim))
             if known is not None and is_reserved_for(known, uid_of(pod)):
                 await self._unreserve(known, uid_of(pod))
         await self.delete_made(self._devices.ledger.made_for(uid_of(pod)))
+
+    def settle(self, plan: ClaimPlan) -> None:
+        """What was promised is not to be written, or is written by now."""
+        for claim in plan.claims:
+            self._mirror.settle(plan, claim)
 
     async def deallocate(self, claim: Object) -> None:
         """Its devices are of no use to the pod that it is for: it can have others then."""

@@ -19,9 +19,12 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
 from timonel.scheduler.config import SchedulerConfig
+from timonel.scheduler.core.arguments import CoschedulingArgs
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.diagnosis import diagnose
 from timonel.scheduler.core.framework import Attempt, Change, PluginFailed
+from timonel.scheduler.core.gangs import PLUGIN as COSCHEDULING
+from timonel.scheduler.core.gangs import Gang, gang_of
 from timonel.scheduler.core.nominations import Nominations
 from timonel.scheduler.core.pods import Pod
 from timonel.scheduler.core.preemption import Preemption
@@ -36,6 +39,7 @@ from timonel.scheduler.figures import ERROR_RESULT, UNSCHEDULABLE_RESULT, Schedu
 from timonel.scheduler.groups import SpreadGroups
 from timonel.scheduler.lane import Lane
 from timonel.scheduler.mirror import Mirror, profile_name
+from timonel.scheduler.permits import Permit, Permits
 from timonel.scheduler.preemption import NOT_YET, Preemptor
 from timonel.scheduler.reservations import NotPrepared, Reservation, Reservations
 from timonel.scheduler.volume_binding import VolumeBinding
@@ -119,6 +123,7 @@ class Scheduler:
             extenders=self._extenders,
         )
         self._tasks = asyncio.TaskGroup()
+        self._permits = Permits(cluster=self.cluster, pods=self._mirror.pods, clock=clock, activate=self._activate)
         self._reservations = Reservations(
             cluster=self.cluster,
             volumes=VolumeBinding(client=client, mirror=self._mirror, clock=clock),
@@ -227,6 +232,8 @@ class Scheduler:
             decision = schedule(self.cluster, attempt, self._rng, asked)
             if isinstance(decision, NoFit):
                 preemption = await self._preemptor.decide(attempt, decision, self._rng, profile)
+            else:
+                reserved = self._reservations.make(attempt, decision.node, profile)
             self.figures.algorithm.observe(self._clock.monotonic() - began)
         except _TELLING as exc:
             await self._fail(waiting, obj, str(exc))
@@ -239,14 +246,12 @@ class Scheduler:
             if self.queue.get(pod.uid) is waiting:  # it may have been deleted while victims were sought
                 await self._refuse(waiting, attempt, decision, preemption, profile)
             return
-        reserved = self._reservations.make(attempt, decision.node, profile)
-        if reserved is None:
-            why = 'running Reserve plugin "DynamicResources": claim allocation not found for node'
-            await self._fail(waiting, obj, why)
-            return
         self._mirror.assume(pod, decision.node)
+        permit = self._hold(reserved.gang, waiting, obj, reserved) if reserved.gang is not None else None
         if reserved.takes_time:
-            self._tasks.create_task(self._prepare(waiting, obj, reserved), name="what a pod needs before it is bound")
+            self._tasks.create_task(
+                self._prepare(waiting, obj, reserved, permit), name="what a pod needs before it is bound"
+            )
         else:
             await self._writer.submit(pod.uid, lambda: self._bind(waiting, obj, reserved))
 
@@ -290,6 +295,9 @@ class Scheduler:
             message = f"{message} {preemption}" if preemption else message
             if preemption != NOT_YET:
                 self._mirror.give_back(pod.uid)
+                if profile.runs("postFilter", COSCHEDULING) and isinstance(gang := gang_of(pod), Gang):
+                    why = f"pod group {gang.key} has no place for pod {_full_name(obj)}"
+                    self._permits.reject(gang.key, why, decision.plugins)
             freed = self._nominations.node_of(pod.uid)
         if profile.runs("postFilter", "DynamicResources"):
             message, freeing = self._reservations.free(attempt, message, profile)
@@ -326,7 +334,30 @@ class Scheduler:
 
     # Binding: first what takes time, each pod by itself
 
-    async def _prepare(self, waiting: Waiting, obj: Object, reserved: Reservation) -> None:
+    def _hold(self, gang: Gang, waiting: Waiting, obj: Object, reserved: Reservation) -> Permit:
+        """Until enough of its group have a place as well."""
+        uid = waiting.pod.uid
+
+        def give_up() -> None:
+            self._reservations.drop(reserved)
+            self._mirror.forget(uid)
+
+        def requeue(why: str, plugins: frozenset[str]) -> None:
+            if self.queue.get(uid) is not waiting:
+                return
+            now = self._clock.monotonic()
+            self.queue.refused(waiting, plugins, now)
+            self.figures.attempted(UNSCHEDULABLE_RESULT, now - waiting.taken_at)
+            self._say(obj, "Warning", "FailedScheduling", why)
+            self._writer.tell_nowait(obj, UNSCHEDULABLE, why)
+
+        return self._permits.enter(gang, waiting.pod, give_up, requeue)
+
+    async def _prepare(self, waiting: Waiting, obj: Object, reserved: Reservation, permit: Permit | None) -> None:
+        if permit is not None:
+            args: CoschedulingArgs = reserved.profile.args[COSCHEDULING]
+            if not await self._permits.wait(permit, args.permit_waiting_time_seconds):
+                return
         try:
             await self._reservations.carry_out(obj, reserved)
         except Exception as exc:
@@ -377,6 +408,10 @@ class Scheduler:
             obj = waiting and self._mirror.pods.lister.get(*waiting.pod.key)
             if obj:
                 await self._writer.tell(obj, GATED, GATED_MESSAGE)
+
+    def _activate(self, uid: str) -> None:
+        self.queue.activate(uid, self._clock.monotonic())
+        self._wake.set()
 
     # Waiting
 

@@ -19,6 +19,7 @@ from timonel.api.refs import (
 from timonel.client.informer import Informer, Informers
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.framework import Change
+from timonel.scheduler.core.gangs import PLUGIN as COSCHEDULING
 from timonel.scheduler.core.nominations import Nominations
 from timonel.scheduler.core.pods import Pod
 from timonel.scheduler.core.profile import DEFAULT_SCHEDULER, Profile
@@ -159,6 +160,8 @@ class Mirror:
             profile = self._profiles[profile_name(obj)]
             lacks_claims = profile.runs("preEnqueue", "DynamicResources") and self.devices.lacks_claims(pod)
         self._queue.put(pod, is_gated=is_gated or lacks_claims, now=self._clock.monotonic())
+        for uid in self._cluster.gangs.seen(pod):
+            self._queue.helped(uid, COSCHEDULING, self._clock.monotonic())
         # By this process before it started anew, or by somebody else: room is kept there, be the node known yet or not.
         freed = self._nominations.node_of(pod.uid) or get_path(obj, "status", "nominatedNodeName", default="")
         if freed:
@@ -179,6 +182,7 @@ class Mirror:
 
     def _pod_placed(self, obj: Object) -> None:
         pod = self._cluster.parse_pod(obj)
+        self._cluster.gangs.seen(pod)
         known = self._cluster.pod(pod.uid)
         was_assumed = pod.uid in self._assumed
         self._assumed.discard(pod.uid)
@@ -209,6 +213,7 @@ class Mirror:
         uid = uid_of(obj)
         self._queue.remove(uid)
         self.devices.leave(uid)
+        self._cluster.gangs.gone(uid)
         self._assumed.discard(uid)
         had_room = self._nominations.drop(uid)
         if self._cluster.remove_pod(uid) is not None or had_room:

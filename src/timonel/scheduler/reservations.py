@@ -19,7 +19,9 @@ from timonel.scheduler.core import explain
 from timonel.scheduler.core.arguments import DynamicResourcesArgs, VolumeBindingArgs
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.devices.inventory import ClaimPlan
-from timonel.scheduler.core.framework import Attempt
+from timonel.scheduler.core.framework import Attempt, PluginFailed
+from timonel.scheduler.core.gangs import PLUGIN as COSCHEDULING
+from timonel.scheduler.core.gangs import Gang, gang_of
 from timonel.scheduler.core.plugins.dynamic_resources import left_over_claim, lost_claims, plan_claims
 from timonel.scheduler.core.profile import Profile
 from timonel.scheduler.core.volumes import VolumePlan
@@ -37,12 +39,13 @@ class NotPrepared(Exception):
 class Reservation:
     node: str
     profile: Profile
+    gang: Gang | None = None
     volumes: VolumePlan | None = None
     claims: ClaimPlan | None = None
 
     @property
     def takes_time(self) -> bool:
-        return self.volumes is not None or self.claims is not None
+        return self.volumes is not None or self.claims is not None or self.gang is not None
 
 
 class Reservations:
@@ -54,21 +57,22 @@ class Reservations:
         self._devices = devices
         self._rng = rng
 
-    def make(self, attempt: Attempt, node: str, profile: Profile) -> Reservation | None:
-        """None when devices that were found cannot be had after all."""
+    def make(self, attempt: Attempt, node: str, profile: Profile) -> Reservation:
+        """Raises PluginFailed when devices that were found cannot be had after all."""
         cluster, pod = self._cluster, attempt.pod
         volumes, claims = None, None
         if profile.runs("reserve", _DEVICES):
             claims = plan_claims(cluster, attempt, node, self._new_id)
             if claims is None:
-                return None
+                raise PluginFailed(f'running Reserve plugin "{_DEVICES}": claim allocation not found for node')
         if pod.claims and profile.runs("preBind", _VOLUMES):
             volumes = cluster.volumes.plan(pod, cluster.nodes.slots[node])
         if volumes:
             cluster.volumes.assume(volumes, node)
         if claims:
             cluster.devices.assume(claims)
-        return Reservation(node, profile, volumes or None, claims or None)
+        gang = gang_of(pod) if profile.runs("permit", COSCHEDULING) else None
+        return Reservation(node, profile, gang if isinstance(gang, Gang) else None, volumes or None, claims or None)
 
     async def carry_out(self, pod: Object, reserved: Reservation) -> None:
         """Raises NotPrepared, which says whose fault it was, and ApiError."""
@@ -86,6 +90,13 @@ class Reservations:
                 await self._devices.bind(pod, reserved.claims, reserved.node, self._timeout(reserved.profile))
             except (ClaimsNotBound, ApiError) as exc:
                 raise NotPrepared(f'running PreBind plugin "{_DEVICES}": {exc}') from exc
+
+    def drop(self, reserved: Reservation) -> None:
+        """Of which nothing was written yet."""
+        if reserved.volumes is not None:
+            self._cluster.volumes.forget(reserved.volumes)
+        if reserved.claims is not None:
+            self._devices.settle(reserved.claims)
 
     async def undo(self, pod: Object, reserved: Reservation) -> None:
         if reserved.volumes is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from timonel.api.durations import parse_duration
 from timonel.api.objects import Object, get_path
 from timonel.scheduler.core.arguments import (
+    CoschedulingArgs,
     DefaultPreemptionArgs,
     DefaultSpread,
     DynamicResourcesArgs,
@@ -93,6 +94,7 @@ def _dynamic_resources(args: Object) -> DynamicResourcesArgs:
 
 
 _PARSERS: Mapping[str, Callable[[Object], Any]] = {
+    "Coscheduling": lambda args: CoschedulingArgs(float(args["permitWaitingTimeSeconds"])),
     "DefaultPreemption": _preemption,
     "DynamicResources": _dynamic_resources,
     "InterPodAffinity": _interpod_affinity,

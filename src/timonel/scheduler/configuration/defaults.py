@@ -88,6 +88,8 @@ def default_arguments(plugin: str, args: Object) -> Object:
     match plugin:
         case "DefaultPreemption":
             _fill(made, {"minCandidateNodesPercentage": 10, "minCandidateNodesAbsolute": 100})
+        case "Coscheduling":
+            _fill(made, {"permitWaitingTimeSeconds": 60})
         case "InterPodAffinity":
             _fill(made, {"hardPodAffinityWeight": 1})
         case "VolumeBinding":

@@ -60,6 +60,7 @@ _RESOURCE = Struct("ResourceSpec", {"name": "string", "weight": "int64"})
 _SHAPE = List(Struct("UtilizationShapePoint", {"utilization": "int32", "score": "int32"}))
 
 _ARGUMENT_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "Coscheduling": {"permitWaitingTimeSeconds": "int64"},
     "DefaultPreemption": {"minCandidateNodesPercentage": "int32", "minCandidateNodesAbsolute": "int32"},
     "DynamicResources": {"filterTimeout": DURATION, "bindingTimeout": DURATION},
     "InterPodAffinity": {"hardPodAffinityWeight": "int32", "ignorePreferredTermsOfExistingPods": "bool"},

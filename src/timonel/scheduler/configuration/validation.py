@@ -251,7 +251,14 @@ def _check_dynamic_resources(errors: Errors, path: Path, args: Object) -> None:
             errors.append(invalid(path / key, args[key], why))
 
 
+def _check_coscheduling(errors: Errors, path: Path, args: Object) -> None:
+    if args["permitWaitingTimeSeconds"] <= 0:
+        here = path / "permitWaitingTimeSeconds"
+        errors.append(invalid(here, args["permitWaitingTimeSeconds"], "must be greater than zero"))
+
+
 _CHECKS: Mapping[str, Callable[[Errors, Path, Object], None]] = {
+    "Coscheduling": _check_coscheduling,
     "DefaultPreemption": _check_preemption,
     "DynamicResources": _check_dynamic_resources,
     "InterPodAffinity": _check_interpod_affinity,

@@ -103,6 +103,12 @@ class DefaultPreemptionArgs:
 
 
 @dataclass(frozen=True, slots=True)
+class CoschedulingArgs:
+    permit_waiting_time_seconds: float = 60.0
+    """How long pods that have a place wait for the others of their group."""
+
+
+@dataclass(frozen=True, slots=True)
 class DynamicResourcesArgs:
     filter_timeout_seconds: float = 10.0
     """Of one pod's search for devices; 0: none."""

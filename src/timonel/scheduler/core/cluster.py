@@ -12,6 +12,7 @@ from timonel.api.objects import Object, ObjectKey, name_of
 from timonel.scheduler.core.counters import Counts, PodCounters, Question, TermCounts
 from timonel.scheduler.core.devices.inventory import Inventory
 from timonel.scheduler.core.disks import Disk
+from timonel.scheduler.core.gangs import Gangs
 from timonel.scheduler.core.nodes import NodeTable
 from timonel.scheduler.core.pods import HostPort, Pod, PodClasses
 from timonel.scheduler.core.selectors import PodMatch
@@ -32,6 +33,7 @@ class Cluster:
         """(protocol, port) -> slot -> addresses in use there."""
         self.volumes = Volumes(self.nodes)
         self.devices = Inventory(self.nodes)
+        self.gangs = Gangs()
         self._claims: dict[ObjectKey, dict[int, int]] = {}
         """Claim -> slot -> pods there that use it."""
         self._claims_on: dict[int, dict[ObjectKey, int]] = {}

@@ -13,6 +13,7 @@ from timonel.scheduler.core import explain
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.concerns import concerns
 from timonel.scheduler.core.framework import Attempt, Filter, PodScope, Refusal, Score, Slots
+from timonel.scheduler.core.gangs import PLUGIN as COSCHEDULING
 from timonel.scheduler.core.plugins import DEFAULT_PROFILE
 from timonel.scheduler.core.plugins.dynamic_resources import blocked_by_claims
 from timonel.scheduler.core.pods import PodClass
@@ -83,6 +84,8 @@ def find_nodes(cluster: Cluster, attempt: Attempt, profile: Profile) -> Slots | 
     binds = profile.runs("preFilter", "VolumeBinding")
     if binds and attempt.pod.claims and (why := cluster.volumes.blocked(attempt.pod)):
         return _refused_at_once(cluster, profile, klass, why, "VolumeBinding")
+    if profile.runs("preFilter", COSCHEDULING) and (why := cluster.gangs.blocked(attempt.pod)):
+        return _refused_at_once(cluster, profile, klass, why, COSCHEDULING)
     if profile.runs("preFilter", "DynamicResources") and (why := blocked_by_claims(cluster, attempt)):
         return _refused_at_once(cluster, profile, klass, why, "DynamicResources")
     feasible = _ask(filters, cluster, attempt, feasible, steps)

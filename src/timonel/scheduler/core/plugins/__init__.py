@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from timonel.scheduler.core.arguments import (
+    CoschedulingArgs,
     DefaultPreemptionArgs,
     DynamicResourcesArgs,
     InterPodAffinityArgs,
@@ -51,6 +52,7 @@ IN_TREE: tuple[PluginRow, ...] = (
               NodeResourcesBalancedAllocationArgs),
     PluginRow("ImageLocality", ("score",), lambda _: ImageLocality()),
     PluginRow("DefaultBinder", ("bind",)),
+    PluginRow("Coscheduling", ("preFilter", "postFilter", "permit"), None, CoschedulingArgs, is_default=False),
 )  # fmt: skip
 """Those that come with the scheduler, in upstream's order, which is the order they are asked in."""
 

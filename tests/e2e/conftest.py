@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.e2e.cluster import Cluster, pod, run, wait_until
 from tests.e2e.kubectl import Kubectl, debian_kubectl
@@ -59,7 +60,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
                 "docker.io": {"mirrors": [f"http://{host_address}:{REGISTRY_PORT}"]},
                 f"{host_address}:{REGISTRY_PORT}": {"plainHttp": True},
             },
-            "node": {"monitorGraceSeconds": 20, "evictionSeconds": 5},
+            "node": {
+                "monitorGraceSeconds": 20,
+                "evictionSeconds": 5,
+                "kubeletConfig": str(kubelet_configuration(folder)),
+            },
         },
     )
     made.purge()
@@ -70,6 +75,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield made
     keep_logs(made)
     made.purge()
+
+
+def kubelet_configuration(folder: Path) -> Path:
+    """All nodes run the pods of one folder, `manifests`."""
+    (folder / "manifests").mkdir()
+    made = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+    made |= {"staticPodPath": str(folder / "manifests"), "podPidsLimit": 4096}
+    file = folder / "kubelet.yaml"
+    file.write_text(yaml.safe_dump(made))
+    return file
 
 
 class registry:

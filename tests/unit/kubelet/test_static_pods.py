@@ -16,7 +16,7 @@ import pytest
 
 from tests.unit.kubelet.node import Node
 from tests.unit.kubelet.pods import container, pod
-from timonel.api.errors import ServiceUnavailable
+from timonel.api.errors import Conflict, ServiceUnavailable
 from timonel.api.objects import Object, annotations_of
 from timonel.api.refs import PODS
 from timonel.kubelet.kubelet import Kubelet
@@ -156,6 +156,18 @@ async def test_who_deletes_the_mirror_deletes_nothing_else(node: Node) -> None:
         await settled(node)
     assert node.runtime.calls["run_pod_sandbox"] == 1
     assert node.runtime.running() == ["c"]
+
+
+async def test_a_deletion_that_meets_another_write_is_tried_again(node: Node) -> None:
+    write(node, manifest())
+    async with running(node):
+        await settled(node)
+        before = node.get("web-n1")["metadata"]["uid"]  # type: ignore[index]
+        await node.client.delete(PODS, "web-n1", "default")
+        node.client.fail(Conflict("modified meanwhile"), verb="delete")
+        await node.until(
+            lambda: (node.get("web-n1") or {"metadata": {"uid": before}})["metadata"]["uid"] != before, seconds=30
+        )
 
 
 async def test_a_file_that_goes_takes_its_pod_along(node: Node) -> None:

@@ -103,8 +103,10 @@ class Mirrors:
                 await self._client.delete(
                     PODS, name_of(mirror), namespace_of(mirror), grace_period_seconds=0, uid=uid_of(mirror)
                 )
-            except (NotFound, Conflict):
+            except NotFound:
                 pass
+            except Conflict:
+                return False  # it is another one by now, which a watch will tell
             self.forget(mirror)
         if not missing:
             return True

@@ -29,6 +29,7 @@ _SIMILAR_SECONDS = 600.0
 _BURST = 25.0
 _REFILL_PER_SECOND = 1 / 300
 _ATTEMPTS = 12
+_TELL_DROPS_SECONDS = 10.0
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -96,6 +97,8 @@ class EventRecorder:
         self._similar: _Recent[Any, _Similar] = _Recent(_CACHE)
         self._written: _Recent[Any, _Written] = _Recent(_CACHE)
         self._last_stamp = 0
+        self._dropped = 0
+        self._drops_told = float("-inf")
 
     def event(
         self,
@@ -112,21 +115,28 @@ class EventRecorder:
         """Queues an event about `obj`, which needs kind, apiVersion and metadata. `type` is "Normal" or "Warning".
 
         `field_path` names a part of it, such as "spec.containers{web}".
-        Dropped, with a log line, when the queue is full.
+        Dropped when the queue is full; the log tells how many were, once in ten seconds.
         """
+        if self._queue.full():
+            self._dropped += 1
+            self._tell_drops()
+            return
         event = self._build(obj, type, reason, message, action, field_path)
-        if annotations:
-            event["metadata"]["annotations"] = dict(annotations)
         if related is not None:
             event["related"] = reference_to(related)
-        try:
-            self._queue.put_nowait(event)
-        except asyncio.QueueFull:
-            log.warning("event dropped, queue full reason=%s object=%s", reason, name_of(obj))
+        self._queue.put_nowait(event)
+
+    def _tell_drops(self) -> None:
+        """When thousands of nodes or pods come at once, a line for each would cost more than what it tells of."""
+        now = self._clock.monotonic()
+        if self._dropped and now - self._drops_told >= _TELL_DROPS_SECONDS:
+            log.warning("events dropped, queue full component=%s count=%d", self._component, self._dropped)
+            self._dropped, self._drops_told = 0, now
 
     async def run(self) -> None:
         while True:
             event = await self._queue.get()
+            self._tell_drops()
             try:
                 await self._record(event)
             finally:

@@ -7,6 +7,7 @@ import pytest
 
 from timonel.api.errors import Forbidden, ServiceUnavailable
 from timonel.api.refs import EVENTS, PODS
+from timonel.client.backoff import Backoff
 from timonel.client.events import EventRecorder
 from timonel.testing.clock import VirtualClock
 from timonel.testing.fake_client import FakeClient
@@ -97,3 +98,26 @@ async def test_server_that_is_away_delays_and_refusal_drops():
         recorder.event(POD, "Normal", "Second", "x")
     assert sorted(event["reason"] for event in client.objects(EVENTS)) == ["First", "Second"]
     assert client.objects(PODS) == []
+
+
+async def test_what_does_not_fit_is_dropped_and_told_once_in_ten_seconds(caplog):
+    """Five thousand nodes that come at once are not five thousand lines of log."""
+    clock = VirtualClock()
+    client = FakeClient(clock=clock)
+    async with recording(client, clock) as recorder:
+        for number in range(3000):
+            pod = {**POD, "metadata": {**POD["metadata"], "name": f"p{number}", "uid": f"u{number}"}}
+            recorder.event(pod, "Normal", "Told", "x")
+        await clock.advance(11)
+        recorder.event(POD, "Normal", "Later", "x")
+    told = [record.getMessage() for record in caplog.records if "dropped" in record.getMessage()]
+    assert told == [
+        "events dropped, queue full component=kubelet count=1",
+        "events dropped, queue full component=kubelet count=1999",
+    ]
+    assert len(client.objects(EVENTS)) == 1001
+
+
+def test_a_backoff_without_delays_seeds_no_generator(monkeypatch):
+    monkeypatch.setattr("random.Random", None)
+    Backoff(first=1.0).reset()

@@ -111,17 +111,19 @@ class EventRecorder:
         field_path: str = "",
         related: Object | None = None,
         annotations: Mapping[str, str] | None = None,
+        component: str = "",
     ) -> None:
         """Queues an event about `obj`, which needs kind, apiVersion and metadata. `type` is "Normal" or "Warning".
 
         `field_path` names a part of it, such as "spec.containers{web}".
+        `component`: who says so, instead of the recorder's own.
         Dropped when the queue is full; the log tells how many were, once in ten seconds.
         """
         if self._queue.full():
             self._dropped += 1
             self._tell_drops()
             return
-        event = self._build(obj, type, reason, message, action, field_path)
+        event = self._build(obj, type, reason, message, action, field_path, component or self._component)
         if related is not None:
             event["related"] = reference_to(related)
         self._queue.put_nowait(event)
@@ -146,14 +148,16 @@ class EventRecorder:
         """Waits until everything queued is written or given up; needs `run()` running."""
         await self._queue.join()
 
-    def _build(self, obj: Object, type: str, reason: str, message: str, action: str, field_path: str) -> Object:
+    def _build(
+        self, obj: Object, type: str, reason: str, message: str, action: str, field_path: str, component: str
+    ) -> Object:
         involved = reference_to(obj)
         if field_path:
             involved["fieldPath"] = field_path
         now = self._clock.now()
         # The name's suffix is the time in nanoseconds, as client-go's; ours must also differ within one tick.
         self._last_stamp = max(self._last_stamp + 1, int(now.timestamp() * 1_000_000) * 1000)
-        source: Object = {"component": self._component}
+        source: Object = {"component": component}
         if self._host:
             source["host"] = self._host
         event: Object = {
@@ -172,7 +176,7 @@ class EventRecorder:
             "count": 1,
             "type": type,
             "eventTime": None,
-            "reportingComponent": self._component,
+            "reportingComponent": component,
             "reportingInstance": self._host,
         }
         if action:

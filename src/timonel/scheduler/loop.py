@@ -42,6 +42,7 @@ from timonel.scheduler.mirror import Mirror, profile_name
 from timonel.scheduler.permits import Permit, Permits
 from timonel.scheduler.preemption import NOT_YET, Preemptor
 from timonel.scheduler.reservations import NotPrepared, Reservation, Reservations
+from timonel.scheduler.timing import ONE_IN, timed
 from timonel.scheduler.volume_binding import VolumeBinding
 from timonel.scheduler.writing import GATED, GATED_MESSAGE, SCHEDULER_ERROR, UNSCHEDULABLE, Writer
 
@@ -74,9 +75,11 @@ class Scheduler:
         self._wake = asyncio.Event()
         self._ready = asyncio.Event()
         self.figures = SchedulingFigures()
+        self._decided = 0
         self.cluster = Cluster()
         configuration = self._config.configuration
         self._profiles = {profile.name: profile for profile in configuration.profiles}
+        self._timed = {name: timed(each, self.figures, clock.monotonic) for name, each in self._profiles.items()}
         self.queue = SchedulingQueue(
             {plugin.name: plugin.helped_by for profile in configuration.profiles for plugin in profile.filters}
             | {EXTENDERS: frozenset(Change)},
@@ -150,6 +153,10 @@ class Scheduler:
         await self._ready.wait()
 
     @property
+    def profile_names(self) -> tuple[str, ...]:
+        return tuple(self._profiles)
+
+    @property
     def configuration(self) -> Object:
         """With every default; {} when none was given."""
         return self._config.configuration.document
@@ -186,7 +193,7 @@ class Scheduler:
         obj = self._current(waiting)
         if obj is None:
             return
-        waiting.taken_at = self._clock.monotonic()
+        waiting.taken_at, waiting.profile = self._clock.monotonic(), profile_name(obj)
         if self._extenders.are_asked(obj):
             self._lane.put(waiting)
         else:
@@ -206,6 +213,11 @@ class Scheduler:
             self._say(obj, "Warning", "FailedScheduling", f"skip schedule deleting pod: {_full_name(obj)}")
             return None
         return obj
+
+    def _sampled(self, profile: Profile) -> Profile:
+        """Every tenth time the one whose plugins are timed."""
+        self._decided += 1
+        return profile if self._decided % ONE_IN else self._timed[profile.name]
 
     def _attempt(self, waiting: Waiting, obj: Object) -> Attempt:
         waiting.pod = self.cluster.parse_pod(obj)
@@ -228,10 +240,12 @@ class Scheduler:
             attempt = self._attempt(waiting, obj)
             pod = attempt.pod
             preemption: Preemption | str = ""
-            asked = answers.added_to(profile) if answers else profile
+            asked = answers.added_to(profile) if answers else self._sampled(profile)
             decision = schedule(self.cluster, attempt, self._rng, asked)
             if isinstance(decision, NoFit):
                 preemption = await self._preemptor.decide(attempt, decision, self._rng, profile)
+                if decision.slots:
+                    self.figures.preempted(len(preemption.victims) if isinstance(preemption, Preemption) else 0)
             else:
                 reserved = self._reservations.make(attempt, decision.node, profile)
             self.figures.algorithm.observe(self._clock.monotonic() - began)
@@ -304,7 +318,7 @@ class Scheduler:
             if freeing is not None:
                 self._tasks.create_task(freeing, name="devices of no use to a pod")
         self.queue.refused(waiting, decision.plugins, now)
-        self.figures.attempted(UNSCHEDULABLE_RESULT, now - waiting.taken_at)
+        self.figures.attempted(UNSCHEDULABLE_RESULT, now - waiting.taken_at, waiting.profile)
         log.info("Found no node for a pod pod=%s attempts=%d why=%s", _full_name(obj), waiting.attempts, message)
         self._say(obj, "Warning", "FailedScheduling", message)
         await self._writer.tell(obj, UNSCHEDULABLE, message, freed)
@@ -327,7 +341,7 @@ class Scheduler:
             return  # deleted, or placed after all: nothing is owed to it
         now = self._clock.monotonic()
         self.queue.failed(waiting, now)
-        self.figures.attempted(ERROR_RESULT, now - waiting.taken_at)
+        self.figures.attempted(ERROR_RESULT, now - waiting.taken_at, waiting.profile)
         self._wake.set()
         self._say(obj, "Warning", "FailedScheduling", why)
         self._writer.tell_nowait(obj, SCHEDULER_ERROR, why)
@@ -347,7 +361,7 @@ class Scheduler:
                 return
             now = self._clock.monotonic()
             self.queue.refused(waiting, plugins, now)
-            self.figures.attempted(UNSCHEDULABLE_RESULT, now - waiting.taken_at)
+            self.figures.attempted(UNSCHEDULABLE_RESULT, now - waiting.taken_at, waiting.profile)
             self._say(obj, "Warning", "FailedScheduling", why)
             self._writer.tell_nowait(obj, UNSCHEDULABLE, why)
 
@@ -395,7 +409,7 @@ class Scheduler:
     # Telling
 
     def _say(self, obj: Object, kind: str, reason: str, message: str, action: str = "Scheduling") -> None:
-        self._recorder.event(obj, kind, reason, message, action=action)
+        self._recorder.event(obj, kind, reason, message, action=action, component=profile_name(obj))
 
     def _note_gated(self, obj: Object) -> None:
         self._gated.add(uid_of(obj))

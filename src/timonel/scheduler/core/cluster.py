@@ -148,6 +148,10 @@ class Cluster:
 
     # Reading
 
+    @property
+    def pod_count(self) -> int:
+        return len(self._pods)
+
     def pod(self, uid: str) -> Pod | None:
         return self._pods.get(uid)
 

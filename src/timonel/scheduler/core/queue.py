@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,6 +18,7 @@ from itertools import count
 
 from timonel.scheduler.core.framework import Change
 from timonel.scheduler.core.pods import Pod
+from timonel.scheduler.core.profile import DEFAULT_SCHEDULER
 
 LONGEST_WAIT_SECONDS = 300.0
 
@@ -38,6 +40,18 @@ _STATES = {
 }
 
 
+class Event:
+    """Why a pod comes to a part of the queue, beside changes of the cluster."""
+
+    ADDED = "added"
+    UPDATED = "updated"
+    UNGATED = "gates gone"
+    FAILED = "attempt failed"
+    BACKED_OFF = "backoff over"
+    TIMED_OUT = "waited long enough"
+    ACTIVATED = "activated"
+
+
 @dataclass(slots=True, eq=False)
 class Waiting:
     pod: Pod
@@ -49,6 +63,8 @@ class Waiting:
     """When the attempt under way, or the last one, began."""
     backoff_limits: tuple[float, float] = (1.0, 10.0)
     """The first and the longest, seconds."""
+    profile: str = DEFAULT_SCHEDULER
+    """That decided about it last."""
     attempts: int = 0
     failed_at: float = 0.0
     failed_by_error: bool = False
@@ -99,12 +115,18 @@ class SchedulingQueue:
         self._after_errors: list[tuple[float, int, int, Waiting]] = []
         self._unschedulable: dict[str, Waiting] = {}
         self._tickets = count(1)
+        self.incoming: Counter[tuple[str, str]] = Counter()
+        """(state, why) -> how often a pod came to it; `why` is one of `Event` or of Change."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def get(self, uid: str) -> Waiting | None:
         return self._waiting.get(uid)
+
+    def refused_by(self) -> Counter[tuple[str, str]]:
+        """(plugin, profile) -> pods that wait because of it."""
+        return Counter((plugin, each.profile) for each in self._unschedulable.values() for plugin in each.refused_by)
 
     def counts(self) -> dict[str, int]:
         """Pods per place, as upstream's metric names them."""
@@ -121,18 +143,18 @@ class SchedulingQueue:
         waiting = self._waiting.get(pod.uid)
         if waiting is None:
             waiting = self._waiting[pod.uid] = Waiting(pod, now, backoff_limits=self._backoff_limits)
-            self._move(waiting, _Place.GATED if is_gated else _Place.ACTIVE, now)
+            self._move(waiting, _Place.GATED if is_gated else _Place.ACTIVE, now, Event.ADDED)
             return
         is_same = waiting.pod.klass is pod.klass
         waiting.pod = pod
         if waiting.place is _Place.TAKEN:
             return
         if is_gated:
-            self._move(waiting, _Place.GATED, now)
+            self._move(waiting, _Place.GATED, now, Event.UPDATED)
         elif waiting.place is _Place.GATED:
-            self._move(waiting, _Place.ACTIVE, now)
+            self._move(waiting, _Place.ACTIVE, now, Event.UNGATED)
         elif not is_same:
-            self._retry(waiting, now)
+            self._retry(waiting, now, Event.UPDATED)
 
     def remove(self, uid: str) -> None:
         waiting = self._waiting.pop(uid, None)
@@ -160,36 +182,38 @@ class SchedulingQueue:
         """It fitted nowhere; it waits for a change that helps."""
         if self._waiting.get(waiting.pod.uid) is waiting:
             waiting.failed_at, waiting.failed_by_error, waiting.refused_by = now, False, plugins
-            self._move(waiting, _Place.UNSCHEDULABLE, now)
+            self._move(waiting, _Place.UNSCHEDULABLE, now, Event.FAILED)
 
     def failed(self, waiting: Waiting, now: float) -> None:
         """Something went wrong with it; it is tried again after its backoff."""
         if self._waiting.get(waiting.pod.uid) is waiting:
             waiting.failed_at, waiting.failed_by_error, waiting.refused_by = now, True, frozenset()
-            self._move(waiting, _Place.BACKING_OFF, now)
+            self._move(waiting, _Place.BACKING_OFF, now, Event.FAILED)
 
     # What happens meanwhile
 
     def changed(self, changes: Iterable[Change], now: float) -> None:
         """Retries the pods that a change of the cluster could help."""
+        changes = tuple(changes)
         happened = frozenset(changes)
         if not happened or not self._unschedulable:
             return
         helped = {plugin for plugin, helped_by in self._helped_by.items() if helped_by & happened}
+        why = changes[0].name
         for waiting in [each for each in self._unschedulable.values() if each.refused_by & helped]:
-            self._retry(waiting, now)
+            self._retry(waiting, now, why)
 
     def activate(self, uid: str, now: float) -> None:
         """Lets a pod be tried at once, whatever it waits for."""
         waiting = self._waiting.get(uid)
         if waiting is not None and waiting.place in (_Place.UNSCHEDULABLE, _Place.BACKING_OFF):
-            self._move(waiting, _Place.ACTIVE, now)
+            self._move(waiting, _Place.ACTIVE, now, Event.ACTIVATED)
 
     def helped(self, uid: str, plugin: str, now: float) -> None:
         """Retries one pod that the plugin refused: something changed that concerns it alone."""
         waiting = self._unschedulable.get(uid)
         if waiting is not None and plugin in waiting.refused_by:
-            self._retry(waiting, now)
+            self._retry(waiting, now, Event.ACTIVATED)
 
     def next_event(self) -> float | None:
         """When something is due without any change: a backoff ends, or a pod has waited for the longest time."""
@@ -205,23 +229,24 @@ class SchedulingQueue:
             while heap and heap[0][0] <= now:
                 _, _, ticket, waiting = heapq.heappop(heap)
                 if waiting.ticket == ticket:
-                    self._move(waiting, _Place.ACTIVE, now)
+                    self._move(waiting, _Place.ACTIVE, now, Event.BACKED_OFF)
         # In order of `since`, for pods enter at the end and time does not run backwards.
         while self._unschedulable:
             waiting = next(iter(self._unschedulable.values()))
             if waiting.since + LONGEST_WAIT_SECONDS > now:
                 break
-            self._retry(waiting, now)
+            self._retry(waiting, now, Event.TIMED_OUT)
 
-    def _retry(self, waiting: Waiting, now: float) -> None:
-        self._move(waiting, _Place.BACKING_OFF if waiting.ready_at > now else _Place.ACTIVE, now)
+    def _retry(self, waiting: Waiting, now: float, why: str) -> None:
+        self._move(waiting, _Place.BACKING_OFF if waiting.ready_at > now else _Place.ACTIVE, now, why)
 
     def _taken(self, waiting: Waiting) -> Waiting:
         waiting.attempts += 1
         waiting.place, waiting.ticket = _Place.TAKEN, 0
         return waiting
 
-    def _move(self, waiting: Waiting, place: _Place, now: float) -> None:
+    def _move(self, waiting: Waiting, place: _Place, now: float, why: str) -> None:
+        self.incoming[_STATES[place], why] += 1
         self._unschedulable.pop(waiting.pod.uid, None)
         waiting.place, waiting.ticket = place, next(self._tickets)
         if place is _Place.ACTIVE:

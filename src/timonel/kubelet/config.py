@@ -69,6 +69,10 @@ class KubeletConfig:
     """Images that stay although no container names them: what sandboxes are made of, where the runtime does not say."""
     max_parallel_pulls: int = 3
     """Image pulls at the same time; others wait in order."""
+    serves_node_logs: bool = True
+    """/var/log, to whoever may read nodes/log."""
+    answers_log_queries: bool = False
+    """Also what services of the node logged, by their name."""
     log_max_bytes: int = 10 * 1024 * 1024
     """A container's log file is rotated beyond this size."""
     log_max_files: int = 5

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Container, Mapping
+from dataclasses import dataclass, field
 
 import orjson
 from aiohttp import web
@@ -26,6 +26,7 @@ from timonel.kubelet.streaming.logs.choice import choose_container_id
 from timonel.kubelet.streaming.logs.follow import LogFile, read_log
 from timonel.kubelet.streaming.logs.options import parse_log_options
 from timonel.kubelet.streaming.metrics import ServerMetrics
+from timonel.kubelet.streaming.node_logs.server import NodeLogs
 from timonel.kubelet.streaming.sessions import Sessions
 from timonel.kubelet.streaming.takeover import TakeoverHandler, TakeoverServer
 
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 2.0
 _LINGER_SECONDS = 2.0
+_MOST_SEGMENTS = 64
+"""Of a path below /logs."""
 
 Handler = Callable[[web.BaseRequest, list[str]], Awaitable[web.StreamResponse]]
 
@@ -48,6 +51,12 @@ class KubeletServerConfig:
     """Address to listen on; "" is every address, IPv4 and IPv6."""
     port: int = 10250
     """0 takes a free one; `KubeletServer.port` then says which."""
+    log_folder: str = ""
+    """Of the node's logs, for whoever may read them (nodes/log); "": nobody may."""
+    answers_log_queries: bool = False
+    """Whether services' logs are looked for, beside files of that folder."""
+    service_logs: Mapping[str, str] = field(default_factory=dict)
+    """Service -> its log file, where it is neither in the journal nor in the folder."""
     idle_seconds: float = 75.0
     """A connection that asks nothing for so long is closed: nobody has to say who he is to open one."""
 
@@ -76,7 +85,7 @@ class KubeletServer:
         self._ready = asyncio.Event()
         self._tls: ssl.SSLContext | None = None
         self.port = config.port
-        self._routes: dict[str, tuple[tuple[str, ...], tuple[int, ...], Handler]] = {
+        self._routes: dict[str, tuple[tuple[str, ...], Container[int], Handler]] = {
             # first segment: methods, how many segments may follow, handler
             "containerLogs": (("GET",), (3,), self._container_logs),
             "exec": (("GET", "POST"), (3, 4), self._exec),
@@ -89,6 +98,11 @@ class KubeletServer:
             "metrics": (("GET",), (0, 1), self._prometheus),
             "stats": (("GET",), (0, 1), self._stats),
         }
+        if config.log_folder:
+            logs = NodeLogs(
+                folder=config.log_folder, answers_queries=config.answers_log_queries, own=config.service_logs
+            )
+            self._routes["logs"] = (("GET",), range(_MOST_SEGMENTS), logs.answer)
 
     async def run(self) -> None:
         self._tls = self._tls_context()
@@ -295,7 +309,7 @@ def _not_built(path: str) -> ApiError:
     return ApiError(f"{path} is not built in this kubelet", code=501, reason="NotImplemented")
 
 
-def _unknown(name: str, path: str) -> tuple[tuple[str, ...], tuple[int, ...], Handler]:
+def _unknown(name: str, path: str) -> tuple[tuple[str, ...], Container[int], Handler]:
     """Raises what a path without a handler is answered with."""
     if name in _DISABLED:
         raise MethodNotAllowed(_DISABLED[name])

@@ -1,0 +1,1 @@
+"""Logs of the node itself: files below one folder, and what its services say."""

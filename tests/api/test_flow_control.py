@@ -102,7 +102,7 @@ async def test_dumps_metrics_and_checks(server: RunningServer) -> None:
     assert [cell.strip() for cell in line.split(",")][:4] == ["exempt", "exempt", "-1", "-1"]
     _, metrics = await server.request("GET", "/metrics")
     lines = metrics.decode()
-    assert 'apiserver_flowcontrol_nominal_limit_seats{priority_level="system"} 74.0' in lines
+    assert 'apiserver_flowcontrol_nominal_limit_seats{priority_level="system"} 74' in lines
     for name in ("dispatched_requests_total", "current_executing_requests", "current_inqueue_requests",
                  "request_wait_duration_seconds_bucket", "request_execution_seconds_count", "current_limit_seats",
                  "demand_seats_smoothed", "work_estimated_seats_bucket"):  # fmt: skip

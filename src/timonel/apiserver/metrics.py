@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from timonel.apiserver.audit import AuditTrail
@@ -23,6 +22,7 @@ from timonel.apiserver.routing import Route
 from timonel.apiserver.version import version_info
 from timonel.apiserver.work_counts import WorkCounts
 from timonel.client.exposition import QueueCollector
+from timonel.client.metrics_text import CONTENT_TYPE, render_text
 from timonel.storage.protocol import StoreError
 
 if TYPE_CHECKING:
@@ -108,9 +108,9 @@ class Metrics:
         except (StoreError, TimeoutError):
             self.work.store_bytes = None
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        encode, content_type = choose_encoder(accept)
-        return encode(self.registry), content_type
+    def render(self) -> tuple[bytes, str]:
+        """The page, and its type."""
+        return render_text(self.registry.collect()), CONTENT_TYPE
 
 
 class _DeprecatedUse(Collector):

@@ -74,7 +74,7 @@ async def _health(server: ApiServer, request: web.BaseRequest, route: Route, aud
 
 async def _metrics(server: ApiServer, request: web.BaseRequest, route: Route, audit_id: str) -> web.StreamResponse:
     await server.metrics.look()
-    body, content_type = server.metrics.render(request.headers.get("Accept", ""))
+    body, content_type = server.metrics.render()
     return Reply(body, content_type=content_type, audit_id=audit_id)
 
 

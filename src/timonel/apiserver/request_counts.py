@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from itertools import accumulate
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from timonel.api.buckets import Buckets
 from timonel.apiserver.audit import AuditTrail
 from timonel.apiserver.routing import Route
+from timonel.client.metrics_text import HistogramFamily, PlainCounter
 
 SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0,
             30.0, 45.0, 60.0)  # fmt: skip
@@ -124,18 +124,17 @@ class RequestCounts(Collector):
         yield self._indicator()
         text = "Bytes of answers to requests about resources."
         yield histogram("apiserver_response_sizes", text, ("verb", *LABEL_NAMES), self._sizes)
-        # Upstream counts these two without "_total", which no Counter of this library can leave out.
         known = sum(self._senders.values())
         results = {"success": known, "failure": self._unknown_senders}
-        yield _by_label(GaugeMetricFamily("authentication_attempts", "Requests by whether it is known who sent them.",
-                                          labels=("result",)), results)  # fmt: skip
+        yield _by_label(PlainCounter("authentication_attempts", "Requests by whether it is known who sent them.",
+                                     ("result",)), results)  # fmt: skip
         users: dict[str, int] = {}
         decisions: dict[str, int] = {}
         for (user, decision), number in self._senders.items():
             users[user] = users.get(user, 0) + number
             decisions[decision] = decisions.get(decision, 0) + number
         text = "Requests of users; all but the administrator are other."
-        yield _by_label(GaugeMetricFamily("authenticated_user_requests", text, labels=("username",)), users)
+        yield _by_label(PlainCounter("authenticated_user_requests", text, ("username",)), users)
         yield _by_label(CounterMetricFamily("authorization_attempts", "Requests by what was decided about them.",
                                             labels=("result",)), decisions)  # fmt: skip
 
@@ -168,14 +167,13 @@ def scope_of(route: Route) -> str:
 
 
 def histogram(name: str, text: str, names: Labels, found: dict[Labels, Buckets]) -> Metric:
-    family = HistogramMetricFamily(name, text, labels=names)
+    family = HistogramFamily(name, text, names)
     for labels, buckets in found.items():
-        bounds = [*(str(bound) for bound in buckets.bounds), "+Inf"]
-        family.add_metric(labels, list(zip(bounds, accumulate(buckets.counts), strict=True)), buckets.total)
+        family.add(labels, buckets.bounds, buckets.counts, buckets.total)
     return family
 
 
-def _by_label(family: GaugeMetricFamily | CounterMetricFamily, values: dict[str, int]) -> Metric:
+def _by_label(family: PlainCounter | CounterMetricFamily, values: dict[str, int]) -> Metric:
     for label, value in values.items():
         if value:
             family.add_metric((label,), value)

@@ -7,13 +7,13 @@ Source: kubernetes.io/docs/reference/instrumentation/metrics
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
 from typing import TypeVar
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from timonel.api.buckets import Buckets
+from timonel.client.metrics_text import HistogramFamily
 from timonel.client.request_figures import RequestFigures
 from timonel.client.workqueue import WorkQueue
 
@@ -27,10 +27,9 @@ Found = Iterable[tuple[Sequence[str], V]]
 
 def histogram(name: str, text: str, labels: Sequence[str], found: Found[Buckets]) -> Metric:
     """One histogram by values of its labels."""
-    family = HistogramMetricFamily(name, text, labels=labels)
+    family = HistogramFamily(name, text, labels)
     for values, buckets in found:
-        bounds = [*(str(bound) for bound in buckets.bounds), "+Inf"]
-        family.add_metric(values, list(zip(bounds, accumulate(buckets.counts), strict=True)), buckets.total)
+        family.add(values, buckets.bounds, buckets.counts, buckets.total)
     return family
 
 

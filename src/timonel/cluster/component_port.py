@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from timonel.api.errors import ApiError, Forbidden, InternalError, MethodNotAllowed, NotFound
 from timonel.client.delegated_access import DelegatedAccess, User
+from timonel.client.metrics_text import CONTENT_TYPE, render_text
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +120,8 @@ class ComponentPort:
             raise MethodNotAllowed(f"{request.method} is not supported here")
         path = request.path
         if path == "/metrics":
-            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-            return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+            body = render_text(self._registry.collect())
+            return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
         if path == "/configz":
             return web.Response(body=orjson.dumps(self._configuration(), default=str), content_type="application/json")
         if path in _OPEN:

@@ -149,8 +149,8 @@ async def test_queue_metrics_tell_what_happened():
     assert found["workqueue_unfinished_work_seconds", "job"] == 3
     assert found["workqueue_longest_running_processor_seconds", "job"] == 3
     assert found["workqueue_queue_duration_seconds_sum", "job"] == 2
-    assert found["workqueue_queue_duration_seconds_bucket", "1.0", "job"] == 0
-    assert found["workqueue_queue_duration_seconds_bucket", "10.0", "job"] == 1
+    assert found["workqueue_queue_duration_seconds_bucket", "1", "job"] == 0
+    assert found["workqueue_queue_duration_seconds_bucket", "10", "job"] == 1
     queue.done(taken)
     found = of(QueueCollector(lambda: [("job", queue), ("job", queue)]))  # two of a name are one to upstream as well
     assert found["workqueue_work_duration_seconds_sum", "job"] == 6

@@ -6,13 +6,13 @@ Source: kubernetes.io/docs/concepts/cluster-administration/flow-control ("Observ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import accumulate
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from timonel.apiserver.flowcontrol.flow_stats import LENGTHS, QUICK_SECONDS, SECONDS, WATCHES, WIDTHS, FlowStats
 from timonel.apiserver.flowcontrol.levels import Level, Levels
+from timonel.client.metrics_text import HistogramFamily
 
 _PREFIX = "apiserver_flowcontrol_"
 _FLOW = ("priority_level", "flow_schema")
@@ -82,23 +82,23 @@ class FlowControlCollector(Collector):
             at_once = [stats.at_once]
             if not exempt:
                 counts = _plus(stats.waits.counts, at_once)
-                _add(waits, (*labels, "true"), SECONDS, counts, stats.waits.total)
+                waits.add((*labels, "true"), SECONDS, counts, stats.waits.total)
                 if any(stats.refused_waits.counts):
                     buckets = stats.refused_waits
-                    _add(waits, (*labels, "false"), SECONDS, buckets.counts, buckets.total)
+                    waits.add((*labels, "false"), SECONDS, buckets.counts, buckets.total)
                 counts = _plus(stats.lengths.counts, [0, *at_once])
-                _add(lengths, labels, LENGTHS, counts, stats.lengths.total + stats.at_once)
+                lengths.add(labels, LENGTHS, counts, stats.lengths.total + stats.at_once)
             # Those of up to 5 ms are one number; no time at all is as good as never.
             quick = [0] * (SECONDS.index(QUICK_SECONDS)) + [stats.quick]
             total = stats.durations.total + stats.quick_seconds
-            _add(runs, (*labels, "regular"), SECONDS, _plus(stats.durations.counts, quick), total)
+            runs.add((*labels, "regular"), SECONDS, _plus(stats.durations.counts, quick), total)
             if any(stats.watch_durations.counts):
                 buckets = stats.watch_durations
-                _add(runs, (*labels, "watch"), SECONDS, buckets.counts, buckets.total)
+                runs.add((*labels, "watch"), SECONDS, buckets.counts, buckets.total)
             narrow = stats.started - sum(stats.widths.counts)
-            _add(widths, labels, WIDTHS, _plus(stats.widths.counts, [narrow]), stats.widths.total + narrow)
+            widths.add(labels, WIDTHS, _plus(stats.widths.counts, [narrow]), stats.widths.total + narrow)
             if any(stats.watches.counts):
-                _add(watches, labels, WATCHES, stats.watches.counts, stats.watches.total)
+                watches.add(labels, WATCHES, stats.watches.counts, stats.watches.total)
         yield from (dispatched, refused, unfit, waits, runs, lengths, widths, watches)
 
 
@@ -146,19 +146,12 @@ def _load_times(levels: Iterable[Level], now: float) -> Iterator[Metric]:
             (requests, (name, "executing"), times.running),
             (requests, (name, "waiting"), times.waiting),
         ):
-            _add(family, labels, buckets.bounds, buckets.counts, buckets.total)
+            family.add(labels, buckets.bounds, buckets.counts, buckets.total)
     yield from (demand, seats, requests)
 
 
-def _histogram(name: str, text: str, labels: tuple[str, ...]) -> HistogramMetricFamily:
-    return HistogramMetricFamily(_PREFIX + name, text, labels=labels)
-
-
-def _add(
-    family: HistogramMetricFamily, labels: tuple[str, ...], bounds: tuple[float, ...], counts: list[int], total: float
-) -> None:
-    names = [*(str(float(bound)) for bound in bounds), "+Inf"]
-    family.add_metric(labels, list(zip(names, accumulate(counts), strict=True)), total)
+def _histogram(name: str, text: str, labels: tuple[str, ...]) -> HistogramFamily:
+    return HistogramFamily(_PREFIX + name, text, labels)
 
 
 def _plus(counts: list[int], more: list[int]) -> list[int]:

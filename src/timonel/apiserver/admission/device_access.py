@@ -66,7 +66,8 @@ class DeviceAccess(Plugin):
                     "changing status.allocation or status.reservedFor requires"
                     f' resource="resourceclaims/binding", verb="{verb}" permission: {why}',
                 )
-        drivers = sorted(_changed_drivers(new, old))
+        # What drivers said of devices goes with the allocation, whoever takes that away.
+        drivers = sorted(_changed_drivers(new, old)) if get_path(new, "status", "allocation") else []
         if drivers:
             verbs = [f"arbitrary-node:{request.attributes.verb}"]
             if _is_on_node(request.user, _allocated_node(new)):

@@ -55,6 +55,7 @@ from timonel.controllers.nodes import (
     NodeLifecycleController,
     TaintEvictionController,
 )
+from timonel.controllers.nodes.joint_writes import JointNodeWrites
 from timonel.controllers.persistentvolume import LocalVolumeProvisioner, VolumeBinder
 from timonel.controllers.pod_gc import PodGcConfig, PodGcController
 from timonel.controllers.replicaset import ReplicaSetController, ReplicationControllerController
@@ -111,6 +112,7 @@ class Surroundings:
         self.clock = clock
         self.config = config
         self.recorders: dict[str, EventRecorder] = {}
+        self.node_writes = JointNodeWrites(client)
 
     def recorder(self, component: str) -> EventRecorder:
         if component not in self.recorders:
@@ -139,6 +141,7 @@ def _lifecycle(around: Surroundings) -> Component:
         clock=around.clock,
         recorder=around.recorder("node-controller"),
         config=around.config.node_lifecycle,
+        writes=around.node_writes,
     )
 
 
@@ -149,6 +152,7 @@ def _ipam(around: Surroundings) -> Component:
         clock=around.clock,
         recorder=around.recorder("cidrAllocator"),
         config=around.config.node_ipam,
+        writes=around.node_writes,
     )
 
 

@@ -18,6 +18,7 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
 from timonel.controllers.nodes.cidrs import CidrPool
+from timonel.controllers.nodes.joint_writes import JointNodeWrites
 from timonel.controllers.own_writes import OwnWrites
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,10 @@ class NodeIpamController(Controller):
         clock: Clock,
         recorder: EventRecorder | None = None,
         config: NodeIpamConfig | None = None,
+        writes: JointNodeWrites | None = None,
     ) -> None:
         super().__init__(client=client, informers=informers, clock=clock, recorder=recorder)
+        self._writes = writes or JointNodeWrites(client)
         self._config = config or NodeIpamConfig()
         self._pools = [
             CidrPool(cluster, self._config.node_prefix_ipv4 if cluster.version == 4 else self._config.node_prefix_ipv6)
@@ -102,7 +105,7 @@ class NodeIpamController(Controller):
         # The uid is guard enough: once set, pod networks cannot be changed, so nobody's are overwritten.
         patch = {"metadata": {"uid": uid_of(node)}, "spec": {"podCIDR": chosen[0], "podCIDRs": chosen}}
         try:
-            written = await self.client.patch(NODES, key.name, patch, type="merge")
+            written = await self._writes.patch(key.name, patch)
         except NotFound:
             self._release(self._given.pop(key.name, []))
             return Result()

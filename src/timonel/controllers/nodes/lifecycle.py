@@ -28,6 +28,7 @@ from timonel.controllers.nodes.health import (
     ready_status,
     wanted_no_execute,
 )
+from timonel.controllers.nodes.joint_writes import JointNodeWrites
 from timonel.controllers.nodes.zones import EvictionConfig, Zones, zone_of
 from timonel.controllers.own_writes import OwnWrites
 from timonel.controllers.pods import NODE_INDEX, condition_of, is_ready, is_terminal, node_index, node_name_of
@@ -75,8 +76,10 @@ class NodeLifecycleController(Controller):
         clock: Clock,
         recorder: EventRecorder | None = None,
         config: NodeLifecycleConfig | None = None,
+        writes: JointNodeWrites | None = None,
     ) -> None:
         super().__init__(client=client, informers=informers, clock=clock, recorder=recorder)
+        self._writes = writes or JointNodeWrites(client)
         self._config = config or NodeLifecycleConfig()
         self.watches = (Watch(NODES), Watch(LEASES, key=_node_of_lease), Watch(PODS, key=self._node_of_pod))
         self.informer(PODS).add_index(NODE_INDEX, node_index)
@@ -204,7 +207,7 @@ class NodeLifecycleController(Controller):
         taints = plan_taints(node, no_execute, self.clock.now())
         if taints is not None:
             patch = {"metadata": {"resourceVersion": resource_version_of(node)}, "spec": {"taints": taints or None}}
-            self._own.wrote(key, self.informer(NODES), await self.client.patch(NODES, key.name, patch, type="merge"))
+            self._own.wrote(key, self.informer(NODES), await self._writes.patch(key.name, patch))
         return wait
 
     async def _unready_pods(self, node: Object) -> None:

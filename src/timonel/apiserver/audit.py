@@ -1,6 +1,6 @@
 """The audit log: one JSON line for every request that means something, written beside the requests, never before them.
 
-`record` only appends to memory; one task hands what has gathered to a thread that writes and rotates. When the disk
+`finish` only appends to memory; one task hands what has gathered to a thread that writes and rotates. When the disk
 cannot keep up, events are dropped and counted, and the log itself says how many.
 Source: kubernetes.io/docs/tasks/debug/debug-cluster/audit, audit.k8s.io/v1 Event, level Metadata
 """
@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -21,10 +19,11 @@ from aiohttp import web
 
 from timonel.api.clock import Clock, format_micro_time
 from timonel.api.errors import ApiError
-from timonel.api.objects import Object
+from timonel.apiserver.audit_events import encode_asked, encode_event, encode_origin, encode_outcome, is_quiet
 from timonel.apiserver.authn.authenticator import IMPERSONATOR, TOKEN_NOTES
-from timonel.apiserver.authn.user import ANONYMOUS, UserInfo
+from timonel.apiserver.authn.user import ANONYMOUS
 from timonel.apiserver.authz.attributes import Attributes, Decision
+from timonel.apiserver.heads import head_of
 
 log = logging.getLogger(__name__)
 
@@ -34,55 +33,38 @@ GATHER_SECONDS = 0.05
 """Events that come meanwhile are written together. One write by one took a thread's turn of the interpreter from every
 few requests."""
 
-_QUIET_PATHS = ("/livez", "/readyz", "/healthz", "/metrics", "/version", "/openapi", "/api", "/apis", "/.well-known")
-_QUIET_VERBS = frozenset({"get", "head"})
-
-
-@dataclass(slots=True, kw_only=True)  # not frozen, which would cost 2 µs more a request
-class AuditRecord:
-    """One finished stage of one request. `stage` is ResponseComplete, ResponseStarted (watches, streams) or Panic."""
-
-    audit_id: str
-    attributes: Attributes
-    request_uri: str
-    received: datetime
-    code: int
-    reason: str = ""
-    message: str = ""
-    impersonator: UserInfo | None = None
-    source_ips: Sequence[str] = ()
-    user_agent: str = ""
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    stage: str = "ResponseComplete"
-
 
 class AuditTrail:
     """What becomes known of one request on its way: filled by the server, recorded at its end."""
 
-    __slots__ = (
-        "annotations", "attributes", "audit_id", "error", "head_lines", "is_terminated", "queued_seconds", "received",
-        "request",
-    )  # fmt: skip
+    attributes: Attributes | None = None
+    """None until the sender is known; a request that never gets so far is recorded as nobody's."""
+    error: ApiError | None = None
+    is_terminated = False
+    """Whether the server refused or ended it to protect itself."""
+    head_lines = b""
+    """For the head of the answer, whichever it will be."""
+    queued_seconds = 0.0
+    """How long it waited for a seat."""
 
     def __init__(self, request: web.BaseRequest, audit_id: str, received: datetime) -> None:
         self.request = request
         self.audit_id = audit_id
         self.received = received
-        self.attributes: Attributes | None = None
-        """None until the sender is known; a request that never gets so far is recorded as nobody's."""
-        self.error: ApiError | None = None
         self.annotations: dict[str, str] = {}
-        self.is_terminated = False
-        """Whether the server refused or ended it to protect itself."""
-        self.head_lines = b""
-        """For the head of the answer, whichever it will be."""
-        self.queued_seconds = 0.0
-        """How long it waited for a seat."""
 
     def decided(self, attributes: Attributes, decision: Decision) -> None:
         self.attributes = attributes
         self.annotations["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
         self.annotations["authorization.k8s.io/reason"] = decision.reason
+
+
+def _origin_of(request: web.BaseRequest) -> str:
+    """Worked out once for a head: it belongs to one connection."""
+    head = head_of(request)
+    if not head.audit_origin:
+        head.audit_origin = encode_origin(source_addresses(request), head.user_agent)
+    return head.audit_origin
 
 
 def source_addresses(request: web.BaseRequest) -> list[str]:
@@ -93,60 +75,6 @@ def source_addresses(request: web.BaseRequest) -> list[str]:
     if remote and (not addresses or addresses[-1] != remote):
         addresses.append(remote)
     return addresses
-
-
-def is_quiet(attributes: Attributes) -> bool:
-    """Reads of health, discovery and metrics, and the stream of Events, say nothing about who did what."""
-    if attributes.resource:
-        return attributes.resource == "events"
-    path = attributes.path
-    return attributes.verb in _QUIET_VERBS and any(
-        path == quiet or path.startswith(f"{quiet}/") for quiet in _QUIET_PATHS
-    )
-
-
-def render_event(record: AuditRecord, now: datetime) -> Object:
-    a = record.attributes
-    sender = record.impersonator or a.user
-    event: Object = {
-        "kind": "Event",
-        "apiVersion": "audit.k8s.io/v1",
-        "level": "Metadata",
-        "auditID": record.audit_id,
-        "stage": record.stage,
-        "requestURI": record.request_uri,
-        "verb": a.verb,
-        "user": sender.as_object(),
-    }
-    if record.impersonator is not None:
-        event["impersonatedUser"] = a.user.as_object()
-    if record.source_ips:
-        event["sourceIPs"] = list(record.source_ips)
-    if record.user_agent:
-        event["userAgent"] = record.user_agent
-    if a.resource:
-        reference = {
-            "resource": a.resource,
-            "namespace": a.namespace,
-            "name": a.name,
-            "apiGroup": a.group,
-            "apiVersion": a.version,
-            "subresource": a.subresource,
-        }
-        event["objectRef"] = {key: value for key, value in reference.items() if value}
-    status: Object = {"metadata": {}}
-    if record.code >= 400:
-        status["status"] = "Failure"
-        if record.message:
-            status["message"] = record.message
-        if record.reason:
-            status["reason"] = record.reason
-    event["responseStatus"] = {**status, "code": record.code}
-    event["requestReceivedTimestamp"] = format_micro_time(record.received)
-    event["stageTimestamp"] = format_micro_time(now)
-    if record.annotations:
-        event["annotations"] = dict(record.annotations)
-    return event
 
 
 class AuditLog:
@@ -177,43 +105,31 @@ class AuditLog:
         """Records a finished request, answered with HTTP status `code`. Never blocks and never raises."""
         if self._path is None:
             return
-        request, error = trail.request, trail.error
+        request = trail.request
         if len(request) and (notes := request.get(TOKEN_NOTES)):
             trail.annotations.update(notes)
         attributes = trail.attributes or Attributes(ANONYMOUS, request.method.lower(), path=request.path)
-        self.record(
-            AuditRecord(
-                audit_id=trail.audit_id,
-                attributes=attributes,
-                request_uri=request.raw_path,
-                received=trail.received,
-                code=code,
-                reason=error.status_reason if error is not None else "",
-                message=error.message if error is not None else "",
-                impersonator=request.get(IMPERSONATOR)
-                if len(request)
-                else None,  # asking for what is not there is slow
-                source_ips=source_addresses(request),
-                user_agent=request.headers.get("User-Agent", ""),
-                annotations=trail.annotations,
-            )
-        )
-
-    def record(self, record: AuditRecord) -> None:
-        """Never blocks and never raises. Costs about 5 µs."""
-        if self._path is None:
-            return
-        if is_quiet(record.attributes):
+        if is_quiet(attributes):
             self.passed_over += 1
             return
+        impersonator = request.get(IMPERSONATOR) if len(request) else None  # asking for what is not there is slow
+        asked = attributes.asked
+        if asked is None or impersonator is not None:
+            asked = encode_asked(attributes, request.raw_path, impersonator)
+            if impersonator is None:
+                attributes.asked = asked
         self.recorded += 1
-        line = orjson.dumps(render_event(record, self._clock.now()), option=orjson.OPT_APPEND_NEWLINE)
+        line = encode_event(
+            trail.audit_id, asked, _origin_of(request), encode_outcome(code, trail.error), trail.received,
+            self._clock.now(), trail.annotations,
+        )  # fmt: skip
         if self._pending_bytes + len(line) > MAX_PENDING_BYTES:
             self._drop(1)
             return
         self._pending.append(line)
         self._pending_bytes += len(line)
-        self._wake.set()
+        if len(self._pending) == 1:
+            self._wake.set()
 
     async def run(self) -> None:
         try:

@@ -16,7 +16,7 @@ class Deadlines:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._running: dict[Deadline, float] = {}
+        self.running: dict[Deadline, float] = {}
         """When they are due, by the loop's clock; in the order they began."""
         self._timer: asyncio.TimerHandle | None = None
 
@@ -25,12 +25,9 @@ class Deadlines:
 
     def begin(self, deadline: Deadline) -> None:
         loop = asyncio.get_running_loop()
-        due = self._running[deadline] = loop.time() + self._seconds
+        due = self.running[deadline] = loop.time() + self._seconds
         if self._timer is None:
             self._timer = loop.call_at(due, self._look)
-
-    def end(self, deadline: Deadline) -> None:
-        self._running.pop(deadline, None)
 
     def close(self) -> None:
         if self._timer is not None:
@@ -41,26 +38,27 @@ class Deadlines:
         loop = asyncio.get_running_loop()
         self._timer = None
         now = loop.time()
-        while self._running:
-            deadline = next(iter(self._running))
-            due = self._running[deadline]
+        while self.running:
+            deadline = next(iter(self.running))
+            due = self.running[deadline]
             if due > now:
                 self._timer = loop.call_at(due, self._look)
                 return
-            del self._running[deadline]
+            del self.running[deadline]
             deadline.expire()
 
 
 class Deadline:
     """Of one request. Cancels its task when it is due, and makes a TimeoutError of that, as `asyncio.timeout` does."""
 
-    __slots__ = ("_cancelling", "_deadlines", "_expired", "_own_seconds", "_own_timer", "_task")
+    _task: asyncio.Task[object]
+    _cancelling = 0
+    _own_timer: asyncio.TimerHandle | None = None
+    _expired = False
 
     def __init__(self, deadlines: Deadlines, own_seconds: float | None) -> None:
         self._deadlines = deadlines
         self._own_seconds = own_seconds
-        self._own_timer: asyncio.TimerHandle | None = None
-        self._expired = False
 
     def expire(self) -> None:
         self._expired = True
@@ -69,7 +67,7 @@ class Deadline:
     def __enter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._task: asyncio.Task[object] = task
+        self._task = task
         self._cancelling = task.cancelling()
         if self._own_seconds is None:
             self._deadlines.begin(self)
@@ -82,7 +80,7 @@ class Deadline:
         if self._own_timer is not None:
             self._own_timer.cancel()
         else:
-            self._deadlines.end(self)
+            self._deadlines.running.pop(self, None)
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             # Had somebody else cancelled it meanwhile, they would mean it.
             raise TimeoutError from exc

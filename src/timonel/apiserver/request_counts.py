@@ -31,7 +31,7 @@ Labels = tuple[str, ...]
 
 
 @dataclass(slots=True)
-class _Count:
+class Count:
     """Of requests alike in all labels. The histograms are shared by those that differ in what those do not tell."""
 
     requests: int
@@ -48,8 +48,8 @@ class RequestCounts(Collector):
     def __init__(self, *, is_known: Callable[[str, str, str], bool], is_path: Callable[[str], bool]) -> None:
         self._is_known = is_known
         self._is_path = is_path
-        self._by_key: dict[tuple[str, ...], _Count] = {}
-        self._by_labels: dict[Labels, _Count] = {}
+        self._by_key: dict[tuple[str, ...], Count] = {}
+        self._by_labels: dict[Labels, Count] = {}
         self._seconds: dict[Labels, Buckets] = {}
         self._sizes: dict[Labels, Buckets] = {}
         self._unqueued: dict[Labels, tuple[Buckets, Buckets]] = {}
@@ -61,12 +61,13 @@ class RequestCounts(Collector):
     def observe(self, route: Route, status: int, length: int, seconds: float, trail: AuditTrail) -> None:
         """One finished request."""
         self._count_sender(trail, status)
-        subresource = route.subresource if route.resource else route.path
-        key = (route.verb, route.group, route.version, route.resource, subresource, scope_of(route),
-               str(status), "All" if route.query and "dryRun" in route.query else "")  # fmt: skip
-        count = self._by_key.get(key)
+        counts = route.counts
+        count = counts.get(status) if counts is not None else None
         if count is None:
-            count = self._find(key)
+            count = self._count_of(route, status)
+            if counts is None:
+                counts = route.counts = {}
+            counts[status] = count
         count.requests += 1
         if count.seconds is not None:
             count.seconds.observe(seconds)
@@ -76,6 +77,12 @@ class RequestCounts(Collector):
             whole, own = self._unqueued_of(count.labels)
             whole.observe(seconds)
             own.observe(seconds - trail.queued_seconds)
+
+    def _count_of(self, route: Route, status: int) -> Count:
+        subresource = route.subresource if route.resource else route.path
+        key = (route.verb, route.group, route.version, route.resource, subresource, scope_of(route),
+               str(status), "All" if route.query and "dryRun" in route.query else "")  # fmt: skip
+        return self._by_key.get(key) or self._find(key)
 
     def _unqueued_of(self, labels: Labels) -> tuple[Buckets, Buckets]:
         return self._unqueued.setdefault(labels, (Buckets(SECONDS), Buckets(SECONDS)))
@@ -90,7 +97,7 @@ class RequestCounts(Collector):
         sender = user, "allowed" if allowed else "no-opinion"
         self._senders[sender] = self._senders.get(sender, 0) + 1
 
-    def _find(self, key: tuple[str, ...]) -> _Count:
+    def _find(self, key: tuple[str, ...]) -> Count:
         verb, group, version, resource, subresource, scope, code, dry_run = key
         known = self._is_known(group, version, resource)
         if not resource:
@@ -102,7 +109,7 @@ class RequestCounts(Collector):
         full = (shown, dry_run, *labels, code)
         count = self._by_labels.get(full)
         if count is None:
-            count = _Count(0, None, None, (shown, dry_run, *labels))
+            count = Count(0, None, None, (shown, dry_run, *labels))
             if verb != "watch" and subresource not in _LONG:
                 count.seconds = self._seconds.setdefault((shown, dry_run, *labels), Buckets(SECONDS))
                 count.sizes = self._sizes.setdefault((shown, *labels), Buckets(_BYTES))

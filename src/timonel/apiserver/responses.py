@@ -36,18 +36,18 @@ _CUT_WARNING = 256
 
 
 class _Date:
-    """The Date header, made once a second."""
+    """The Date header and the end of the line before it, made once a second."""
 
     def __init__(self) -> None:
         self._second = 0
-        self._text = b""
+        self._line = b""
 
-    def header(self) -> bytes:
+    def line(self) -> bytes:
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._text = formatdate(second, usegmt=True).encode()
-        return self._text
+            self._line = f"\r\nDate: {formatdate(second, usegmt=True)}\r\n".encode()
+        return self._line
 
 
 _date = _Date()
@@ -96,6 +96,11 @@ class Reply(web.StreamResponse):
         return self._alive
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        self.send(request)
+        return None
+
+    def send(self, request: web.BaseRequest) -> None:
+        """Hands all of it to the transport. Raises ConnectionResetError."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
@@ -108,24 +113,20 @@ class Reply(web.StreamResponse):
             phrase = _PHRASES.get(self._status, "")
             head = _HEADS[key] = (
                 f"HTTP/1.1 {self._status} {phrase}\r\nCache-Control: {self._cache_control}\r\n"
-                f"Content-Type: {self._content_type_text}\r\n"
+                f"Content-Type: {self._content_type_text}\r\nAudit-Id: "
             ).encode()
-        parts = [
-            head,
-            b"Audit-Id: %b\r\nDate: %b\r\n%b" % (self._audit_id.encode(), _date.header(), self.head_lines),
-        ]
+        parts = [head, self._audit_id.encode(), _date.line(), self.head_lines]
         for name, value in self._extra:
             parts.append(f"{name}: {value}\r\n".encode())
         if not alive:
             parts.append(b"Connection: close\r\n")
         parts.append(b"Content-Length: %d\r\n\r\n" % len(body))
-        if request.method == "HEAD" or len(body) < _JOINED:
+        if len(body) < _JOINED or request.method == "HEAD":
             if request.method != "HEAD":
                 parts.append(body)
             transport.write(b"".join(parts))
         else:
             transport.writelines((b"".join(parts), body))  # without copying it once more
-        return None
 
     async def write_eof(self, data: bytes = b"") -> None:
         request = self._sent_to

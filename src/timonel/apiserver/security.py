@@ -83,7 +83,7 @@ class Security:
     admission: Admission
     kubelets: Kubelets
     audit: AuditLog
-    """`run` it beside the server; `audit.record(…)` never blocks."""
+    """`run` it beside the server; `audit.finish(…)` never blocks."""
 
 
 def build_security(

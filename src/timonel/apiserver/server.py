@@ -23,10 +23,8 @@ from timonel.api.clock import Clock
 from timonel.api.durations import InvalidDuration, parse_duration
 from timonel.api.errors import ApiError, BadRequest, InternalError, Timeout, Unauthorized
 from timonel.api.kinds import BUILTIN
-from timonel.api.protobuf import can_encode
 from timonel.api.refs import NODES, SERVICES
 from timonel.api.resource import Resource, ResourceTable
-from timonel.apiserver import handlers as _handlers  # noqa: F401 — fills HANDLERS and PATHS
 from timonel.apiserver.admission.chain import Admission
 from timonel.apiserver.allocators.repair import AllocationRepair
 from timonel.apiserver.allocators.services import ServiceAllocation
@@ -44,23 +42,23 @@ from timonel.apiserver.flowcontrol.protocol import Refused
 from timonel.apiserver.flowcontrol.service import FlowService
 from timonel.apiserver.flowcontrol.tickets import Ticket
 from timonel.apiserver.freshness import catch_up
+from timonel.apiserver.heads import head_of
 from timonel.apiserver.health import Health, StoreHealth, server_checks
 from timonel.apiserver.listening import listen, own_address, remove_socket
 from timonel.apiserver.metrics import Metrics
-from timonel.apiserver.negotiation import Answer, is_pretty, negotiate, negotiate_error
+from timonel.apiserver.negotiation import is_pretty, negotiate_error
 from timonel.apiserver.openapi.documents import OpenApi
-from timonel.apiserver.options import not_allowed, nothing_served
+from timonel.apiserver.options import nothing_served
 from timonel.apiserver.paths import answer_path
+from timonel.apiserver.plans import is_long_running, plan_of
 from timonel.apiserver.registry.registry import Registry
 from timonel.apiserver.requests import RequestContext
 from timonel.apiserver.resource_metrics.collector import ResourceMetricsCollector
 from timonel.apiserver.resource_metrics.fetching import KubeletPages
 from timonel.apiserver.responses import Reply, error_reply, text_reply, warning_headers
-from timonel.apiserver.routing import STREAMS, Route, parse_route
+from timonel.apiserver.routing import Route, Routes
 from timonel.apiserver.security import build_security, published_authorities
-from timonel.apiserver.subresources import HANDLERS
 from timonel.apiserver.system_objects import SystemObjects
-from timonel.apiserver.verbs import VERBS
 from timonel.apiserver.watch_streams import WatchStream
 from timonel.client.workqueue import WorkQueue
 from timonel.storage.codec import Codec
@@ -74,8 +72,6 @@ supervisor kills a server that takes ten seconds to stop, and what it had still 
 _LEAVE_SECONDS = 1.0
 """How long telling the other servers' clients may take; its record expires anyway."""
 _READING = frozenset({"GET", "HEAD"})
-_ON_ONE = frozenset({"get", "update", "patch", "delete"})
-"""Verbs of one object; the others are of collections (and a watch in the old form of path is of either)."""
 
 
 class ApiServer:
@@ -95,6 +91,7 @@ class ApiServer:
         self.clock = clock
         self.table = table
         self.admission = Admission()
+        self.routes = Routes()
         self.registry = Registry(
             table=table,
             store=store,
@@ -240,7 +237,7 @@ class ApiServer:
         audit_id = request.headers.get("Audit-Id") or ""
         if not audit_id or len(audit_id) > 64 or not audit_id.replace("-", "").isalnum():
             audit_id = new_audit_id()
-        route = parse_route(request.method, request.raw_path)
+        route = self.routes.find(request.method, request.raw_path)
         self.in_flight += 1
         changing = request.method not in _READING
         self.changing += changing
@@ -357,51 +354,18 @@ class ApiServer:
         warnings: list[str],
         ticket: Ticket,
     ) -> web.StreamResponse:
-        ref, verb, audit_id = resource.ref, route.verb, trail.audit_id
-        subresource = None
-        if route.subresource:
-            subresource = resource.subresource(route.subresource)
-            if subresource is None or (route.rest and subresource.name != "proxy"):
-                raise nothing_served()
-            if verb not in subresource.verbs and (verb, subresource.name) != ("options", "proxy"):
-                raise not_allowed()
-        elif verb not in resource.verbs or (verb != "watch" and (verb in _ON_ONE) != bool(route.name)):
-            raise not_allowed()
-        if request.method == "HEAD" and route.subresource != "proxy":
-            raise not_allowed()
-        if not _fits_scope(route, ref.namespaced):
-            raise nothing_served()
-        if ref.namespaced and not route.namespace and verb not in ("list", "watch"):
-            raise not_allowed()
-        long_running = is_long_running(route)
-        answer = Answer()
-        if route.subresource not in STREAMS:
-            answer = negotiate(
-                request.headers.get("Accept", ""),
-                protobuf=can_encode(ref.api_version, ref.kind),
-                tables=resource.verbs != ("create",),
-            )
+        plan = plan_of(request.method, route, resource)
+        head = head_of(request)
         context = RequestContext(
-            request, self, route, attributes.user, attributes, resource, subresource, answer, audit_id, warnings,
-            trail.annotations, ticket=ticket,
+            request, self, route, attributes.user, attributes, resource, plan.subresource,
+            plan.negotiate(head.accept), trail.audit_id, warnings, trail.annotations, ticket=ticket,
         )  # fmt: skip
-        if not ref.namespaced:
-            route.namespace = ""
         if resource.deprecation:
             warnings.append(resource.deprecation)
-        if subresource is not None and subresource.strategy is None and subresource.name != "status":
-            handler = HANDLERS.get((ref.group, ref.plural, subresource.name)) or HANDLERS.get(
-                ("*", "*", subresource.name)
-            )
-        elif not resource.storage_prefix:
-            handler = HANDLERS.get((ref.group, ref.plural, ""))
-        else:
-            handler = VERBS.get(verb)
-        if handler is None:
-            raise not_allowed()
         if self.store.is_shared and resource.storage_prefix:
             await catch_up(self.store, route)
-        if not long_running:
+        handler = plan.handler
+        if not plan.is_long_running:
             return await handler(context)
         cancel_when_lost(request)
         self.streams += 1
@@ -416,11 +380,6 @@ class ApiServer:
             cancel_when_lost(request, on=False)
 
 
-def is_long_running(route: Route) -> bool:
-    """Requests that end when their client wishes; no time is set for them."""
-    return route.verb == "watch" or route.subresource in STREAMS
-
-
 _NEW_IDS = f"{random.getrandbits(32):08x}-{random.getrandbits(16):04x}-4{random.getrandbits(12):03x}-a"
 _ids = count(random.getrandbits(59))
 
@@ -433,6 +392,14 @@ def new_audit_id() -> str:
 
 
 def _attributes(route: Route, user: UserInfo) -> Attributes:
+    """Kept on the route for whoever asks again."""
+    asked = route.asked
+    if asked is None or asked.user is not user:
+        asked = route.asked = _make_attributes(route, user)
+    return asked
+
+
+def _make_attributes(route: Route, user: UserInfo) -> Attributes:
     if not route.resource:
         return Attributes(user, route.verb, path=route.path)
     return Attributes(
@@ -448,10 +415,3 @@ def _attributes(route: Route, user: UserInfo) -> Attributes:
         route.text("fieldSelector") if route.query else "",
         route.text("labelSelector") if route.query else "",
     )
-
-
-def _fits_scope(route: Route, namespaced: bool) -> bool:
-    """Whether the path has a namespace where the kind has one; all namespaces together are a collection only."""
-    if namespaced:
-        return bool(route.namespace) or not route.name
-    return not route.namespace or route.resource == "namespaces"

@@ -151,7 +151,8 @@ async def _follow(stream: WatchStream, watcher: Watcher, selection: Selection, e
                     lines.append(encode(event, kind))
         if lines:
             stream.send(lines)
-            await stream.drain()
+            if not stream.flows:
+                await stream.drain()
 
 
 class EventEncoder:

@@ -83,6 +83,11 @@ class WatchStream(web.StreamResponse):
         self.sent += len(data)
         self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
+    @property
+    def flows(self) -> bool:
+        """Whether there is nothing to `drain`."""
+        return not self._protocol.writing_paused and not self._transport.is_closing()
+
     async def drain(self) -> None:
         """Waits for a client that reads slowly, not for ever. Raises TimeoutError, ConnectionError."""
         if self._protocol.writing_paused:

@@ -14,17 +14,16 @@ import orjson
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from timonel.api.errors import Forbidden
+from timonel.api.errors import ApiError, Forbidden, InternalError
 from timonel.apiserver import audit
 from timonel.apiserver.audit import (
     GATHER_SECONDS,
     AuditLog,
-    AuditRecord,
     AuditTrail,
-    is_quiet,
-    render_event,
     source_addresses,
 )
+from timonel.apiserver.audit_events import encode_asked, encode_event, encode_origin, encode_outcome, is_quiet
+from timonel.apiserver.authn.authenticator import IMPERSONATOR
 from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.authz.attributes import Attributes, Decision
 from timonel.testing.clock import VirtualClock, settle
@@ -34,18 +33,34 @@ CLOCK = VirtualClock()
 PODS = Attributes(ANN, "create", "", "v1", "pods", "exec", "d", "p")
 
 
-def record(**fields: Any) -> AuditRecord:
-    values: dict[str, Any] = {
-        "audit_id": "id-1", "attributes": PODS, "request_uri": "/api/v1/x?y", "received": CLOCK.now(), "code": 201
-    }  # fmt: skip
-    return AuditRecord(**{**values, **fields})
+def finish(
+    log: AuditLog, audit_id: str = "id-1", attributes: Attributes = PODS, path: str = "/api/v1/x?y", code: int = 201
+) -> None:
+    trail = AuditTrail(make_mocked_request("POST", path), audit_id, CLOCK.now())
+    trail.attributes = attributes
+    log.finish(trail, code)
+
+
+def event_of(
+    attributes: Attributes = PODS,
+    *,
+    request_uri: str = "/api/v1/x?y",
+    origin: str = "",
+    code: int = 201,
+    error: ApiError | None = None,
+    impersonator: UserInfo | None = None,
+    annotations: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    asked, outcome = encode_asked(attributes, request_uri, impersonator), encode_outcome(code, error)
+    line = encode_event("id-1", asked, origin, outcome, CLOCK.now(), CLOCK.now(), annotations or {})
+    assert line.endswith(b"}\n")
+    event: dict[str, Any] = orjson.loads(line)
+    return event
 
 
 def test_the_shape_is_upstreams() -> None:
-    made = record(
-        source_ips=["192.0.2.1"], user_agent="kubectl", annotations={"authorization.k8s.io/decision": "allow"}
-    )
-    assert render_event(made, CLOCK.now()) == {
+    origin = encode_origin(["192.0.2.1"], "kubectl")
+    assert event_of(origin=origin, annotations={"authorization.k8s.io/decision": "allow"}) == {
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",
         "level": "Metadata",
@@ -67,12 +82,38 @@ def test_the_shape_is_upstreams() -> None:
 
 
 def test_failures_and_impersonation() -> None:
-    event = render_event(record(code=403, reason="Forbidden", message="no", impersonator=UserInfo("root")), CLOCK.now())
+    event = event_of(code=403, error=Forbidden("no"), impersonator=UserInfo("root"))
     assert event["responseStatus"] == {
         "metadata": {}, "status": "Failure", "message": "no", "reason": "Forbidden", "code": 403
     }  # fmt: skip
     assert event["user"] == {"username": "root"}
     assert event["impersonatedUser"]["username"] == "ann"
+
+
+def test_what_clients_make_up_stays_inside_its_string() -> None:
+    odd = 'a"\\\n},"user":{"username":"root"}\u2028é'
+    attributes = Attributes(UserInfo(odd, odd, (odd,), {odd: (odd,)}), "get", odd, odd, odd, odd, odd, odd)
+    event = event_of(
+        attributes, request_uri=odd, origin=encode_origin([odd], odd), code=500, error=InternalError(odd),
+        annotations={odd: odd},
+    )  # fmt: skip
+    assert event["user"] == {"username": odd, "uid": odd, "groups": [odd], "extra": {odd: [odd]}}
+    assert set(event["objectRef"].values()) == {odd}
+    assert len(event["objectRef"]) == 6
+    assert event["requestURI"] == odd
+    assert (event["sourceIPs"], event["userAgent"], event["annotations"]) == ([odd], odd, {odd: odd})
+    assert (event["responseStatus"]["message"], event["responseStatus"]["reason"]) == (odd, "InternalError")
+
+
+def test_bytes_that_are_no_text_are_told_as_escapes() -> None:
+    assert event_of(request_uri=b"/\xff".decode("utf-8", "surrogateescape"))["requestURI"] == "/\\udcff"
+
+
+def test_users_that_differ_in_extra_only_are_told_apart() -> None:
+    for credential in ("JTI=1", "JTI=2"):
+        user = UserInfo("ann", extra={"authentication.kubernetes.io/credential-id": (credential,)})
+        event = event_of(Attributes(user, "get", resource="pods"))
+        assert event["user"]["extra"] == {"authentication.kubernetes.io/credential-id": [credential]}
 
 
 @pytest.mark.parametrize(
@@ -96,6 +137,21 @@ def test_where_requests_come_from() -> None:
     assert source_addresses(request)[:2] == ["198.51.100.1", "203.0.113.9"]
 
 
+async def test_who_acts_for_somebody_is_told_though_the_same_was_asked_before(tmp_path: Path) -> None:
+    """What an event says of who asks is kept with what is asked: an impersonator is of the request alone."""
+    log = log_in(tmp_path / "audit.log")
+    for impersonator in (None, UserInfo("root"), None, UserInfo("boss")):
+        request = make_mocked_request("POST", "/api/v1/x?y")
+        if impersonator is not None:
+            request[IMPERSONATOR] = impersonator
+        trail = AuditTrail(request, "id", CLOCK.now())
+        trail.attributes = PODS
+        log.finish(trail, 201)
+    await log.flush()
+    told = [(event["user"]["username"], "impersonatedUser" in event) for event in lines(tmp_path / "audit.log")]
+    assert told == [("ann", False), ("root", True), ("ann", False), ("boss", True)]
+
+
 def log_in(path: Path, **options: Any) -> AuditLog:
     return AuditLog(path, clock=CLOCK, **{"max_bytes": 1 << 20, "backups": 2, **options})
 
@@ -108,14 +164,14 @@ async def test_written_beside_the_requests(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     log = log_in(path)
     task = asyncio.create_task(log.run())
-    log.record(record())
-    log.record(record(attributes=Attributes(ANN, "get", path="/healthz")))
+    finish(log)
+    finish(log, attributes=Attributes(ANN, "get", path="/healthz"))
     await settle()
     assert not path.exists()  # more may come
     await CLOCK.advance(GATHER_SECONDS)
     while not path.exists():
         await asyncio.sleep(0)
-    log.record(record(audit_id="id-2"))
+    finish(log, audit_id="id-2")
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
@@ -141,7 +197,7 @@ async def test_rotation_keeps_so_many(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     log = log_in(path, max_bytes=1, backups=2)
     for number in range(4):
-        log.record(record(audit_id=f"id-{number}"))
+        finish(log, audit_id=f"id-{number}")
         await log.flush()
     assert not path.exists()
     assert [lines(Path(f"{path}.{number}"))[0]["auditID"] for number in (1, 2)] == ["id-3", "id-2"]
@@ -154,7 +210,7 @@ async def test_drops_are_counted_and_told(
     monkeypatch.setattr(audit, "MAX_PENDING_BYTES", 700)
     log = log_in(tmp_path / "audit.log")
     for _ in range(5):
-        log.record(record())
+        finish(log)
     assert log.dropped == 4
     await log.flush()
     written = lines(tmp_path / "audit.log")
@@ -165,7 +221,7 @@ async def test_drops_are_counted_and_told(
 
 async def test_a_disk_that_refuses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     log = log_in(tmp_path / "missing" / "audit.log")
-    log.record(record())
+    finish(log)
     await log.flush()
     assert log.dropped == 1
     assert "No such file or directory" in caplog.text
@@ -177,10 +233,10 @@ async def test_a_disk_that_refuses_for_a_while_is_told_of_once_and_every_loss_is
     path = tmp_path / "missing" / "audit.log"
     log = log_in(path)
     for _ in range(3):
-        log.record(record())
+        finish(log)
         await log.flush()
     path.parent.mkdir()
-    log.record(record(audit_id="id-4"))
+    finish(log, audit_id="id-4")
     await log.flush()
     written = lines(path)
     assert (written[0]["auditID"], written[1]["kind"], written[1]["count"]) == ("id-4", "DroppedEvents", 3)
@@ -201,15 +257,15 @@ async def test_a_disk_that_fills_up_leaves_no_half_line(tmp_path: Path, monkeypa
         return real(descriptor, data[:20] if calls == 1 else data)
 
     monkeypatch.setattr(os, "write", fill)
-    log.record(record(audit_id="lost"))
+    finish(log, audit_id="lost")
     await log.flush()
-    log.record(record(audit_id="kept"))
+    finish(log, audit_id="kept")
     await log.flush()
     assert [event.get("auditID", event["kind"]) for event in lines(path)] == ["kept", "DroppedEvents"]
 
 
 async def test_off() -> None:
     log = AuditLog(None, clock=CLOCK, max_bytes=1, backups=1)
-    log.record(record())
+    finish(log)
     await log.flush()
     assert log.dropped == 0

@@ -26,6 +26,7 @@ from timonel.apiserver.authn.user import (
     UserInfo,
 )
 from timonel.apiserver.authz.attributes import Authorizer
+from timonel.apiserver.heads import head_of
 
 log = logging.getLogger(__name__)
 
@@ -62,18 +63,23 @@ class RequestAuthenticator:
         self._with_group: dict[int, tuple[UserInfo, UserInfo]] = {}
 
     async def authenticate(self, request: web.BaseRequest) -> UserInfo | None:
-        user = self._certificates.authenticate(request.transport)
-        if user is None:
-            token = bearer_token(request)
-            if token is not None:
-                user = self.authenticate_token(token, request)
+        head = head_of(request)
+        if head.impersonates is None:
+            head.certificate = self._certificates.shown_on(request.transport)
+            head.token = None if head.certificate is not None else bearer_token(request)
+            head.impersonates = wants_impersonation(head.headers)
+        user = None
+        if head.certificate is not None:
+            user = self._certificates.check(head.certificate)
+        elif head.token is not None:
+            user = self.authenticate_token(head.token, request)
         if user is None:
             if not self._anonymous:
                 return None
             user = ANONYMOUS
         else:
             user = self._authenticated(user)
-        if wants_impersonation(request.headers):
+        if head.impersonates:
             acting = await impersonate(user, request.headers, self._authorizer)
             if acting is not user:
                 request[IMPERSONATOR] = user

@@ -26,7 +26,9 @@ CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Certificate:
+    """What a client's certificate says."""
+
     user: UserInfo
     not_after: datetime
 
@@ -36,27 +38,34 @@ class CertificateAuthenticator:
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
-        self._by_connection: WeakKeyDictionary[Any, _Known | None] = WeakKeyDictionary()
+        self._by_connection: WeakKeyDictionary[Any, Certificate | None] = WeakKeyDictionary()
         """By SSL object, which lives as long as the connection."""
 
     def authenticate(self, transport: Any) -> UserInfo | None:
         """The user of a connection; None when it showed no certificate. Raises Unauthorized for an expired one."""
+        certificate = self.shown_on(transport)
+        return None if certificate is None else self.check(certificate)
+
+    def shown_on(self, transport: Any) -> Certificate | None:
+        """Whether it is still good says `check`. Raises Unauthorized for one without a name."""
         ssl_object = transport.get_extra_info("ssl_object") if transport is not None else None
         if ssl_object is None:
             return None
         try:
-            known = self._by_connection[ssl_object]
+            return self._by_connection[ssl_object]
         except KeyError:
             der = ssl_object.getpeercert(binary_form=True)
             known = self._by_connection[ssl_object] = parse_certificate(der) if der else None
-        if known is None:
-            return None
-        if self._clock.now() > known.not_after:
+            return known
+
+    def check(self, certificate: Certificate) -> UserInfo:
+        """Raises Unauthorized for an expired one."""
+        if self._clock.now() > certificate.not_after:
             raise Unauthorized
-        return known.user
+        return certificate.user
 
 
-def parse_certificate(der: bytes) -> _Known:
+def parse_certificate(der: bytes) -> Certificate:
     certificate = x509.load_der_x509_certificate(der)
     names = [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if not names or not names[0]:
@@ -70,4 +79,4 @@ def parse_certificate(der: bytes) -> _Known:
         groups=tuple(dict.fromkeys(groups)),
         extra={CREDENTIAL_ID: (f"X509SHA256={fingerprint}",)},
     )
-    return _Known(user, certificate.not_valid_after_utc)
+    return Certificate(user, certificate.not_valid_after_utc)

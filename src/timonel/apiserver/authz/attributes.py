@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from timonel.api.errors import Forbidden
@@ -27,6 +27,8 @@ class Attributes:
     """As in the query of a list, watch or deletecollection; nodes may list only their own pods."""
     label_selector: str = ""
     """The same; nodes may list only the local volumes that are theirs."""
+    asked: tuple[str, str] | None = field(init=False, default=None, compare=False, repr=False)
+    """What the audit log has made of it, for when the same is asked again."""
 
     @property
     def is_resource_request(self) -> bool:
@@ -46,6 +48,12 @@ class Decision:
 
 class Authorizer(Protocol):
     async def authorize(self, a: Attributes) -> Decision: ...
+
+
+class Decider(Protocol):
+    """An authoriser that has all it needs at hand."""
+
+    def decide(self, a: Attributes) -> Decision: ...
 
 
 def denial_message(a: Attributes, reason: str = "") -> str:

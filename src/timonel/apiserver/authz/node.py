@@ -79,6 +79,9 @@ class NodeAuthorizer:
         readers.reader(PODS).subscribe(self._pod_changed)
 
     async def authorize(self, a: Attributes) -> Decision:
+        return self.decide(a)
+
+    def decide(self, a: Attributes) -> Decision:
         node = node_name_of(a.user)
         if node is None:
             return _NO_OPINION

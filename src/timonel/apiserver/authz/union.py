@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timonel.apiserver.authn.user import MASTERS_GROUP
-from timonel.apiserver.authz.attributes import Attributes, Authorizer, Decision
+from timonel.apiserver.authz.attributes import Attributes, Decider, Decision
 
 _MASTERS = Decision(True)
 
@@ -13,15 +13,18 @@ _MASTERS = Decision(True)
 class UnionAuthorizer:
     """Members of system:masters may do everything and are not asked about (a lost RBAC policy can be mended)."""
 
-    def __init__(self, authorizers: Sequence[Authorizer]) -> None:
-        self._authorizers = tuple(authorizers)
+    def __init__(self, deciders: Sequence[Decider]) -> None:
+        self._deciders = tuple(deciders)
 
     async def authorize(self, a: Attributes) -> Decision:
+        return self.decide(a)
+
+    def decide(self, a: Attributes) -> Decision:
         if MASTERS_GROUP in a.user.groups:
             return _MASTERS
         reasons = []
-        for authorizer in self._authorizers:
-            decision = await authorizer.authorize(a)
+        for decider in self._deciders:
+            decision = decider.decide(a)
             if decision.allowed:
                 return decision
             if decision.reason:

@@ -20,6 +20,7 @@ from timonel.client.informer import Informer, Informers
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.framework import Change
 from timonel.scheduler.core.gangs import PLUGIN as COSCHEDULING
+from timonel.scheduler.core.hints import NodeHints
 from timonel.scheduler.core.nominations import Nominations
 from timonel.scheduler.core.pods import Pod
 from timonel.scheduler.core.profile import DEFAULT_SCHEDULER, Profile
@@ -58,6 +59,7 @@ class Mirror:
         self._wake = wake
         self._on_gated = on_gated
         self._nominations = nominations
+        self._hints = NodeHints(cluster, nominations, profiles)
         self._assumed: set[str] = set()
         self._of_volumes: list[Informer] = []
         self.pods = informers.of(PODS)
@@ -216,8 +218,11 @@ class Mirror:
         self._cluster.gangs.gone(uid)
         self._assumed.discard(uid)
         had_room = self._nominations.drop(uid)
-        if self._cluster.remove_pod(uid) is not None or had_room:
+        removed = self._cluster.remove_pod(uid)
+        if had_room:
             self._changed(Change.POD_GONE)
+        elif removed is not None:
+            self._changed(Change.POD_GONE, node=removed.node)
 
     def _heeds_gates(self, obj: Object) -> bool:
         return self._profiles[profile_name(obj)].runs("preEnqueue", "SchedulingGates")
@@ -229,7 +234,7 @@ class Mirror:
 
     def _node_added(self, node: Object) -> None:
         self._cluster.put_node(node)
-        self._changed(Change.NODE_ADDED)
+        self._changed(Change.NODE_ADDED, node=name_of(node))
 
     def _node_updated(self, old: Object, new: Object) -> None:
         changes = []
@@ -241,7 +246,7 @@ class Mirror:
             changes.append(Change.NODE_ALLOCATABLE)
         if changes or get_path(old, "status", "images") != get_path(new, "status", "images"):
             self._cluster.put_node(new)  # a heartbeat changes nothing here
-        self._changed(*changes)
+        self._changed(*changes, node=name_of(new))
 
     def _node_deleted(self, last: Object) -> None:
         self._cluster.remove_node(name_of(last))
@@ -251,7 +256,12 @@ class Mirror:
         self._cluster.put_namespace(name_of(namespace), dict(labels_of(namespace)))
         self._changed(Change.NAMESPACE)
 
-    def _changed(self, *changes: Change) -> None:
+    def _changed(self, *changes: Change, node: str = "") -> None:
+        """`node`: the only one that anything happened to."""
         if changes:
-            self._queue.changed(changes, self._clock.monotonic())
+            now = self._clock.monotonic()
+            if node:
+                self._queue.changed(changes, now, self._hints.at(node))
+            else:
+                self._queue.changed(changes, now)
             self._wake()

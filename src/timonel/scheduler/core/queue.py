@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count
@@ -192,16 +192,26 @@ class SchedulingQueue:
 
     # What happens meanwhile
 
-    def changed(self, changes: Iterable[Change], now: float) -> None:
-        """Retries the pods that a change of the cluster could help."""
+    def changed(
+        self,
+        changes: Iterable[Change],
+        now: float,
+        may_help: Callable[[Waiting, frozenset[str]], bool] = lambda waiting, plugins: True,
+    ) -> None:
+        """Retries the pods that a change of the cluster could help.
+
+        `may_help` looks closer: at a pod, and at the plugins that refused it and could think again.
+        """
         changes = tuple(changes)
         happened = frozenset(changes)
         if not happened or not self._unschedulable:
             return
         helped = {plugin for plugin, helped_by in self._helped_by.items() if helped_by & happened}
         why = changes[0].name
-        for waiting in [each for each in self._unschedulable.values() if each.refused_by & helped]:
-            self._retry(waiting, now, why)
+        for waiting in list(self._unschedulable.values()):
+            plugins = waiting.refused_by & helped
+            if plugins and may_help(waiting, plugins):
+                self._retry(waiting, now, why)
 
     def activate(self, uid: str, now: float) -> None:
         """Lets a pod be tried at once, whatever it waits for."""

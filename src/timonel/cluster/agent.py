@@ -9,12 +9,13 @@ from pathlib import Path
 
 from timonel.api.clock import SystemClock
 from timonel.api.objects import Object
-from timonel.api.refs import PODS
+from timonel.api.refs import PODS, SERVICES
 from timonel.client.config import ClientConfig
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.rest import Client
 from timonel.cluster.containerd import PAUSE_IMAGE
+from timonel.cluster.ingress import run_ingress
 from timonel.cluster.kubelet_config import configure, parse_document
 from timonel.cluster.process import notify_when
 from timonel.cluster.settings import AgentSettings
@@ -135,6 +136,9 @@ async def run_agent(settings: AgentSettings) -> None:
                     ("notify", notify_when(ready)),
                 ):
                     tasks.create_task(work, name=name)
+                if settings.ingress_kubeconfig:
+                    work = run_ingress(settings, network_informers.of(SERVICES), clock)
+                    tasks.create_task(work, name="ingress")
         finally:
             await runtime.close()
 

@@ -42,6 +42,8 @@ class NetworkConfig:
     """Ranges of nodes' addresses that node ports are reached at: "192.0.2.0/24"; none: all of them."""
     load_balancer_addresses: tuple[str, ...] = ()
     """Given to Services of type LoadBalancer: "192.0.2.10-192.0.2.20", "192.0.2.64/28"; none: nodes' own addresses."""
+    ingress_ports: tuple[int, ...] = (80, 443)
+    """Of the first node, for HTTP and HTTPS: taken by HAProxy when the first Ingress appears; none: no controller."""
     nodes: str = ""
     """Segment of nodes in namespaces; "" picks a free /24 of 10.89.0.0/16 by the cluster's name."""
 
@@ -248,6 +250,9 @@ def _check(config: ClusterConfig, source: str) -> None:
         check_pool(config.network.load_balancer_addresses)
     except ValueError as error:
         raise UserError(f"{source}: network.loadBalancerAddresses: {error}") from None
+    ports = config.network.ingress_ports
+    if ports and (len(set(ports)) != 2 or len(ports) != 2 or not all(1 <= port <= 65535 for port in ports)):
+        raise UserError(f"{source}: network.ingressPorts must be two ports, for HTTP and HTTPS, or none")
     match = re.fullmatch(r"(\d+)-(\d+)", config.network.node_ports)
     if not match or not 1 <= int(match[1]) <= int(match[2]) <= 65535:
         raise UserError(f"{source}: network.nodePorts must be a range such as 30000-32767")

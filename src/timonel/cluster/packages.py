@@ -38,6 +38,7 @@ SYSTEM_PACKAGES = (
     SystemPackage("conntrack", "cleaning up UDP connections", _program("conntrack")),
     SystemPackage("iproute2", "links, addresses and routes", _program("ip")),
     SystemPackage("catatonit", "keeps a pod's sandbox alive", _file("/usr/bin/catatonit", "/bin/busybox")),
+    SystemPackage("haproxy", "Ingresses", _program("haproxy")),
     SystemPackage("kubernetes-client", "kubectl", _program("kubectl")),
 )
 

@@ -38,11 +38,12 @@ ADMIN = "admin"
 MANAGER = "manager"
 SCHEDULER = "scheduler"
 PROXY = "proxy"
+INGRESS = "ingress"
 
 
 @dataclass(frozen=True, slots=True)
 class Pki:
-    """Where everything is. `clients` by component name: admin, manager, scheduler, proxy."""
+    """Where everything is. `clients` by component name: admin, manager, scheduler, proxy, ingress."""
 
     directory: Path
     ca: Pair
@@ -68,6 +69,7 @@ CLIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     MANAGER: ("system:kube-controller-manager", ()),
     SCHEDULER: ("system:kube-scheduler", ()),
     PROXY: ("system:kube-proxy", ()),
+    INGRESS: ("system:timonel:ingress", ()),
 }
 """Component -> (CN, O). The admin's group is bound to cluster-admin, so its rights can be taken away again."""
 

@@ -165,6 +165,9 @@ def plan_agent(
         max_pods=config.node.max_pods,
         balancer_pool=config.network.load_balancer_addresses,
         node_port_addresses=config.network.node_port_addresses,
+        ingress_kubeconfig=str(layout.data / "ingress.kubeconfig") if _serves_ingresses(config, node) else "",
+        ingress_folder=str(layout.run / "ingress"),
+        ingress_ports=config.network.ingress_ports,
         masquerades_to_nodes=config.network.masquerade_to_nodes,
         service_logs={
             "kubelet": str(layout.logs / f"{agent_part(layout, node)}.log"),
@@ -172,6 +175,10 @@ def plan_agent(
         },
         kubelet_configuration=kubelet_config.checked_document(config.node.kubelet_config),
     )
+
+
+def _serves_ingresses(config: ClusterConfig, node: NodeLayout) -> bool:
+    return node.index == 1 and bool(config.network.ingress_ports)
 
 
 def plan_hollow(

@@ -98,6 +98,11 @@ class AgentSettings:
     max_pods: int
     balancer_pool: tuple[str, ...] = ()
     """Addresses of load balancers that nodes announce."""
+    ingress_kubeconfig: str = ""
+    """system:timonel:ingress; "": this node serves no Ingresses."""
+    ingress_folder: str = ""
+    ingress_ports: tuple[int, ...] = ()
+    """For HTTP and HTTPS."""
     node_port_addresses: tuple[str, ...] = ()
     masquerades_to_nodes: bool = True
     service_logs: Mapping[str, str] = field(default_factory=dict)

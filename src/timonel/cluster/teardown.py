@@ -116,7 +116,7 @@ def is_ours(command: Sequence[bytes]) -> bool:
     """Whether a command line is of a program that `up` starts, and not one that merely looks at the same folders."""
     program = os.path.basename(command[0])
     return (
-        program == b"etcd"
+        program in (b"etcd", b"haproxy")
         or program.startswith((b"containerd", b"runc"))
         or any(argument in (b"timonel.cluster.part", b"timonel.cluster.supervisor") for argument in command)
     )
@@ -125,6 +125,10 @@ def is_ours(command: Sequence[bytes]) -> bool:
 def end_parts(layout: Layout, seconds: float = 10.0) -> None:
     """Waits for parts whose supervisor was killed, which told them to stop, and kills what does not. Shims stay."""
     deadline = time.monotonic() + seconds
+    for pid in processes_of(layout):
+        if _program_of(pid) == b"haproxy":  # no part of the supervisor's: it outlives the agent that started it
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
     while pids := [pid for pid in processes_of(layout) if _alive(pid) and not _is_shim(pid)]:
         if time.monotonic() > deadline:
             for pid in pids:
@@ -134,11 +138,15 @@ def end_parts(layout: Layout, seconds: float = 10.0) -> None:
 
 
 def _is_shim(pid: int) -> bool:
+    return _program_of(pid).startswith((b"containerd-shim", b"runc"))
+
+
+def _program_of(pid: int) -> bytes:
+    """Its name; empty for a process that is gone."""
     try:
-        program = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        return os.path.basename(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0])
     except OSError:
-        return False
-    return os.path.basename(program).startswith((b"containerd-shim", b"runc"))
+        return b""
 
 
 def kill_processes(layout: Layout, seconds: float = 10.0) -> None:

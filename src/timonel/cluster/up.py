@@ -23,6 +23,7 @@ from timonel.cluster.layout import Layout, NodeLayout
 from timonel.cluster.lock import exclusive
 from timonel.cluster.pki import (
     ADMIN,
+    INGRESS,
     MANAGER,
     PROXY,
     SCHEDULER,
@@ -257,6 +258,7 @@ def _prepare_files(layout: Layout, config: ClusterConfig, state: ClusterState, n
     _kubeconfig(layout.admin_kubeconfig, outside, pki, ADMIN, layout.context)
     _kubeconfig(layout.data / "manager.kubeconfig", local, pki, MANAGER, layout.context)
     _kubeconfig(layout.data / "scheduler.kubeconfig", local, pki, SCHEDULER, layout.context)
+    _kubeconfig(layout.data / "ingress.kubeconfig", local, pki, INGRESS, layout.context)
     write_settings(settings_file(layout, "server"), plan_server(layout, config, state))
     write_settings(settings_file(layout, "manager"), plan_manager(layout, config))
     registries_changed = False

@@ -168,6 +168,12 @@ system:timonel:hollow-nodes
   read,delete | core | pods
   patch,update | core | pods/status
   events
+system:timonel:ingress
+  read | networking.k8s.io | ingresses
+  read,create | networking.k8s.io | ingressclasses
+  patch,update | networking.k8s.io | ingresses/status
+  read | core | secrets services
+  events
 system:timonel:network
   read | core | namespaces nodes pods services endpoints
   read | discovery.k8s.io | endpointslices

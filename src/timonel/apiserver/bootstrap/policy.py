@@ -65,6 +65,7 @@ def default_cluster_role_bindings() -> list[Object]:
             ("system:volume-scheduler", "", [f"User {_SCHEDULER}"]),
             ("system:kubelet-api-admin", "", ["User kube-apiserver-kubelet-client"]),
             ("system:timonel:network", "", [f"User {_PROXY}"]),
+            ("system:timonel:ingress", "", ["User system:timonel:ingress"]),
             ("system:timonel:hollow-nodes", "", ["User system:timonel:hollow-nodes"]),
             ("kubeadm:kubelet-bootstrap", "system:node-bootstrapper", [joining]),
             ("kubeadm:get-nodes", "", [joining]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from dataclasses import replace
 
@@ -159,8 +160,7 @@ class Preemptor:
     def _started(self, pod: Pod) -> float:
         obj = self._pods.get(*pod.key)
         text = get_path(obj, "status", "startTime")
-        # One that has not started yet is the youngest of all.
-        return parse_time(text).timestamp() if text else self._clock.now().timestamp()
+        return parse_time(text).timestamp() if text else math.inf
 
     # Acting
 

@@ -9,6 +9,7 @@ Source: kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from timonel.scheduler.core import explain
 from timonel.scheduler.core.arguments import DefaultPreemptionArgs
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.concerns import concerns
-from timonel.scheduler.core.framework import Attempt, Filter
+from timonel.scheduler.core.framework import Attempt, Filter, PodScope
 from timonel.scheduler.core.plugins import DEFAULT_PROFILE, IN_TREE
 from timonel.scheduler.core.plugins.node_resources import NodeResourcesFit
 from timonel.scheduler.core.pods import Pod, PodClass
@@ -71,7 +72,7 @@ class NoVictims:
 
 
 StartTime = Callable[[Pod], float]
-"""When a pod was started, seconds since 1970."""
+"""When a pod was started, seconds since 1970; infinity for one that was not yet, and so is the youngest."""
 
 
 def find_victims(
@@ -139,6 +140,8 @@ class VictimSearch:
 
     def result(self) -> Preemption | NoVictims:
         """The cheapest; to be asked right after the last step."""
+        if self._is_stale:
+            self._run.refresh()
         while self._found:
             slot = min(self._found, key=lambda each: self._run.cost(self._found[each]))
             candidate = self._found.pop(slot)
@@ -167,14 +170,21 @@ class _Run:
         """Nodes that the others refuse are none of ours."""
         fits = [each for each in self.filters if isinstance(each, NodeResourcesFit)]
         self.wanted = {name: amount for each in fits for name, amount in each.checked(attempt).items()}
-        self._asks_others = any(each.name not in _OWN for each in self.filters)
+        self.asks_others = any(each.name not in _OWN for each in self.filters)
         """What filters of others go by is theirs to know."""
+        self.asked = [
+            each
+            for each in self.filters
+            if each.pod_scope is not PodScope.NONE and not isinstance(each, NodeResourcesFit)
+        ]
+        """Those that may change their mind when pods go; resources are counted."""
         self.reasons: dict[str, int] = {}
         self._concerns: dict[PodClass, bool] = {}
         self.refresh()
 
     def refresh(self) -> None:
         """Asks every filter but that of resources what it says of the nodes as they are."""
+        self._known = self._remembered()
         self._concerns.clear()
         self._refusals = [
             (refusal.reason, refusal.mask.copy())
@@ -188,6 +198,10 @@ class _Run:
         cluster, priority = self.cluster, self.attempt.pod.klass.priority
         if not cluster.nodes.alive[slot]:
             return None
+        if (known := self._known.by_slot.get(slot)) is not None and not self.standing_refusal(slot):
+            if known.candidate is None:
+                self._note(known.why)
+            return known.candidate
         victims = [pod for pod in cluster.pods_on(slot) if pod.klass.priority < priority]
         if not victims:
             self._note(explain.NO_VICTIMS)
@@ -197,12 +211,37 @@ class _Run:
         with _WhatIf(self, slot, victims) as what_if:
             if why := what_if.refusal():
                 self._note(why)
+                if what_if.by_numbers and not self.standing_refusal(slot):
+                    self._remember(slot, victims, None, why)
                 return None
             # Those that a budget guards are let off first, then the others, the most important of each first.
-            spared = {pod.uid for pod in (*guarded, *free) if what_if.can_stay(pod)}
+            spared = what_if.spared((*guarded, *free))
         left = tuple(pod for pod in victims if pod.uid not in spared)
         violations = sum(pod.uid not in spared for pod in guarded)
-        return Preemption(cluster.nodes.names[slot], left, violations)
+        candidate = Preemption(cluster.nodes.names[slot], left, violations)
+        if what_if.by_numbers:
+            self._remember(slot, victims, candidate, "")
+        return candidate
+
+    def _remembered(self) -> _Known:
+        """What was found for pods of this class before, of nodes that are as they were then."""
+        nodes, memo = self.cluster.nodes, self.attempt.pod.klass.memo
+        if self.budgets or self.attempt.expected or self.asks_others:
+            return _Known()
+        known: _Known = memo.get("victims") or _Known()
+        touched = nodes.touched_since(known.version)
+        if touched is None:
+            known = _Known()
+        for slot in touched or ():
+            known.by_slot.pop(slot, None)
+        known.version = nodes.usage_version
+        memo["victims"] = known
+        return known
+
+    def _remember(self, slot: int, victims: Sequence[Pod], candidate: Preemption | None, why: str) -> None:
+        # A pod that has not started yet will have another age soon.
+        if all(self.started(pod) < math.inf for pod in victims):
+            self._known.by_slot[slot] = _Result(candidate, why)
 
     def standing_refusal(self, slot: int) -> str:
         """Why the node will not do as it is, resources aside."""
@@ -210,7 +249,7 @@ class _Run:
 
     def concerns(self, pod: Pod) -> bool:
         """Whether its going may matter beyond the resources it frees."""
-        if self._asks_others:
+        if self.asks_others:
             return True
         if pod.claims or pod.disks:  # its own, not its class's
             return concerns(self.cluster, self.attempt.pod, pod)
@@ -255,6 +294,19 @@ class _Run:
         return candidate.violations, highest, total, len(priorities), -earliest
 
 
+@dataclass(frozen=True, slots=True)
+class _Result:
+    candidate: Preemption | None
+    why: str
+
+
+@dataclass(slots=True)
+class _Known:
+    version: int = 0
+    """Of the nodes' usage."""
+    by_slot: dict[int, _Result] = field(default_factory=dict)
+
+
 class _WhatIf:
     """One node without some of its pods: by numbers alone as long as only resources can tell the difference.
 
@@ -265,7 +317,7 @@ class _WhatIf:
         self._run, self._cluster, self._attempt, self._slot = run, run.cluster, run.attempt, slot
         self._victims = victims
         self._expected = tuple(run.attempt.expected.get(self._cluster.nodes.names[slot], ()))
-        self._by_numbers = not any(run.concerns(pod) for pod in (*victims, *self._expected))
+        self.by_numbers = not any(run.concerns(pod) for pod in (*victims, *self._expected))
         self._out: dict[str, Pod] = {}
         nodes, self._wanted = self._cluster.nodes, run.wanted
         self._free = {
@@ -289,25 +341,46 @@ class _WhatIf:
     def refusal(self) -> str:
         if why := self._short_of():
             return why
-        if self._by_numbers:
-            return self._run.standing_refusal(self._slot)
+        return self._run.standing_refusal(self._slot) if self.by_numbers else self._asked_both()
+
+    def spared(self, pods: Sequence[Pod]) -> set[str]:
+        """Those that can stay, each tried beside the ones before it."""
+        if not self._run.asks_others:
+            # What pods concern each other by only gets worse with more of them, so if all those that there is room
+            # for can be put back, so could have been each of them.
+            back = [pod for pod in pods if self._has_room_for(pod)]
+            if self.by_numbers or not self._asked_both():
+                return {pod.uid for pod in back}
+            for pod in back:
+                self._take(pod)
+        return {pod.uid for pod in pods if self._can_stay(pod)}
+
+    def _has_room_for(self, pod: Pod) -> bool:
+        """Puts the pod back, if there is."""
+        self._put_back(pod)
+        if self._short_of():
+            self._take(pod)
+            return False
+        return True
+
+    def _can_stay(self, pod: Pod) -> bool:
+        if not self._has_room_for(pod):
+            return False
+        if self._run.concerns(pod) and self._asked_both():
+            self._take(pod)
+            return False
+        return True
+
+    def _asked_both(self) -> str:
+        """Beside the pods that are expected, and without them."""
         if self._expected:
             with self._cluster.beside(self._expected):
                 if why := self._asked():
                     return why
         return self._asked()
 
-    def can_stay(self, pod: Pod) -> bool:
-        """Puts the pod back, unless the node would not do then."""
-        self._put_back(pod)
-        matters = not self._by_numbers and self._run.concerns(pod)
-        if self.refusal() if matters else self._short_of():
-            self._take(pod)
-            return False
-        return True
-
     def _asked(self) -> str:
-        for plugin in self._run.filters:
+        for plugin in self._run.asked:
             for refusal in refusals_of(plugin, self._cluster, self._attempt):
                 if refusal.mask[self._slot]:
                     return refusal.reason
@@ -320,13 +393,13 @@ class _WhatIf:
     def _take(self, pod: Pod) -> None:
         self._count(pod, 1)
         self._out[pod.uid] = pod
-        if not self._by_numbers:
+        if not self.by_numbers and self._run.concerns(pod):
             self._cluster.remove_pod(pod.uid)
 
     def _put_back(self, pod: Pod) -> None:
         self._count(pod, -1)
         del self._out[pod.uid]
-        if not self._by_numbers:
+        if not self.by_numbers and self._run.concerns(pod):
             self._cluster.put_pod(pod)
 
     def _count(self, pod: Pod, sign: int) -> None:

@@ -18,6 +18,7 @@ from timonel.controllers.pods import is_ready
 from timonel.scheduler.loop import Scheduler
 from timonel.simulation.config import HollowConfig
 from timonel.simulation.hollow import HollowNodes
+from timonel.testing.waiting import wait_until
 
 
 class JumpingClock(SystemClock):
@@ -112,12 +113,7 @@ class HollowCluster:
 
 async def reach(what: str, condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Fails with `what` when it does not become so."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not condition():
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"never came about: {what}") from None
+    await wait_until(condition, what, seconds=seconds)
 
 
 def workload(kind: str, name: str, namespace: str, template: Object | None = None, **spec: Any) -> Object:

@@ -30,6 +30,7 @@ from timonel.api.refs import (
 )
 from timonel.client.transport import ConnectionFailed
 from timonel.testing.server import start_api_server
+from timonel.testing.waiting import stays, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -77,12 +78,17 @@ def is_rolled_out(cluster, namespace: str, name: str = "web") -> bool:
     )
 
 
-async def is_quiet(cluster, unlucky: UnluckyClient, seconds: float = 0.7) -> bool:
-    """Whether nothing is written when nothing is left to do."""
-    await asyncio.sleep(0.3)
-    before = unlucky.written.total()
-    await asyncio.sleep(seconds)
-    return bool(unlucky.written.total() == before)
+async def stays_quiet(unlucky: UnluckyClient) -> None:
+    """Nothing is written when nothing is left to do, but for what may be under way now."""
+    last = -1
+
+    def is_still() -> bool:
+        nonlocal last
+        before, last = last, unlucky.written.total()
+        return last == before
+
+    await wait_until(is_still)
+    await stays(lambda: unlucky.written.total() == last, "nothing is written", seconds=0.7)
 
 
 async def make(cluster, namespace: str, replicas: int, name: str = "web", **spec) -> None:
@@ -121,7 +127,7 @@ async def test_two_with_the_same_selector_do_not_fight(cluster, namespace, unluc
     await reach("both rolled out", lambda: all(is_rolled_out(cluster, namespace, name) for name in ("one", "two")))
     assert cluster.images(namespace) == ["i:one"] * 3 + ["i:two"] * 2
     assert unlucky.written["create", "pods"] == 5
-    assert await is_quiet(cluster, unlucky)
+    await stays_quiet(unlucky)
 
 
 async def test_deleted_and_made_again_between_events(cluster, namespace, unlucky) -> None:
@@ -135,7 +141,7 @@ async def test_deleted_and_made_again_between_events(cluster, namespace, unlucky
                 and len(cluster.lister(PODS).list(namespace)) == 3)  # fmt: skip
     [replica_set] = cluster.lister(REPLICA_SETS).list(namespace)
     assert controller_of(replica_set)["uid"] == uid_of(latest)
-    assert await is_quiet(cluster, unlucky)
+    await stays_quiet(unlucky)
 
 
 # A server that refuses
@@ -160,7 +166,7 @@ async def test_storms_of_conflicts_and_too_many_requests(cluster, namespace, unl
     assert unlucky.written.total() < 150
     unlucky.settle()
     assert len(cluster.lister(REPLICA_SETS).list(namespace)) == 2
-    assert await is_quiet(cluster, unlucky)
+    await stays_quiet(unlucky)
 
 
 async def test_answers_that_are_lost_double_nothing(cluster, namespace, unlucky) -> None:
@@ -185,7 +191,7 @@ async def test_answers_that_are_lost_double_nothing(cluster, namespace, unlucky)
     ]
     # A create whose answer was lost is seen in the cache before another is made, or taken back at once.
     assert most[0] <= 11 + 3
-    assert await is_quiet(cluster, unlucky)
+    await stays_quiet(unlucky)
 
 
 async def test_a_quota_that_ends_in_the_middle(cluster, namespace, unlucky) -> None:
@@ -200,9 +206,8 @@ async def test_a_quota_that_ends_in_the_middle(cluster, namespace, unlucky) -> N
     await reach("four run", lambda: len(cluster.ready(namespace)) == 4)
     await reach("it is told", lambda: condition("ReplicaFailure").get("status") == "True")
     assert "exceeded quota: few" in condition("ReplicaFailure")["message"]
-    await asyncio.sleep(1.0)
     # Slow start: 1, 2, 4 at once, and then one refused attempt a time, each waiting twice as long.
-    assert unlucky.written["create", "pods"] <= 20
+    await stays(lambda: unlucky.written["create", "pods"] <= 20, "few attempts", seconds=1.0)
     events = [event for event in cluster.lister(EVENTS).list(namespace) if event["reason"] == "FailedCreate"]
     assert any("exceeded quota: few" in event["message"] for event in events)
     await cluster.client.patch(RESOURCE_QUOTAS, "few", {"spec": {"hard": {"pods": "12"}}}, namespace, type="merge")
@@ -242,7 +247,7 @@ async def test_a_wall_clock_that_jumps(cluster, namespace, unlucky, hours) -> No
     await reach("rolled on", lambda: cluster.images(namespace) == ["i:2"] * 4 and is_rolled_out(cluster, namespace))
     progressing = find_by(cluster.get(DEPLOYMENTS, "web", namespace)["status"]["conditions"], "type", "Progressing")
     assert (progressing["status"], progressing["reason"]) == ("True", "NewReplicaSetAvailable")
-    assert await is_quiet(cluster, unlucky)
+    await stays_quiet(unlucky)
 
 
 # A controller that dies
@@ -265,16 +270,15 @@ async def test_a_manager_that_dies_after_any_write(cluster, namespace, unlucky, 
     assert len(cluster.lister(REPLICA_SETS).list(namespace)) == 1
     assert len(cluster.pods(namespace)) == 6
     assert sum(controller_of(pod)["kind"] == "ReplicaSet" for pod in cluster.pods(namespace)) == 4
-    assert await is_quiet(cluster, unlucky)
+    await stays_quiet(unlucky)
 
 
 async def test_a_new_manager_writes_nothing_that_is_already_so(cluster, namespace, unlucky) -> None:
     await make(cluster, namespace, 5)
     await cluster.client.create(STATEFUL_SETS, workload("StatefulSet", "db", namespace, replicas=2, serviceName="db"))
     await reach("all run", lambda: len(cluster.ready(namespace)) == 7 and is_rolled_out(cluster, namespace))
-    assert await is_quiet(cluster, unlucky)
+    await stays_quiet(unlucky)
     await cluster.kill_manager()
     unlucky.written.clear()
     await cluster.start_manager()
-    await asyncio.sleep(1.0)
-    assert dict(unlucky.written) == {}
+    await stays(lambda: not +unlucky.written, "nothing is written", seconds=0.7)

@@ -27,6 +27,7 @@ from timonel.api.refs import (
 from timonel.controllers.pods import is_ready
 from timonel.simulation.nodes import LEASE_NAMESPACE, SILENT
 from timonel.testing.server import start_api_server
+from timonel.testing.waiting import stays
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -225,7 +226,6 @@ async def test_a_silent_node_leaves_its_pods_as_they_are(cluster, namespace) -> 
     pod = cluster.ready(namespace)[0]
     await cluster.client.delete(PODS, name_of(pod), namespace)
     await reach("it is to go", lambda: is_deleting(cluster.get(PODS, name_of(pod), namespace)))
-    await asyncio.sleep(0.3)
-    assert cluster.lister(PODS).get(namespace, name_of(pod)) is not None
+    await stays(lambda: cluster.lister(PODS).get(namespace, name_of(pod)) is not None, "the pod")
     await cluster.client.patch(NODES, node, {"metadata": {"annotations": {SILENT: None}}}, type="merge")
     await reach("it is gone", lambda: cluster.lister(PODS).get(namespace, name_of(pod)) is None)

@@ -20,6 +20,7 @@ from timonel.api.objects import Object
 from timonel.api.quantity import int_value, milli_value
 from timonel.cluster.errors import UserError
 from timonel.kubelet.config import KubeletConfig
+from timonel.kubelet.cpus.topology import parse_cpus
 from timonel.kubelet.eviction.settings import EvictionConfig
 from timonel.kubelet.eviction.thresholds import DEFAULT_HARD, parse_thresholds
 from timonel.kubelet.images.garbage import ImagePolicy
@@ -87,6 +88,13 @@ def _map(value: Any) -> dict[str, str]:
     return value
 
 
+def _cpus(value: Any) -> frozenset[int]:
+    try:
+        return parse_cpus(_text(value))
+    except ValueError:
+        raise _Wrong('a list of CPUs such as "0-1,4"') from None
+
+
 def _taints(value: Any) -> tuple[Mapping[str, str], ...]:
     if not isinstance(value, list) or not all(
         isinstance(item, dict) and isinstance(item.get("key"), str) and isinstance(item.get("effect"), str)
@@ -146,6 +154,8 @@ _HONOURED: dict[str, _Field] = {
     "evictionMaxPodGracePeriod": _Field(_integer),
     "mergeDefaultEvictionSettings": _Field(_flag),
     "enforceNodeAllocatable": _Field(_texts),
+    "cpuManagerPolicy": _Field(_text, "", True),
+    "reservedSystemCPUs": _Field(_cpus, "", True),
     "systemReserved": _Field(_map),
     "kubeReserved": _Field(_map),
     "crashLoopBackOff": _Field(_anything),
@@ -153,7 +163,7 @@ _HONOURED: dict[str, _Field] = {
 
 _AS_IT_IS: dict[str, Any] = {
     "enableServer": True, "readOnlyPort": 0, "cgroupDriver": "cgroupfs", "cgroupsPerQOS": True, "cpuCFSQuota": True,
-    "cpuManagerPolicy": "none", "memoryManagerPolicy": "None", "topologyManagerPolicy": "none", "failSwapOn": False,
+    "memoryManagerPolicy": "None", "topologyManagerPolicy": "none", "failSwapOn": False,
     "enableControllerAttachDetach": True, "rotateCertificates": True, "localStorageCapacityIsolation": True,
     "enableDebuggingHandlers": True, "kernelMemcgNotification": False, "protectKernelDefaults": False,
     "configMapAndSecretChangeDetectionStrategy": "Watch", "failCgroupV1": False, "runOnce": False,
@@ -171,7 +181,7 @@ _NOT_HONOURED = frozenset({
     "cpuManagerReconcilePeriod", "topologyManagerScope", "topologyManagerPolicyOptions", "qosReserved",
     "runtimeRequestTimeout", "hairpinMode", "podCIDR", "cpuCFSQuotaPeriod", "maxOpenFiles", "kubeAPIQPS",
     "kubeAPIBurst", "podsPerCore", "iptablesMasqueradeBit", "iptablesDropBit", "featureGates", "memorySwap",
-    "containerLogMaxWorkers", "reservedSystemCPUs", "showHiddenMetricsForVersion", "systemReservedCgroup",
+    "containerLogMaxWorkers", "showHiddenMetricsForVersion", "systemReservedCgroup",
     "kubeReservedCgroup", "volumePluginDir", "providerID", "logging",
     "shutdownGracePeriod", "shutdownGracePeriodCriticalPods",
     "shutdownGracePeriodByPodPriority", "reservedMemory", "enableProfilingHandler", "enableDebugFlagsHandler",
@@ -258,6 +268,7 @@ def configure(config: KubeletConfig, file: KubeletFile, source: str) -> KubeletC
     changes["image_policy"] = _image_policy(config.image_policy, values, source)
     changes["eviction"] = _eviction(config.eviction, values, source)
     changes |= _reserved(values, source)
+    changes |= _own_cpus(values, changes.get("reserved_cpu_milli", config.reserved_cpu_milli), source)
     most = _crash_loop(values.get("crashLoopBackOff"), source)
     if most is not None:
         changes["restart_back_off_seconds"] = most
@@ -319,6 +330,22 @@ def _reserved(values: Mapping[str, Any], source: str) -> dict[str, int]:
     if memory:
         found["reserved_memory_bytes"] = memory
     return found
+
+
+def _own_cpus(values: Mapping[str, Any], reserved_milli: int, source: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    named = values.get("reservedSystemCPUs")
+    if named:
+        found = {"reserved_cpus": named, "reserved_cpu_milli": 1000 * len(named)}
+    policy = values.get("cpuManagerPolicy", "none")
+    if policy not in ("none", "static"):
+        raise UserError(f"{source}: cpuManagerPolicy: must be none or static, not {policy!r}")
+    if policy == "static" and not named and not reserved_milli:
+        raise UserError(
+            f"{source}: cpuManagerPolicy: the static policy requires systemReserved.cpu + kubeReserved.cpu to be "
+            "greater than zero, or reservedSystemCPUs"
+        )
+    return {**found, "cpu_policy": policy}
 
 
 def _crash_loop(value: Any, source: str) -> float | None:

@@ -48,6 +48,10 @@ class KubeletConfig:
     """At registration."""
     reserved_cpu_milli: int = 0
     """CPU of the node that pods do not get (allocatable = capacity - reserved)."""
+    cpu_policy: str = "none"
+    """"static": Guaranteed containers that ask for whole CPUs get CPUs of their own. "none": all share all."""
+    reserved_cpus: frozenset[int] = frozenset()
+    """CPUs that no container gets for itself; none named: as many as `reserved_cpu_milli` rounds up to."""
     reserved_memory_bytes: int = 0
     static_pod_path: str = ""
     """Folder, or one file, of pods that the node runs by itself; "": none."""

@@ -18,6 +18,8 @@ from timonel.kubelet.cgroups.manager import Cgroups
 from timonel.kubelet.config import KubeletConfig
 from timonel.kubelet.containers.names import Resolver, parse_resolv_conf
 from timonel.kubelet.containers.resources import cpu_shares
+from timonel.kubelet.cpus.manager import Cpus, reserved_cpus
+from timonel.kubelet.cpus.topology import read_topology
 from timonel.kubelet.cri.lost_shims import LostShims
 from timonel.kubelet.cri.runtime import Runtime, RuntimeEvents
 from timonel.kubelet.cri.snapshots import ContainerdSnapshots, Snapshots
@@ -149,6 +151,15 @@ class Kubelet:
             tell=recorder.event,
             wake=lambda uid: self._workers.notify(uid),
         )
+        topology = read_topology() if config.cpu_policy == "static" else {}
+        self._cpus = Cpus(
+            topology=topology,
+            reserved=reserved_cpus(topology, config.reserved_cpus, config.reserved_cpu_milli),
+            runtime=runtime,
+            clock=clock,
+            running=self._running_containers,
+            cpus_now=self._cgroups.cpus,
+        )
         host_ports = HostPorts()
         services = PodServices(
             config=config,
@@ -174,11 +185,13 @@ class Kubelet:
             runtime_name=lambda: self.node.runtime_name,
             memory_capacity=machine.memory_bytes,
             allocations=allocations,
+            cpus=self._cpus,
             host_ports=host_ports,
             admission=PodAdmission(
                 allowed_unsafe_sysctls=config.allowed_unsafe_sysctls,
                 host_ports=host_ports,
                 allocations=allocations,
+                cpus=self._cpus,
                 node=lambda: self._own_node.lister.get("", config.node_name),
                 pressure=lambda: self.eviction.conditions,
                 preempt=lambda pod, missing: self.eviction.preempt(pod, missing),
@@ -304,6 +317,12 @@ class Kubelet:
         except OSError:
             return Resolver()
 
+    def _running_containers(self) -> Iterator[tuple[str, str, str]]:
+        for worker in self._workers:
+            for container in self._reader.known(worker.uid).containers:
+                if container.state == RUNNING:
+                    yield worker.uid, container.name, container.id
+
     def _running_logs(self) -> Iterator[tuple[str, str]]:
         for worker in self._workers:
             for container in self._reader.known(worker.uid).containers:
@@ -333,6 +352,7 @@ class Kubelet:
                 group.create_task(self._rotation.run(), name="log rotation")
                 group.create_task(self.eviction.run(), name="eviction")
                 group.create_task(self._image_garbage.run(), name="image garbage")
+                group.create_task(self._cpus.run(), name="cpus")
                 group.create_task(self._lost_shims.run(), name="lost shims")
                 await self._work_on_pods(group)
         finally:

@@ -52,6 +52,9 @@ def test_nothing_changes_nothing() -> None:
         ),
         ({"systemReserved": {"memory": "1Gi"}, "kubeReserved": {"memory": "1Gi"}}, "reserved_memory_bytes", 2 << 30),
         ({"crashLoopBackOff": {"maxContainerRestartPeriod": "5s"}}, "restart_back_off_seconds", 5.0),
+        ({"cpuManagerPolicy": "static", "kubeReserved": {"cpu": "500m"}}, "cpu_policy", "static"),
+        ({"reservedSystemCPUs": "0,2-3", "kubeReserved": {"cpu": "9"}}, "reserved_cpu_milli", 3000),
+        ({"enableSystemLogQuery": True}, "answers_log_queries", True),
     ],
 )
 def test_fields_that_are_acted_on(fields: dict[str, Any], field: str, value: Any) -> None:
@@ -102,6 +105,9 @@ def test_evictions() -> None:
         ({**HEAD, "evictionSoft": {MEMORY: "1Gi"}}, "grace period must be specified"),
         ({**HEAD, "imageGCLowThresholdPercent": 90}, "must be less than imageGCHighThresholdPercent"),
         ({**HEAD, "imageMaximumGCAge": "1m"}, "must be greater than imageMinimumGCAge"),
+        ({**HEAD, "cpuManagerPolicy": "static"}, "the static policy requires"),
+        ({**HEAD, "cpuManagerPolicy": "mine"}, "must be none or static"),
+        ({**HEAD, "reservedSystemCPUs": "0-"}, "reservedSystemCPUs: must be a list of CPUs"),
         ({**HEAD, "systemReserved": {"pid": "10"}}, "only cpu and memory can be reserved, not pid"),
         ({**HEAD, "serializeImagePulls": True, "maxParallelImagePulls": 3}, "cannot be larger than 1"),
     ],

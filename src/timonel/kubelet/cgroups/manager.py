@@ -78,6 +78,13 @@ class Cgroups:
         except (OSError, ValueError):
             return None
 
+    def cpus(self, pod: Object, container_id: str) -> str | None:
+        """Which ones a container may run on now, "0-1,4"; None when there is no telling."""
+        try:
+            return self._file("cpuset", f"{pod_cgroup(pod)}/{container_id}", "cpuset.cpus").read_text().strip()
+        except OSError:
+            return None
+
     def _file(self, controller: str, path: str, name: str) -> Path:
         tree = self._mount if self.unified else self._mount / controller
         return tree / self._root / path / name

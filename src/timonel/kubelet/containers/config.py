@@ -118,8 +118,12 @@ def container_config(
     memory_capacity: int,
     unified_cgroups: bool,
     target_id: str = "",
+    cpus: str = "",
 ) -> cri.ContainerConfig:
-    """`image` tells the user it would run as; `target_id` is whose processes an ephemeral container sees."""
+    """`image` tells the user it would run as; `cpus` is which ones it may run on, "" all of them.
+
+    `target_id` is whose processes an ephemeral container sees.
+    """
     made = cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=container["name"], attempt=attempt),
         image=cri.ImageSpec(image=image_ref, user_specified_image=container.get("image", "")),
@@ -153,6 +157,7 @@ def container_config(
     made.linux.resources.CopyFrom(
         container_resources(pod, container, memory_capacity=memory_capacity, unified_cgroups=unified_cgroups)
     )
+    made.linux.resources.cpuset_cpus = cpus
     made.linux.security_context.CopyFrom(
         container_context(
             pod,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from timonel.api.objects import Object, get_path, labels_of
 from timonel.api.placement import matches_node, tolerates, untolerated_taint
 from timonel.kubelet.containers.security import forbidden_sysctls
+from timonel.kubelet.cpus.manager import Cpus
 from timonel.kubelet.eviction.critical import is_critical, is_static
 from timonel.kubelet.pods.allocation import Allocations, Shortfall
 from timonel.kubelet.pods.host_ports import HostPorts
@@ -82,6 +83,7 @@ class PodAdmission:
     allowed_unsafe_sysctls: tuple[str, ...]
     host_ports: HostPorts
     allocations: Allocations
+    cpus: Cpus
     node: Callable[[], Object | None]
     """As the API has it; None: not known."""
     pressure: Callable[[], Collection[str]]
@@ -102,7 +104,10 @@ class PodAdmission:
             return _predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports")
         missing = self.allocations.admit(pod)
         if missing is None:
-            return None
+            # As its last step, since what one manager gave another one's refusal would have to take back.
+            why = self.cpus.admit(pod)
+            unexpected = f"Allocate failed due to {why}, which is unexpected"
+            return Refusal("UnexpectedAdmissionError", unexpected) if why else None
         if not is_critical(pod):
             return Refusal(missing.reason, str(missing))
         shortfalls = self.allocations.shortfalls(pod)

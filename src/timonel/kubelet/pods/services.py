@@ -12,6 +12,7 @@ from timonel.client.protocol import ApiClient
 from timonel.kubelet.cgroups.manager import Cgroups
 from timonel.kubelet.config import KubeletConfig
 from timonel.kubelet.containers.names import Resolver
+from timonel.kubelet.cpus.manager import Cpus
 from timonel.kubelet.cri.runtime import Runtime
 from timonel.kubelet.images.puller import ImagePuller
 from timonel.kubelet.images.volumes import ImageVolumes
@@ -66,6 +67,7 @@ class PodServices:
     memory_capacity: int
     """Of the node, bytes."""
     allocations: Allocations
+    cpus: Cpus
     host_ports: HostPorts
     admission: PodAdmission
     """Asked once, whether the node takes the pod at all."""

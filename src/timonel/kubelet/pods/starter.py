@@ -158,6 +158,7 @@ class PodStarter:
             self._tell(pod, kind, container, "Failed", f"Error: {told}")
             raise StartFailure(Waiting("RunContainerError", exc.description), None) from exc
         started(container_id)
+        services.cpus.made(container_id, made.linux.resources.cpuset_cpus)
         services.tell(pod, kind, container, "Normal", "Started", "Container started")
         await self._post_start(pod, kind, container, container_id, view)
 
@@ -275,6 +276,7 @@ class PodStarter:
                 memory_capacity=services.memory_capacity,
                 unified_cgroups=services.cgroups.unified,
                 target_id=self._target(kind, container, view),
+                cpus=services.cpus.of(uid_of(pod), container["name"]),
             )
         except (ConfigError, ObjectsUnavailable, SubPathError, OSError) as exc:
             self._tell(pod, kind, container, "Failed", f"Error: {exc}")

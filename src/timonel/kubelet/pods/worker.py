@@ -120,6 +120,7 @@ class PodWorker:
                 pod
             )  # also while it is being deleted: what runs of it is in the way of others until it has ended
             services.allocations.keep(pod)
+            services.cpus.keep(pod)
         self._is_new = not status.get("startTime")
         """Not taken yet, neither by this agent nor by an earlier one."""
 
@@ -219,6 +220,7 @@ class PodWorker:
             self.stage = Stage.ENDED
             self._services.host_ports.release(self.uid)
             self._services.allocations.release(self.uid)
+            self._services.cpus.release(self.uid)
             log.info("pod ended pod=%s", full_name(self.pod))
             return 0
         if not (self.is_deleted or is_deleting(self.pod)):
@@ -587,6 +589,7 @@ class PodWorker:
     def _forget(self) -> None:
         services = self._services
         services.allocations.release(self.uid)
+        services.cpus.release(self.uid)
         services.statuses.forget(self.uid)
         services.reader.forget(self.uid)
         services.puller.forget(self.uid)

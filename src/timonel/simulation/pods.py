@@ -6,6 +6,8 @@ Nothing of a pod is kept that its object in the API does not say, but its addres
 from __future__ import annotations
 
 import logging
+import math
+from dataclasses import dataclass
 
 from timonel.api.clock import Clock
 from timonel.api.errors import Conflict, NotFound
@@ -60,6 +62,16 @@ class SlimPods:
         return slim | {"kind": "Pod", "apiVersion": "v1", "status": status}
 
 
+@dataclass(slots=True)
+class _Written:
+    """An own write of a pod's status. What it made of the pod was decided with it, and when to look again: meeting it
+    is no reason to decide anew."""
+
+    version: int
+    wake_at: float
+    """Monotonic seconds; infinite: nothing happens by itself any more."""
+
+
 class HollowPods:
     """Runs the pods that are bound to nodes with the label of hollow nodes, until cancelled."""
 
@@ -71,8 +83,8 @@ class HollowPods:
         self._recorder = recorder
         self._clock = clock
         self._addresses = PodAddresses()
-        self._written: dict[str, int] = {}
-        """By uid, the version of an own write that the watch has not told of yet."""
+        self._written: dict[str, _Written] = {}
+        """By uid, an own write that was not met again yet."""
         self._complained: set[str] = set()
         self.queue: WorkQueue[ObjectKey] = WorkQueue(clock, name="hollow-pods")
         self._nodes = informers.of(NODES, label_selector=f"{LABEL}=true", transform=slim_node)
@@ -99,10 +111,12 @@ class HollowPods:
     def _changed(self, pod: Object) -> None:
         written = self._written.get(uid_of(pod))
         if written is not None:
-            version = int(pod["metadata"]["resourceVersion"])
-            if version < written:
+            version = _version(pod)
+            if version < written.version:
                 return  # a later one is on its way
             del self._written[uid_of(pod)]
+            if version == written.version and written.wake_at > self._clock.monotonic():
+                return
         if self._nodes.lister.get("", pod["nodeName"]) is not None or not self._nodes.has_synced:
             self.queue.add(key_of(pod))
 
@@ -114,6 +128,7 @@ class HollowPods:
 
     def _node_changed(self, node: Object) -> None:
         for pod in self._pods.lister.by_index("node", name_of(node)):
+            self._written.pop(uid_of(pod), None)  # things are different now
             self.queue.add(key_of(pod))
 
     def _node_updated(self, old: Object, new: Object) -> None:
@@ -122,8 +137,17 @@ class HollowPods:
 
     async def sync(self, key: ObjectKey) -> Result:
         pod = self._pods.lister.get(*key)
-        if pod is None or uid_of(pod) in self._written:
+        if pod is None:
             return Result()
+        if (written := self._written.get(uid_of(pod))) is not None:
+            if _version(pod) < written.version:
+                written.wake_at = -math.inf  # what it left is to be looked at when the watch tells of it
+                return Result()
+            # Here, too, when the watch was quicker than the answer: the pod was put into the queue once more.
+            del self._written[uid_of(pod)]
+            left = written.wake_at - self._clock.monotonic()
+            if _version(pod) == written.version and left > 0:
+                return Result(requeue_after=None if math.isinf(left) else left)
         node = self._nodes.lister.get("", pod["nodeName"])
         if node is None or is_silent(node):
             return Result()
@@ -138,24 +162,25 @@ class HollowPods:
         plan = plan_hollow_pod(pod, self._behaviour(pod), self._clock.now(), host_ips=host_ips, pod_ip=ip)
         try:
             if plan.status is not None:
-                await self._write(pod, plan.status)
+                await self._write(pod, plan.status, plan.wake_after)
             if plan.delete:
                 await self._client.delete(PODS, key.name, key.namespace, grace_period_seconds=0, uid=uid_of(pod))
         except (NotFound, Conflict):
             return Result()  # gone, or changed by somebody else, which the watch tells
         return Result(requeue_after=plan.wake_after)
 
-    async def _write(self, pod: Object, status: Object) -> None:
+    async def _write(self, pod: Object, status: Object, wake_after: float | None) -> None:
         # A merge patch replaces whole lists, so it must be of the conditions and containers that it was made from.
         metadata = {"uid": uid_of(pod), "resourceVersion": pod["metadata"]["resourceVersion"]}
         patch = {"metadata": metadata, "status": status}
         written = await self._client.patch(
             PODS, name_of(pod), patch, namespace_of(pod), type="merge", subresource="status"
         )
-        version = int(written["metadata"]["resourceVersion"])
+        version = _version(written)
         seen = self._pods.lister.get(namespace_of(pod), name_of(pod))
-        if seen is not None and uid_of(seen) == uid_of(pod) and int(seen["metadata"]["resourceVersion"]) < version:
-            self._written[uid_of(pod)] = version
+        wake_at = math.inf if wake_after is None else self._clock.monotonic() + wake_after
+        if seen is not None and uid_of(seen) == uid_of(pod) and _version(seen) <= version:
+            self._written[uid_of(pod)] = _Written(version, wake_at)
 
     def _behaviour(self, pod: Object) -> Behaviour:
         try:
@@ -165,3 +190,7 @@ class HollowPods:
                 self._complained.add(uid_of(pod))
                 self._recorder.event(pod, "Warning", "InvalidHollowAnnotation", f"{error}; the pod runs as others do")
             return self._config.behaviour
+
+
+def _version(pod: Object) -> int:
+    return int(pod["metadata"]["resourceVersion"])

@@ -110,7 +110,10 @@ def run(case: str, nodes: int, seconds: float = 1.5) -> float:
 
 
 def run_claims(devices: int, nodes: int, seconds: float = 1.5) -> float:
-    """Pods with a claim each for one device; every node has `devices` of its own. Writing is left out."""
+    """Pods with a claim each for one device; every node has `devices` of its own. Writing is left out.
+
+    The first pod of its kind is not counted: for it all nodes are looked at, which takes half a second at 5 000.
+    """
     cluster, rng = Cluster(), random.Random(1)
     cluster.put_namespace("default", {})
     cluster.devices.put_class({"metadata": {"name": "gpu"}, "spec": {"selectors": [_of_driver(_DRIVER)]}})
@@ -134,7 +137,9 @@ def run_claims(devices: int, nodes: int, seconds: float = 1.5) -> float:
         attempt.pod.node = decision.node
         cluster.put_pod(attempt.pod)
         placed += 1
-    return placed / (time.perf_counter() - start)
+        if placed == 1:
+            start = time.perf_counter()
+    return (placed - 1) / (time.perf_counter() - start)
 
 
 def run_preemption(spec: Spec, nodes: int, seconds: float = 3.0) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -82,6 +83,8 @@ class Slice:
     """`nodeName`, `allNodes`, `nodeSelector` or `perDeviceNodeSelection` of its spec."""
     devices: tuple[Device, ...]
     counters: tuple[tuple[str, Mapping[str, Decimal]], ...]
+    layout: bytes
+    """Equal for slices that offer devices which nothing can tell apart."""
 
     @property
     def node_name(self) -> str:
@@ -105,10 +108,10 @@ class PoolView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """All that can be reached from a node. `memo`: what others worked out for it."""
+    """All that can be reached from a node. `layout`: equal where the same can be had while nobody has any of it."""
 
     pools: tuple[PoolView, ...]
-    memo: dict[Any, Any] = field(default_factory=dict)
+    layout: tuple[Any, ...] = ()
 
 
 class Catalogue:
@@ -243,9 +246,10 @@ class Catalogue:
             if not there or each.generation == there[0][0].generation:
                 there.append((each, which))
         views = [view for id_, there in pools.items() if (view := self._pool_view(id_, there)) is not None]
+        layout = tuple((each.layout, each.slices_in_pool, which) for there in pools.values() for each, which in there)
         # Devices that take time to be ready for a node are the last choice.
         views.sort(key=lambda view: (any(each.has_binding_conditions for each in view.devices), view.id))
-        return View(tuple(views))
+        return View(tuple(views), (layout, tuple((view.is_incomplete, view.is_invalid) for view in views)))
 
     def _pool_view(self, id_: PoolId, there: list[tuple[Slice, tuple[int, ...]]]) -> PoolView | None:
         first = there[0][0]
@@ -298,14 +302,22 @@ def parse_slice(obj: Object) -> Slice:
     id_ = PoolId(spec.get("driver") or "", pool.get("name") or "")
     fields = ("nodeName", "allNodes", "nodeSelector", "perDeviceNodeSelection")
     reach = {name: spec[name] for name in fields if spec.get(name)}
+    devices = tuple(_parse_device(id_, each, reach) for each in spec.get("devices") or ())
+    counters = tuple((each["name"], _amounts(each.get("counters"))) for each in spec.get("sharedCounters") or ())
+    # Devices with counters have the pool's name in their twin, so that such pools are never taken for one another.
+    told = [id_.driver, [device.obj["name"] for device in devices], id_.name if counters else ""]
+    digest = blake2b(orjson.dumps(told), digest_size=16)
+    for device in devices:
+        digest.update(device.twin)
     return Slice(
         name=name_of(obj),
         pool=id_,
         generation=pool.get("generation") or 0,
         slices_in_pool=pool.get("resourceSliceCount") or 0,
         reach=reach,
-        devices=tuple(_parse_device(id_, each, reach) for each in spec.get("devices") or ()),
-        counters=tuple((each["name"], _amounts(each.get("counters"))) for each in spec.get("sharedCounters") or ()),
+        devices=devices,
+        counters=counters,
+        layout=digest.digest(),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import orjson
@@ -182,14 +183,16 @@ class Inventory:
         wishes = _Wishes(claims, self.classes)
         answers = self._current(wishes)
         left = Steps(STEPS_PER_POD)
-        equal: dict[View, tuple[tuple[Allocation, ...] | Refused, int]] = {}
+        equal: dict[Any, tuple[tuple[Allocation, ...] | Refused, int]] = {}
+        is_untouched = self.ledger.is_untouched
         for slot in np.flatnonzero((answers.codes == _UNKNOWN) & self._nodes.alive & among).tolist():
             if left.left <= 0:
                 break
             view = self.catalogue.view(self._nodes.names[slot])
-            known = equal.get(view)
+            alike = view.layout if all(is_untouched(pool.id) for pool in view.pools) else view
+            known = equal.get(alike)
             if known is None:
-                known = equal[view] = self._look(view, wishes, left, steps_per_node)
+                known = equal[alike] = self._look(view, wishes, left, steps_per_node)
             answers.put(slot, *known)
         return answers.codes, answers.ratings, answers.reasons
 

@@ -28,6 +28,8 @@ class Ledger:
         """Claim's uid -> allocation that is being written."""
         self._counted: dict[str, Object] = {}
         """Claim's uid -> allocation that is counted."""
+        self._in_pool: dict[PoolId, int] = {}
+        """Of how many devices, or parts of them, somebody has."""
         self._taken: dict[DeviceId, int] = {}
         self._parts: dict[DeviceId, dict[str, list[Decimal]]] = {}
         """Shareable device -> share -> amounts; summed up when asked for."""
@@ -74,6 +76,10 @@ class Ledger:
 
     # What is in use (`allocator.InUse`)
 
+    def is_untouched(self, pool: PoolId) -> bool:
+        """Nobody has any of its devices."""
+        return pool not in self._in_pool
+
     def is_taken(self, device: DeviceId) -> bool:
         return device in self._taken
 
@@ -108,7 +114,13 @@ class Ledger:
             if result.get("adminAccess"):
                 continue  # it only looks on
             device = DeviceId(result.get("driver", ""), result.get("pool", ""), result.get("device", ""))
-            self.touched.add(PoolId(device.driver, device.pool))
+            pool = PoolId(device.driver, device.pool)
+            self.touched.add(pool)
+            in_pool = self._in_pool.get(pool, 0) + sign
+            if in_pool > 0:
+                self._in_pool[pool] = in_pool
+            else:
+                self._in_pool.pop(pool, None)
             if result.get("shareID"):
                 self._add_part(device, result.get("consumedCapacity") or {}, sign)
                 continue

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.api.hollow import HollowCluster, image_patch, reach, workload
+from timonel.api.clock import SystemClock
 from timonel.api.objects import find_by, is_deleting, name_of
 from timonel.api.refs import (
     DAEMON_SETS,
@@ -26,15 +27,20 @@ from timonel.api.refs import (
 )
 from timonel.controllers.pods import is_ready
 from timonel.simulation.nodes import LEASE_NAMESPACE, SILENT
+from timonel.storage.etcd import open_etcd
 from timonel.testing.server import start_api_server
 from timonel.testing.waiting import stays
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cluster(tmp_path_factory) -> AsyncIterator[HollowCluster]:
-    server = await start_api_server(tmp_path_factory.mktemp("server"))
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "etcd"])
+async def cluster(request, tmp_path_factory) -> AsyncIterator[HollowCluster]:
+    """On either store: other suites with hollow nodes are about what is above it, and take the quicker one."""
+    store = None
+    if request.param == "etcd":
+        store = await open_etcd(request.getfixturevalue("new_config")(), SystemClock())
+    server = await start_api_server(tmp_path_factory.mktemp("server"), store=store)
     cluster = HollowCluster(server, nodes=4)
     await cluster.start()
     await cluster.see(PODS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, EVENTS, NODES, LEASES)

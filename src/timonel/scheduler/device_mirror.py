@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from timonel.api.objects import Object, ObjectKey, key_of, name_of, uid_of
+from timonel.api.objects import Object, ObjectKey, annotations_of, controller_of, key_of, name_of, uid_of
 from timonel.api.refs import DEVICE_CLASSES, RESOURCE_CLAIMS, RESOURCE_SLICES
 from timonel.client.informer import Informers
 from timonel.scheduler.core.cluster import Cluster
+from timonel.scheduler.core.devices.extended import ANNOTATION
 from timonel.scheduler.core.devices.inventory import ClaimPlan
 from timonel.scheduler.core.devices.ledger import allocation_of
 from timonel.scheduler.core.framework import Change
@@ -130,3 +131,5 @@ class DeviceMirror:
         self._devices.ledger.remove_claim(key_of(last))
         if known is not None and allocation_of(known) is not None:
             self._changed(Change.DEVICES_FREED)
+        if annotations_of(last).get(ANNOTATION) == "true" and (owner := controller_of(last)) is not None:
+            self._retry((key_of(last).namespace, owner["name"]))  # its pod could not be tried beside it

@@ -26,6 +26,10 @@ class Permit:
     give_up: Callable[[], None]
     requeue: Callable[[str, frozenset[str]], None]
 
+    def decide(self, may_go: bool) -> None:
+        if not self.may_go.done():  # who waited for it may have been cancelled
+            self.may_go.set_result(may_go)
+
 
 class Permits:
     """`activate` lets a pod that waits in the queue be tried at once: one of its group has a place."""
@@ -56,7 +60,7 @@ class Permits:
         if placed + len(held) >= gang.size:
             log.info("A pod group has its places group=%s pods=%d", gang.key, len(held))
             for each in self._held.pop(gang.key).values():
-                each.may_go.set_result(True)
+                each.decide(True)
             return permit
         for uid in sorted(members - held.keys()):
             if self._cluster.pod(uid) is None:
@@ -81,7 +85,7 @@ class Permits:
         """One of them can have no place, which `plugins` said, or they waited for too long: none keeps its own."""
         held = self._held.pop(key, {})
         for each in held.values():
-            each.may_go.set_result(False)
+            each.decide(False)
             each.give_up()
         for each in held.values():
             each.requeue(why, plugins | {PLUGIN})
@@ -90,7 +94,7 @@ class Permits:
         for key, held in list(self._held.items()):
             each = held.pop(uid, None)
             if each is not None:
-                each.may_go.set_result(False)
+                each.decide(False)
                 each.give_up()
             if not held:
                 del self._held[key]

@@ -326,6 +326,18 @@ class TestExtendedResources:
             assert "1 cannot allocate all claims" in world.condition("x")["message"]
             assert find_by(world.client.objects(RESOURCE_CLAIMS), "kind", "ResourceClaim") is None
 
+    async def test_a_claim_that_came_to_nothing_does_not_stand_in_the_way(self) -> None:
+        x = pod("x", containers=[container(requests={"example.com/gpu": "1"})])
+        async with running(node("n"), gpus("d0"), self.CLASS) as world:
+            world.client.fail(InternalError("no"), verb="update", ref=RESOURCE_CLAIMS)
+            world.client.add(x)
+            await world.settle()
+            assert world.node_of("x") == ""
+            for _ in range(4):
+                await world.clock.advance(3)
+                await world.settle()
+            assert world.node_of("x") == "n"
+
     async def test_the_claim_goes_when_the_pod_is_not_bound(self) -> None:
         x = pod("x", containers=[container(requests={"deviceclass.resource.kubernetes.io/gpu": "1"})])
         async with running(node("n"), gpus("d0"), self.CLASS) as world:

@@ -96,11 +96,24 @@ class ProxyProcess:
         """As a daemon: the command ends, with an error if need be, once the worker listens."""
         pid_file = self._folder / "pid"
         pid_file.unlink(missing_ok=True)
+        log = self._folder / "log"
+        # Not a pipe: the daemon keeps what it was given open, and a pipe's end would never come.
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         configuration = str(self._folder / "current" / "haproxy.cfg")
         try:
-            await run_command(PROGRAM, "-W", "-D", "-f", configuration, "-p", str(pid_file))
-        except CommandFailed as error:
-            raise ProxyFailed(_complaint(str(error))) from error
+            started = await asyncio.create_subprocess_exec(
+                *(PROGRAM, "-W", "-D", "-f", configuration, "-p", str(pid_file)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ProxyFailed(f"{PROGRAM}: {error}") from error
+        finally:
+            os.close(output)
+        if await started.wait() != 0:
+            raise ProxyFailed(_complaint(log.read_text(errors="replace")))
         # The daemon writes its file, and becomes its own waiting master, a moment after the command ended.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_SECONDS):
@@ -114,12 +127,11 @@ class ProxyProcess:
         """One that was started just now, or by an earlier agent."""
         if self.is_running:
             return
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, IndexError):  # the file may be empty yet
             pid = int((self._folder / "pid").read_text().split()[0])
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if os.path.basename(command[0]) == PROGRAM.encode() and any(
-                os.fsencode(self._folder) in argument for argument in command
-            ):
+            is_ours = any(os.fsencode(self._folder) in argument for argument in command)
+            if is_ours and os.path.basename(command[0]) == PROGRAM.encode() and _takes_reloads(pid):
                 self._watch(pid)
                 logger.info("HAProxy runs pid=%d", pid)
 
@@ -131,6 +143,13 @@ class ProxyProcess:
         logger.error("HAProxy ended pid=%d", self._pid)
         self.leave()
         self._on_end()
+
+
+def _takes_reloads(pid: int) -> bool:
+    """A master that has just been started would end of the signal. Raises OSError, IndexError."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = int(status.split("SigCgt:")[1].split()[0], 16)
+    return bool(caught >> (signal.SIGUSR2 - 1) & 1)
 
 
 def digest_of(files: Mapping[str, str]) -> str:

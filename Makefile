@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help up down venv test properties check format bench
+.PHONY: help up down venv test properties fuzz check format bench
 
 help:
 	@echo "make up      start a cluster on this machine"
 	@echo "make down    stop it"
 	@echo "make test    every test; real containers too, if you are root"
 	@echo "make properties   the tests of properties, with examples they never saw"
+	@echo "make fuzz    every operation of the API, with requests made from its OpenAPI"
 	@echo "make check   format, lint, types, import layers"
 	@echo "make bench   figures beside their budgets"
 
@@ -37,6 +38,10 @@ test: venv
 
 properties: venv
 	HYPOTHESIS_PROFILE=search $(BIN)/pytest $$(grep -rlE '^from hypothesis' tests --include='test_*.py')
+
+# Some 15 minutes. TIMONEL_FUZZ_SEED makes other requests.
+fuzz: venv
+	TIMONEL_FUZZ_EXAMPLES=$${TIMONEL_FUZZ_EXAMPLES:-5} $(BIN)/pytest tests/api/openapi/test_fuzzed_operations.py -v
 
 check: venv
 	$(BIN)/ruff format --check src tests bench

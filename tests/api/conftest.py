@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
+import pytest
 import pytest_asyncio
 
+from tests.read_only import watching_live_objects
 from timonel.api.clock import SystemClock
 from timonel.storage.etcd import open_etcd
 from timonel.testing.server import RunningServer, start_api_server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def live_objects() -> Iterator[None]:
+    yield from watching_live_objects()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "etcd"])

@@ -11,7 +11,7 @@ Without the variable, the same command compares our own answers with what was re
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -20,12 +20,18 @@ import pytest_asyncio
 import yaml
 
 from tests.golden.requests import CASES, output_of, read_steps, run_case, write_answers
+from tests.read_only import watching_live_objects
 from timonel.apiserver.admission.selection import AdmissionConfig
 from timonel.testing.server import ADMIN_TOKEN, start_api_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _CASES = sorted(CASES.glob("*/*.input.yaml"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def live_objects() -> Iterator[None]:
+    yield from watching_live_objects()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -201,7 +201,7 @@ class WatchCache:
         saves decoding it again. Raises KeyExists, StoreError."""
         sealed = self._codec.to_store(key, plain)
         call = self._store.create(key, sealed, ttl_seconds=ttl_seconds, along=along)
-        revision = await self._expect(key, sealed, obj, self._timed("create", call))
+        revision = await self._write("create", key, sealed, obj, call)
         return self._written(key, plain, revision)
 
     async def update(
@@ -220,19 +220,17 @@ class WatchCache:
         """
         sealed = self._codec.to_store(key, plain)
         call = self._store.update(key, sealed, expected, ttl_seconds=ttl_seconds, along=along)
-        revision = await self._expect(key, sealed, obj, self._timed("update", call))
+        revision = await self._write("update", key, sealed, obj, call)
         return self._written(key, plain, revision)
 
-    async def _expect(self, key: str, sealed: bytes, obj: Object | None, write: Awaitable[int]) -> int:
-        """Awaits a write. A store in this process hands back the very same bytes, so that `_apply` knows them again."""
+    def _write(
+        self, operation: str, key: str, sealed: bytes, obj: Object | None, write: Awaitable[int]
+    ) -> Awaitable[int]:
+        """A write, timed. A store in this process hands back the very same bytes, so that `_apply` knows them again."""
         if obj is None:
-            return await write
+            return self._timed(operation, write)
         ours = self._expected[key] = sealed, obj
-        try:
-            return await write
-        finally:
-            if self._expected.get(key) is ours:
-                del self._expected[key]
+        return self._timed(operation, write, key, ours)
 
     async def delete(self, key: str, expected: int, *, along: Sequence[Change] = ()) -> int:
         """Deletes the object if its revision is `expected`; the deletion's revision. Raises RevisionMismatch."""
@@ -242,10 +240,10 @@ class WatchCache:
         """A write of this resource to go along with another's; None deletes, `expected` 0 creates."""
         return Change(key, None if plain is None else self._codec.to_store(key, plain), expected)
 
-    async def _timed(self, operation: str, call: Awaitable[T]) -> T:
-        """An answer that somebody else was faster is no failure."""
-        if self.on_call is None:
-            return await call
+    async def _timed(
+        self, operation: str, call: Awaitable[T], key: str = "", expected: tuple[bytes, Object] | None = None
+    ) -> T:
+        """An answer that somebody else was faster is no failure. `expected` is not any more when it is over."""
         started = time.perf_counter()
         failed = False
         try:
@@ -254,7 +252,10 @@ class WatchCache:
             failed = not isinstance(exc, KeyExists | RevisionMismatch | Compacted)
             raise
         finally:
-            self.on_call(operation, time.perf_counter() - started, failed)
+            if expected is not None and self._expected.get(key) is expected:
+                del self._expected[key]
+            if self.on_call is not None:
+                self.on_call(operation, time.perf_counter() - started, failed)
 
     # Watching
 
@@ -406,7 +407,7 @@ class WatchCache:
         obj = None
         if expected is not None and expected[0] is change.value:
             obj = with_revision(expected[1], change.revision)
-        new = self._cached(change.key, change.value, change.revision, obj)
+        new = self._cached(change.key, change.value, change.revision, obj, self._objects.get(change.key))
         old = self._put(new)
         return CacheEvent("ADDED" if old is None else "MODIFIED", new, old, change.revision)
 
@@ -442,12 +443,20 @@ class WatchCache:
             if after is not None:
                 index.setdefault(after, set()).add(key)
 
-    def _cached(self, key: str, stored: bytes, revision: int, obj: Object | None = None) -> CachedObject:
+    def _cached(
+        self, key: str, stored: bytes, revision: int, obj: Object | None = None, before: CachedObject | None = None
+    ) -> CachedObject:
         plain = self._codec.from_store(key, stored)
-        return self._from_plain(key, plain, revision, self._codec.is_stale(stored), obj)
+        return self._from_plain(key, plain, revision, self._codec.is_stale(stored), obj, before)
 
     def _from_plain(
-        self, key: str, plain: bytes, revision: int, stale: bool = False, obj: Object | None = None
+        self,
+        key: str,
+        plain: bytes,
+        revision: int,
+        stale: bool = False,
+        obj: Object | None = None,
+        before: CachedObject | None = None,
     ) -> CachedObject:
         namespace, _, name = key[len(self._prefix) :].rpartition("/")
         return CachedObject(
@@ -460,6 +469,7 @@ class WatchCache:
             decoded=self._decoded,
             stale=stale,
             obj=obj,
+            before=before,
         )
 
     def _written(self, key: str, plain: bytes, revision: int) -> CachedObject:

@@ -23,7 +23,7 @@ class DecodedObjects:
     """Keeps recently decoded objects alive, at most `max_bytes` of their wire form, which is a tenth of their size as
     dicts. First decoded, first forgotten; forgetting costs nothing but a decoding (3 µs a KB)."""
 
-    def __init__(self, max_bytes: int = 1024 * 1024) -> None:
+    def __init__(self, max_bytes: int = 2 * 1024 * 1024) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._kept: OrderedDict[CachedObject, None] = OrderedDict()
@@ -72,7 +72,9 @@ class CachedObject:
         decoded: DecodedObjects,
         stale: bool = False,
         obj: Object | None = None,
+        before: CachedObject | None = None,
     ) -> None:
+        """`before` is the state it replaces: what did not change since need not be read again."""
         self.key = key
         self.value = value
         self.revision = revision
@@ -82,12 +84,20 @@ class CachedObject:
         if obj is None:
             obj = orjson.loads(value)
         labels = obj["metadata"].get("labels")
-        # Labels repeat in every object of an application; interned, each text exists once.
-        self.labels: Mapping[str, str] = (
-            {sys.intern(label): sys.intern(text) for label, text in labels.items()} if labels else _NO_LABELS
-        )
+        self.labels: Mapping[str, str]
+        if before is not None and before.labels == labels:
+            self.labels = before.labels
+        else:
+            # Labels repeat in every object of an application; interned, each text exists once.
+            self.labels = (
+                {sys.intern(label): sys.intern(text) for label, text in labels.items()} if labels else _NO_LABELS
+            )
         self._fields = fields
-        self._field_values = fields.read(obj)
+        self._field_values: tuple[str, ...]
+        if before is not None and before._obj is not None and _differ_in_metadata(obj, before._obj):
+            self._field_values = before._field_values  # of metadata, only names can be selected by
+        else:
+            self._field_values = fields.read(obj)
         self._decoded = decoded
         # Who hears of the change (indexes, watchers with selectors) is likely to look at it next.
         self._obj: Object | None = obj
@@ -122,6 +132,13 @@ class CachedObject:
 
     def __repr__(self) -> str:
         return f"CachedObject({self.key!r}, revision={self.revision})"
+
+
+def _differ_in_metadata(one: Object, other: Object) -> bool:
+    """Whether all else is the very same."""
+    if len(one) != len(other):
+        return False
+    return all(other.get(part) is value for part, value in one.items() if part != "metadata")
 
 
 class CacheEvent:

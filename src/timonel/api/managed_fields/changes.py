@@ -15,7 +15,8 @@ _SKIPPED_AT_TOP = UNTRACKED | {"metadata"}
 
 
 def find_changes(old: Object | None, new: Object, node: Node) -> Changes:
-    """What differs between two objects; from nothing, what `new` has beyond an empty object of its kind."""
+    """What differs between two objects, but what is nobody's; from nothing, what `new` has beyond an empty object of
+    its kind."""
     if old is None:
         old = _empty_object(node)
     top = compare(old, new, node, skip=_SKIPPED_AT_TOP)

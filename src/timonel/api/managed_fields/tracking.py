@@ -17,8 +17,8 @@ from timonel.api.managed_fields.managers import (
     ManagerKey,
     Managers,
     ignored_branches,
-    retimed,
-    strip,
+    rewritten,
+    without_branches,
 )  # fmt: skip
 from timonel.api.managed_fields.typed import Changes
 from timonel.api.managed_fields.views import Views, changes_in
@@ -62,13 +62,15 @@ def update_managed(
         return  # tracking was never begun, or was cleared: only an apply begins it again
     changes = find_changes(old, new, schemas().node(definition))
     branches = ignored_branches(subresource) if ignored is None else tuple(ignored)
-    changes = Changes(strip(changes.changed, branches), strip(changes.removed, branches))
+    if branches:
+        changes = Changes(without_branches(changes.changed, branches), without_branches(changes.removed, branches))
     key = ManagerKey.of(manager, "Update", api_version, subresource)
     if managers is None:
         if before and not views:
-            entries = retimed(before, key, changes, format_time(now))
+            entries = rewritten(before, key, changes, format_time(now))
             if entries is not None:
-                metadata["managedFields"] = entries
+                if entries:
+                    metadata["managedFields"] = entries
                 return
         managers = _managers_to_start_from(before, sent, subresource)
         if not managers.entries:
@@ -96,9 +98,8 @@ def _begin_tracking(new: Object, metadata: Object, definition: str, creator: Man
     known = known_beginnings()
     fields = known.get(key)
     if fields is None:
-        changed = strip(
-            find_changes(None, new, schemas().node(definition)).changed, ignored_branches(creator.subresource)
-        )
+        found = find_changes(None, new, schemas().node(definition)).changed
+        changed = without_branches(found, ignored_branches(creator.subresource))
         if not changed:
             return
         fields = ordered(changed)

@@ -302,18 +302,11 @@ def _wrong_type(expected: str, value: Any) -> str:
     return f"expected a {expected}, but received a {_type_name(value)}"
 
 
+_TYPE_NAMES: dict[type, str] = {
+    dict: "map[string]interface {}", list: "[]interface {}", bool: "bool", int: "int64", float: "float64",
+    str: "string",
+}  # fmt: skip
+
+
 def _type_name(value: Any) -> str:
-    match value:
-        case dict():
-            return "map[string]interface {}"
-        case list():
-            return "[]interface {}"
-        case bool():
-            return "bool"
-        case int():
-            return "int64"
-        case float():
-            return "float64"
-        case str():
-            return "string"
-    return "%!s(<nil>)"
+    return _TYPE_NAMES.get(type(value), "%!s(<nil>)")

@@ -183,7 +183,14 @@ def find_deletion_problems(new: Object, old: Object) -> list[FieldError]:
 def validate_metadata_update(new: Object, old: Object, ref: ResourceRef) -> list[FieldError]:
     """Findings about the metadata of an object that there was. What did not change was found good when it was written;
     names are immutable."""
-    found = _validate_fields({name: new[name] for name in _CHECKED if name in new and new[name] != old.get(name)}, ref)
+    changed = {}
+    for name in _CHECKED:
+        value = new.get(name)
+        if value:
+            before = old.get(name)
+            if value is not before and value != before:
+                changed[name] = value
+    found = _validate_fields(changed, ref) if changed else []
     if old.get("deletionTimestamp"):
         extra = sorted(set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()))
         if extra:

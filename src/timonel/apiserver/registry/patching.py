@@ -6,9 +6,8 @@ Source: kubernetes.io/docs/reference/using-api/api-concepts ("Patch and apply up
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -33,8 +32,7 @@ _METADATA = frozenset(("metadata",))
 PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
 
 
-@dataclass(frozen=True, slots=True)
-class PatchRequest:
+class PatchRequest(NamedTuple):
     """`kind` is one of PATCH_TYPES; `manager`, `force` and `validation` are options of the request."""
 
     kind: str
@@ -133,11 +131,12 @@ def private_parts(live: Object, patch: Object, touched: Collection[str], *, repl
     """A copy of what a patch may change of an object. What it replaces whole is null in it, and managedFields, most of
     any metadata, are the object's own unless the patch is about them: copying took a tenth of a PATCH."""
     parts: Object = {}
+    scalars: Object = {}
     for name in touched:
         value = live.get(name)
         if not isinstance(value, dict):
             if name in live:
-                parts[name] = value
+                (parts if isinstance(value, list) else scalars)[name] = value
             continue
         wanted = patch.get(name)
         if replaces_lists and isinstance(wanted, dict):
@@ -156,6 +155,7 @@ def private_parts(live: Object, patch: Object, touched: Collection[str], *, repl
     copied = copy_object(parts)
     if tracked is not None:
         copied["metadata"]["managedFields"] = tracked
+    copied.update(scalars)
     return copied
 
 

@@ -8,7 +8,7 @@ race is made again on the newer state, unless the client said which state it mea
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -191,10 +191,8 @@ class ResourceRegistry:
         if dry_run:
             return Written(self.as_served(encode(obj)), created=True)
 
-        async def write(along: Sequence[Change] = ()) -> CachedObject:
-            return await self.cache.create(
-                key, _checked(encode(obj)), ttl_seconds=self.ttl_seconds, along=along, obj=obj
-            )
+        def write(along: Sequence[Change] = ()) -> Awaitable[CachedObject]:
+            return self.cache.create(key, _checked(encode(obj)), ttl_seconds=self.ttl_seconds, along=along, obj=obj)
 
         try:
             cached = await (reservation.commit(write) if reservation else write())
@@ -373,8 +371,8 @@ class ResourceRegistry:
         if call.dry_run:
             return Written(self.as_served(splice(encode(new), live.revision)))
 
-        async def write(along: Sequence[Change] = ()) -> CachedObject:
-            return await self.cache.update(
+        def write(along: Sequence[Change] = ()) -> Awaitable[CachedObject]:
+            return self.cache.update(
                 live.key, _checked(encode(new)), live.revision, ttl_seconds=self.ttl_seconds, along=along, obj=new
             )
 

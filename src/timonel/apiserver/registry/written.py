@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import orjson
 
@@ -17,8 +16,7 @@ Transform = Callable[[Object], Object]
 """Gets the live object, shared and read-only, and returns the wanted one, private."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """The state after a write. `value` are wire bytes; `deleted`: the object is gone, this was its last state."""
 
     value: bytes

@@ -52,7 +52,11 @@ class Policy:
 
     @property
     def is_privileged(self) -> bool:
-        return not (self.enforce.strictness or self.audit.strictness or self.warn.strictness)
+        return self is LAX or not (self.enforce.strictness or self.audit.strictness or self.warn.strictness)
+
+
+LAX = Policy()
+"""Of namespaces that say nothing, as most do."""
 
 
 def parse_policy(labels: Mapping[str, str]) -> tuple[Policy, list[FieldError]]:
@@ -62,7 +66,7 @@ def parse_policy(labels: Mapping[str, str]) -> tuple[Policy, list[FieldError]]:
     """
     errors: list[FieldError] = []
     if not any(label.startswith(LABEL) for label in labels):
-        return Policy(), errors
+        return LAX, errors
     standards: dict[str, Standard] = {}
     for mode in ("enforce", "audit", "warn"):
         level, version = labels.get(f"{LABEL}{mode}"), labels.get(f"{LABEL}{mode}-version")

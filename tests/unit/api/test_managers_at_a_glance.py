@@ -66,7 +66,7 @@ def _changed(obj: Object, path: tuple[Any, ...], value: Any) -> None:
 def _run(steps: Any, glance: bool) -> list[bytes]:
     with pytest.MonkeyPatch.context() as patch:
         if not glance:
-            patch.setattr(tracking, "retimed", lambda *_: None)
+            patch.setattr(tracking, "rewritten", lambda *_: None)
         obj = web_pod()
         assert schemas().check(POD, obj).error is None
         update_managed(None, obj, POD, "creator", _NOW, "v1")
@@ -117,7 +117,7 @@ def test_entries_that_no_server_writes(edit: Object) -> None:
     for glance in (True, False):
         with pytest.MonkeyPatch.context() as patch:
             if not glance:
-                patch.setattr(tracking, "retimed", lambda *_: None)
+                patch.setattr(tracking, "rewritten", lambda *_: None)
             old = web_pod()
             update_managed(None, old, POD, "creator", _NOW, "v1")
             odd = {**old["metadata"]["managedFields"][0], "manager": "odd", **edit}
@@ -143,3 +143,9 @@ def test_who_creates_many_alike_owns_the_same(made: Any) -> None:
             update_managed(None, new, POD, manager, _NOW, "v1", repeats=repeats)
             objects.append(orjson.dumps(new))
         assert objects[0] == objects[1]
+
+
+def test_too_many_managers() -> None:
+    steps = [([(("metadata", "labels", f"l{n}"), str(n))], f"m{n}", "", 1, "as they are", False) for n in range(14)]
+    assert _run(steps, glance=True) == _run(steps, glance=False)
+    assert len(orjson.loads(_run(steps, glance=True)[-1])) <= 11

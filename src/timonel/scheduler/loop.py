@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Coroutine
 from typing import Any
 
 from timonel.api.clock import Clock
-from timonel.api.errors import ApiError, Conflict, NotFound
-from timonel.api.objects import Object, is_deleting, name_of, namespace_of, uid_of
-from timonel.api.refs import PODS, REPLICA_SETS, SERVICES
+from timonel.api.errors import ApiError
+from timonel.api.objects import Object, is_deleting, uid_of
+from timonel.api.refs import REPLICA_SETS, SERVICES
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
+from timonel.scheduler.binding import Binding
 from timonel.scheduler.config import SchedulerConfig
-from timonel.scheduler.core.arguments import CoschedulingArgs
 from timonel.scheduler.core.cluster import Cluster
 from timonel.scheduler.core.diagnosis import diagnose
-from timonel.scheduler.core.framework import Attempt, Change, PluginFailed
+from timonel.scheduler.core.framework import Attempt, Change
 from timonel.scheduler.core.gangs import PLUGIN as COSCHEDULING
 from timonel.scheduler.core.gangs import Gang, gang_of
 from timonel.scheduler.core.nominations import Nominations
@@ -30,26 +31,24 @@ from timonel.scheduler.core.pods import Pod
 from timonel.scheduler.core.preemption import Preemption
 from timonel.scheduler.core.profile import Profile
 from timonel.scheduler.core.queue import SchedulingQueue, Waiting
-from timonel.scheduler.core.schedule import NoFit, find_nodes, schedule
+from timonel.scheduler.core.schedule import NoFit, schedule
 from timonel.scheduler.debugging import describe_diagnosis, describe_pod
 from timonel.scheduler.device_binding import DeviceBinding
 from timonel.scheduler.extenders import NAME as EXTENDERS
-from timonel.scheduler.extenders import Answers, ExtenderFailed, Extenders, Transport
-from timonel.scheduler.figures import ERROR_RESULT, UNSCHEDULABLE_RESULT, SchedulingFigures
+from timonel.scheduler.extenders import Answers, Extenders, Transport
+from timonel.scheduler.figures import SchedulingFigures
 from timonel.scheduler.groups import SpreadGroups
-from timonel.scheduler.lane import Lane
+from timonel.scheduler.lane import TELLING, ExtenderLane
 from timonel.scheduler.mirror import Mirror, profile_name
-from timonel.scheduler.permits import Permit, Permits
+from timonel.scheduler.outcomes import Outcomes, full_name
+from timonel.scheduler.permits import Permits
 from timonel.scheduler.preemption import NOT_YET, Preemptor
-from timonel.scheduler.reservations import NotPrepared, Reservation, Reservations
+from timonel.scheduler.reservations import Reservations
 from timonel.scheduler.timing import ONE_IN, timed
 from timonel.scheduler.volume_binding import VolumeBinding
-from timonel.scheduler.writing import GATED, GATED_MESSAGE, SCHEDULER_ERROR, UNSCHEDULABLE, Writer
+from timonel.scheduler.writing import GATED, GATED_MESSAGE, Writer
 
 log = logging.getLogger(__name__)
-
-_TELLING = (PluginFailed, ExtenderFailed, ApiError)
-"""What says itself why a pod has to wait."""
 
 
 class Scheduler:
@@ -70,7 +69,6 @@ class Scheduler:
         self._config = config or SchedulerConfig()
         self._clock = clock
         self._client = client
-        self._recorder = recorder
         self._rng = rng or random.Random()
         self._wake = asyncio.Event()
         self._ready = asyncio.Event()
@@ -105,13 +103,29 @@ class Scheduler:
         self._extenders = Extenders(
             configuration.extenders, transport=transport, node=lambda name: self._mirror.nodes.lister.get("", name)
         )
-        self._lane = Lane()
         self._writer = Writer(
             client=client,
             clock=clock,
             pods=self._mirror.pods.lister,
             workers=self._config.writers,
             backlog=self._config.backlog,
+        )
+        self._outcomes = Outcomes(
+            queue=self.queue,
+            figures=self.figures,
+            writer=self._writer,
+            recorder=recorder,
+            clock=clock,
+            wake=self._wake.set,
+        )
+        self._lane = ExtenderLane(
+            client=client,
+            cluster=self.cluster,
+            extenders=self._extenders,
+            outcomes=self._outcomes,
+            current=self._current,
+            attempt=self._attempt,
+            place=self._place,
         )
         self._preemptor = Preemptor(
             client=client,
@@ -136,6 +150,17 @@ class Scheduler:
             rng=self._rng,
         )
 
+        self._binding = Binding(
+            writer=self._writer,
+            mirror=self._mirror,
+            permits=self._permits,
+            reservations=self._reservations,
+            extenders=self._extenders,
+            outcomes=self._outcomes,
+            clock=clock,
+            spawn=self._spawn,
+        )
+
     async def run(self) -> None:
         await self._mirror.wait_synced()
         for informer in (*self._group_informers, self._preemptor.budgets):
@@ -147,7 +172,10 @@ class Scheduler:
             group.create_task(self._writer.run(), name="scheduler-writers")
             group.create_task(self._decide(), name="scheduler-decisions")
             if self._config.configuration.extenders:
-                group.create_task(self._ask_extenders(), name="scheduler-extenders")
+                group.create_task(self._lane.run(), name="scheduler-extenders")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.create_task(work, name=name)
 
     async def wait_ready(self) -> None:
         await self._ready.wait()
@@ -197,7 +225,7 @@ class Scheduler:
         if self._extenders.are_asked(obj):
             self._lane.put(waiting)
         else:
-            await self._place(waiting, obj, self._profiles[profile_name(obj)])
+            await self._place(waiting, obj)
 
     def _current(self, waiting: Waiting) -> Object | None:
         """The pod as it is now; None when nothing is to be decided any more."""
@@ -210,7 +238,7 @@ class Scheduler:
             return None
         if is_deleting(obj):
             self.queue.remove(pod.uid)
-            self._say(obj, "Warning", "FailedScheduling", f"skip schedule deleting pod: {_full_name(obj)}")
+            self._outcomes.say(obj, "Warning", "FailedScheduling", f"skip schedule deleting pod: {full_name(obj)}")
             return None
         return obj
 
@@ -219,9 +247,9 @@ class Scheduler:
         self._decided += 1
         return profile if self._decided % ONE_IN else self._timed[profile.name]
 
-    def _attempt(self, waiting: Waiting, obj: Object) -> Attempt:
+    def _attempt(self, waiting: Waiting, obj: Object) -> tuple[Attempt, Profile]:
         waiting.pod = self.cluster.parse_pod(obj)
-        return self._attempt_of(waiting.pod, obj)
+        return self._attempt_of(waiting.pod, obj), self._profiles[waiting.profile]
 
     def _attempt_of(self, pod: Pod, obj: Object) -> Attempt:
         return Attempt(
@@ -233,11 +261,11 @@ class Scheduler:
             self._clock.now(),
         )
 
-    async def _place(self, waiting: Waiting, obj: Object, profile: Profile, answers: Answers | None = None) -> None:
+    async def _place(self, waiting: Waiting, obj: Object, answers: Answers | None = None) -> None:
         """Decides and acts on it; `answers` are what extenders said."""
         began = self._clock.monotonic()
         try:
-            attempt = self._attempt(waiting, obj)
+            attempt, profile = self._attempt(waiting, obj)
             pod = attempt.pod
             preemption: Preemption | str = ""
             asked = answers.added_to(profile) if answers else self._sampled(profile)
@@ -249,58 +277,25 @@ class Scheduler:
             else:
                 reserved = self._reservations.make(attempt, decision.node, profile)
             self.figures.algorithm.observe(self._clock.monotonic() - began)
-        except _TELLING as exc:
-            await self._fail(waiting, obj, str(exc))
+        except TELLING as exc:
+            self._outcomes.failed(waiting, obj, str(exc))
             return
         except Exception as exc:  # one odd pod must not stop all others
-            log.exception("Deciding failed pod=%s", _full_name(obj))
-            await self._fail(waiting, obj, f"scheduler failed: {exc!r}")
+            log.exception("Deciding failed pod=%s", full_name(obj))
+            self._outcomes.failed(waiting, obj, f"scheduler failed: {exc!r}")
             return
         if isinstance(decision, NoFit):
             if self.queue.get(pod.uid) is waiting:  # it may have been deleted while victims were sought
                 await self._refuse(waiting, attempt, decision, preemption, profile)
             return
         self._mirror.assume(pod, decision.node)
-        permit = self._hold(reserved.gang, waiting, obj, reserved) if reserved.gang is not None else None
-        if reserved.takes_time:
-            self._tasks.create_task(
-                self._prepare(waiting, obj, reserved, permit), name="what a pod needs before it is bound"
-            )
-        else:
-            await self._writer.submit(pod.uid, lambda: self._bind(waiting, obj, reserved))
-
-    async def _ask_extenders(self) -> None:
-        """About one pod after the other. What they say holds for the nodes that would do when they are asked."""
-        while True:
-            waiting = await self._lane.next()
-            obj = self._current(waiting)
-            if obj is None:
-                continue
-            profile = self._profiles[profile_name(obj)]
-            try:
-                answers = None
-                found = find_nodes(self.cluster, self._attempt(waiting, obj), profile)
-                if not isinstance(found, NoFit):
-                    # The informer's pods lack what only kubelets read.
-                    whole = await self._client.get(PODS, name_of(obj), namespace_of(obj))
-                    names = [self.cluster.nodes.names[slot] for slot in found]
-                    answers = await self._extenders.answers(whole, names)
-            except _TELLING as exc:
-                await self._fail(waiting, obj, str(exc))
-                continue
-            except Exception as exc:
-                log.exception("Asking extenders failed pod=%s", _full_name(obj))
-                await self._fail(waiting, obj, f"scheduler failed: {exc!r}")
-                continue
-            if (obj := self._current(waiting)) is not None:
-                await self._place(waiting, obj, profile, answers)
+        await self._binding.start(waiting, obj, reserved)
 
     async def _refuse(
         self, waiting: Waiting, attempt: Attempt, decision: NoFit, preemption: Preemption | str, profile: Profile
     ) -> None:
         """Until something changes, or those are gone that are evicted for the pod."""
         pod, obj, message, freed = waiting.pod, attempt.object, decision.message, ""
-        now = self._clock.monotonic()
         if isinstance(preemption, Preemption):
             freed = preemption.node
             self._nominations.put(pod, freed)
@@ -310,25 +305,21 @@ class Scheduler:
             if preemption != NOT_YET:
                 self._mirror.give_back(pod.uid)
                 if profile.runs("postFilter", COSCHEDULING) and isinstance(gang := gang_of(pod), Gang):
-                    why = f"pod group {gang.key} has no place for pod {_full_name(obj)}"
+                    why = f"pod group {gang.key} has no place for pod {full_name(obj)}"
                     self._permits.reject(gang.key, why, decision.plugins)
             freed = self._nominations.node_of(pod.uid)
         if profile.runs("postFilter", "DynamicResources"):
             message, freeing = self._reservations.free(attempt, message, profile)
             if freeing is not None:
                 self._tasks.create_task(freeing, name="devices of no use to a pod")
-        self.queue.refused(waiting, decision.plugins, now)
-        self.figures.attempted(UNSCHEDULABLE_RESULT, now - waiting.taken_at, waiting.profile)
-        log.info("Found no node for a pod pod=%s attempts=%d why=%s", _full_name(obj), waiting.attempts, message)
-        self._say(obj, "Warning", "FailedScheduling", message)
-        await self._writer.tell(obj, UNSCHEDULABLE, message, freed)
+        await self._outcomes.refused(waiting, obj, message, decision.plugins, freed)
 
     async def _preempt(self, waiting: Waiting, obj: Object, preemption: Preemption) -> None:
         try:
             await self._preemptor.carry_out(obj, waiting.pod, preemption)
         except ApiError as exc:
             # Those already evicted are lost; the pod is tried again, and may choose others.
-            log.warning("Evicting failed pod=%s node=%s error=%s", _full_name(obj), preemption.node, exc)
+            log.warning("Evicting failed pod=%s node=%s error=%s", full_name(obj), preemption.node, exc)
             if self._nominations.node_of(waiting.pod.uid) == preemption.node:
                 self._mirror.give_back(waiting.pod.uid)
             # It may have found a place meanwhile, and be on its way there.
@@ -336,80 +327,7 @@ class Scheduler:
                 self.queue.failed(waiting, self._clock.monotonic())
                 self._wake.set()
 
-    async def _fail(self, waiting: Waiting, obj: Object, why: str) -> None:
-        if self.queue.get(waiting.pod.uid) is not waiting:
-            return  # deleted, or placed after all: nothing is owed to it
-        now = self._clock.monotonic()
-        self.queue.failed(waiting, now)
-        self.figures.attempted(ERROR_RESULT, now - waiting.taken_at, waiting.profile)
-        self._wake.set()
-        self._say(obj, "Warning", "FailedScheduling", why)
-        self._writer.tell_nowait(obj, SCHEDULER_ERROR, why)
-
-    # Binding: first what takes time, each pod by itself
-
-    def _hold(self, gang: Gang, waiting: Waiting, obj: Object, reserved: Reservation) -> Permit:
-        """Until enough of its group have a place as well."""
-        uid = waiting.pod.uid
-
-        def give_up() -> None:
-            self._reservations.drop(reserved)
-            self._mirror.forget(uid)
-
-        def requeue(why: str, plugins: frozenset[str]) -> None:
-            if self.queue.get(uid) is not waiting:
-                return
-            now = self._clock.monotonic()
-            self.queue.refused(waiting, plugins, now)
-            self.figures.attempted(UNSCHEDULABLE_RESULT, now - waiting.taken_at, waiting.profile)
-            self._say(obj, "Warning", "FailedScheduling", why)
-            self._writer.tell_nowait(obj, UNSCHEDULABLE, why)
-
-        return self._permits.enter(gang, waiting.pod, give_up, requeue)
-
-    async def _prepare(self, waiting: Waiting, obj: Object, reserved: Reservation, permit: Permit | None) -> None:
-        if permit is not None:
-            args: CoschedulingArgs = reserved.profile.args[COSCHEDULING]
-            if not await self._permits.wait(permit, args.permit_waiting_time_seconds):
-                return
-        try:
-            await self._reservations.carry_out(obj, reserved)
-        except Exception as exc:
-            if not isinstance(exc, NotPrepared):
-                log.exception("Preparing to bind broke pod=%s", _full_name(obj))
-            log.info("A pod cannot be bound pod=%s node=%s error=%s", _full_name(obj), reserved.node, exc)
-            self._mirror.forget(waiting.pod.uid)
-            await self._reservations.undo(obj, reserved)
-            await self._fail(waiting, obj, str(exc))
-        else:
-            await self._writer.submit(waiting.pod.uid, lambda: self._bind(waiting, obj, reserved))
-
-    # Then the pod, in a writer
-
-    async def _bind(self, waiting: Waiting, obj: Object, reserved: Reservation) -> None:
-        uid, node = waiting.pod.uid, reserved.node
-        began = self._clock.monotonic()
-        try:
-            extender = self._extenders.binder(obj)
-            if extender is None or not await self._extenders.bind(extender, obj, node):
-                await self._writer.bind(obj, node)
-        except (ExtenderFailed, ApiError) as exc:
-            # Gone, or placed by somebody else, or its node is gone: what the informers tell next decides.
-            level = logging.INFO if isinstance(exc, (NotFound, Conflict)) else logging.WARNING
-            log.log(level, "A pod was not bound pod=%s node=%s error=%s", _full_name(obj), node, exc)
-            self._mirror.forget(uid)
-            await self._reservations.undo(obj, reserved)
-            await self._fail(waiting, obj, f"binding rejected: {exc.message if isinstance(exc, ApiError) else exc}")
-        else:
-            now = self._clock.monotonic()
-            self.figures.bound(waiting, now - began, now)
-            self.queue.remove(uid)
-            self._say(obj, "Normal", "Scheduled", f"Successfully assigned {_full_name(obj)} to {node}", "Binding")
-
     # Telling
-
-    def _say(self, obj: Object, kind: str, reason: str, message: str, action: str = "Scheduling") -> None:
-        self._recorder.event(obj, kind, reason, message, action=action, component=profile_name(obj))
 
     def _note_gated(self, obj: Object) -> None:
         self._gated.add(uid_of(obj))
@@ -446,7 +364,3 @@ class Scheduler:
             for task in tasks:
                 task.cancel()
         self._wake.clear()
-
-
-def _full_name(obj: Object) -> str:
-    return f"{namespace_of(obj)}/{name_of(obj)}"

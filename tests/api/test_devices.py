@@ -29,7 +29,7 @@ from timonel.scheduler.loop import Scheduler
 from timonel.testing.server import start_api_server
 
 CLOCK = SystemClock()
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 DRIVER = "gpu.example.com"
 
 

@@ -21,10 +21,11 @@ from timonel.kubelet.containers.resources import cpu_shares
 from timonel.kubelet.cpus.manager import Cpus, reserved_cpus
 from timonel.kubelet.cpus.topology import read_topology
 from timonel.kubelet.cri.lost_shims import LostShims
-from timonel.kubelet.cri.runtime import Runtime, RuntimeEvents
+from timonel.kubelet.cri.runtime import Runtime, RuntimeEvents, RuntimeFailure
 from timonel.kubelet.cri.snapshots import ContainerdSnapshots, Snapshots
 from timonel.kubelet.csi.drivers import CsiDrivers
 from timonel.kubelet.csi.mounter import CsiMounter
+from timonel.kubelet.devices.manager import Devices
 from timonel.kubelet.eviction.figures import NodeFigures
 from timonel.kubelet.eviction.manager import Eviction, EvictionManager, Figures
 from timonel.kubelet.images.garbage import ImageGarbage
@@ -87,6 +88,7 @@ class Kubelet:
         self._config = config
         self._client = client
         self._runtime = runtime
+        self._clock = clock
         machine = read_machine(config.root_dir)
         self._allocatable = allocatable(
             machine, config.max_pods, config.reserved_cpu_milli, config.reserved_memory_bytes
@@ -160,6 +162,10 @@ class Kubelet:
             running=self._running_containers,
             cpus_now=self._cgroups.cpus,
         )
+        self._devices = Devices(
+            folder=f"{config.root_dir}/device-plugins", runtime=runtime, clock=clock, changed=self.node.poke
+        )
+        self.node.devices = self._devices.resources
         host_ports = HostPorts()
         services = PodServices(
             config=config,
@@ -186,12 +192,14 @@ class Kubelet:
             memory_capacity=machine.memory_bytes,
             allocations=allocations,
             cpus=self._cpus,
+            devices=self._devices,
             host_ports=host_ports,
             admission=PodAdmission(
                 allowed_unsafe_sysctls=config.allowed_unsafe_sysctls,
                 host_ports=host_ports,
                 allocations=allocations,
                 cpus=self._cpus,
+                devices=self._devices,
                 node=lambda: self._own_node.lister.get("", config.node_name),
                 pressure=lambda: self.eviction.conditions,
                 preempt=lambda pod, missing: self.eviction.preempt(pod, missing),
@@ -353,6 +361,7 @@ class Kubelet:
                 group.create_task(self.eviction.run(), name="eviction")
                 group.create_task(self._image_garbage.run(), name="image garbage")
                 group.create_task(self._cpus.run(), name="cpus")
+                group.create_task(self._devices.run(), name="devices")
                 group.create_task(self._lost_shims.run(), name="lost shims")
                 await self._work_on_pods(group)
         finally:
@@ -365,10 +374,21 @@ class Kubelet:
         self._cgroups.ensure_tree(self._shares)
         await self.node.wait_looked()
         self._workers.knows_all = False
+        await self._recover_devices()
         await self._static.look()
         group.create_task(self._static.run(), name="static pods")
         group.create_task(self._follow_api(), name="pods of the API")
         await self._workers.run()
+
+    async def _recover_devices(self) -> None:
+        """No pod is admitted before it is known what those that run have."""
+        while True:
+            try:
+                await self._devices.recover()
+                return
+            except RuntimeFailure as exc:
+                log.info("containers' devices not read error=%s", exc)
+                await self._clock.sleep(1.0)
 
     async def _follow_api(self) -> None:
         await self._pods.wait_synced()

@@ -30,7 +30,7 @@ def pod_labels(pod: Object) -> dict[str, str]:
 
 
 def pod_annotations(pod: Object) -> dict[str, str]:
-    return dict(annotations_of(pod)) | {"kubernetes.io/config.source": "api"}
+    return {"kubernetes.io/config.source": "api"} | dict(annotations_of(pod))
 
 
 def container_labels(pod: Object, container: Object) -> dict[str, str]:

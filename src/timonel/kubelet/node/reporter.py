@@ -20,6 +20,7 @@ from timonel.kubelet.cri.runtime import Runtime, RuntimeFailure
 from timonel.kubelet.node.machine import Machine
 from timonel.kubelet.node.status import (
     Health,
+    add_extended,
     conditions,
     new_node,
     node_status,
@@ -61,6 +62,8 @@ class NodeReporter:
         """Names of attached volumes that are not to be taken away."""
         self.pressure: Callable[[], Collection[str]] = tuple
         """Conditions of the node, true now, that come from what runs short."""
+        self.devices: Callable[[], Mapping[str, tuple[int, int]]] = dict
+        """Resource -> how many the node has, and how many of them work."""
         self._version: cri.VersionResponse | None = None
         self._abilities = cri.StatusResponse()
         self._images: list[cri.Image] = []
@@ -173,6 +176,7 @@ class NodeReporter:
             abilities=self._abilities,
             condition_list=conditions(self._health, now, previous.get("conditions") or ()),
         )
+        add_extended(status, previous, self.devices())
         in_use = self.volumes_in_use()
         if in_use != (previous.get("volumesInUse") or []):
             status["volumesInUse"] = in_use

@@ -5,7 +5,7 @@ Source: kubernetes.io/docs/reference/node/node-status, kubernetes.io/docs/refere
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -125,6 +125,17 @@ def node_status(
     if abilities is not None:
         made |= runtime_abilities(abilities)
     return made
+
+
+def add_extended(status: Object, previous: Object, devices: Mapping[str, tuple[int, int]]) -> None:
+    """Resources beyond the kernel's: those of device plugins, and what others announced in the node's capacity.
+
+    Source: kubernetes.io/docs/tasks/administer-cluster/extended-resource-node
+    """
+    announced = previous.get("capacity") or {}
+    foreign = {name: amount for name, amount in announced.items() if "/" in name and name not in devices}
+    status["capacity"] |= foreign | {name: str(there) for name, (there, _) in devices.items()}
+    status["allocatable"] |= foreign | {name: str(healthy) for name, (_, healthy) in devices.items()}
 
 
 def runtime_abilities(told: cri.StatusResponse) -> Object:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from timonel.api.objects import Object, get_path, labels_of
+from timonel.api.objects import Object, get_path, labels_of, uid_of
 from timonel.api.placement import matches_node, tolerates, untolerated_taint
 from timonel.kubelet.containers.security import forbidden_sysctls
 from timonel.kubelet.cpus.manager import Cpus
+from timonel.kubelet.devices.manager import Devices
 from timonel.kubelet.eviction.critical import is_critical, is_static
 from timonel.kubelet.pods.allocation import Allocations, Shortfall
 from timonel.kubelet.pods.host_ports import HostPorts
@@ -84,6 +85,7 @@ class PodAdmission:
     host_ports: HostPorts
     allocations: Allocations
     cpus: Cpus
+    devices: Devices
     node: Callable[[], Object | None]
     """As the API has it; None: not known."""
     pressure: Callable[[], Collection[str]]
@@ -105,7 +107,11 @@ class PodAdmission:
         missing = self.allocations.admit(pod)
         if missing is None:
             # As its last step, since what one manager gave another one's refusal would have to take back.
-            why = self.cpus.admit(pod)
+            why = self.devices.admit(pod) or self.cpus.admit(pod)
+            if why and not is_new:
+                return None  # it runs already: what it cannot get any more its containers do without, or wait for
+            if why:
+                self.devices.release(uid_of(pod))
             unexpected = f"Allocate failed due to {why}, which is unexpected"
             return Refusal("UnexpectedAdmissionError", unexpected) if why else None
         if not is_critical(pod):

@@ -14,6 +14,7 @@ from timonel.kubelet.config import KubeletConfig
 from timonel.kubelet.containers.names import Resolver
 from timonel.kubelet.cpus.manager import Cpus
 from timonel.kubelet.cri.runtime import Runtime
+from timonel.kubelet.devices.manager import Devices
 from timonel.kubelet.images.puller import ImagePuller
 from timonel.kubelet.images.volumes import ImageVolumes
 from timonel.kubelet.objects import ReferencedObjects
@@ -68,6 +69,7 @@ class PodServices:
     """Of the node, bytes."""
     allocations: Allocations
     cpus: Cpus
+    devices: Devices
     host_ports: HostPorts
     admission: PodAdmission
     """Asked once, whether the node takes the pod at all."""

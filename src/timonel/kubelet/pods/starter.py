@@ -26,6 +26,7 @@ from timonel.kubelet.containers.names import render_hosts, render_node_hosts
 from timonel.kubelet.containers.security import check_non_root
 from timonel.kubelet.cri import runtime_pb2 as cri
 from timonel.kubelet.cri.runtime import RuntimeFailure, RuntimeUnavailable
+from timonel.kubelet.devices.plugins import PluginFailure
 from timonel.kubelet.images.puller import ImageFailure, Tell
 from timonel.kubelet.images.volumes import ImageMountError, image_of
 from timonel.kubelet.objects import ObjectsUnavailable, references_of
@@ -259,11 +260,13 @@ class PodStarter:
                     ),
                 ),
             )
+            given = await services.devices.prepare(pod, container)
+            environment = given.environment | environment
             mounts = services.volumes.container_mounts(pod, container, environment, image_volumes)
-            mounts += self._own_mounts(pod, container, pod_ips)
+            mounts += given.mounts + self._own_mounts(pod, container, pod_ips)
             log_dir = f"{pod_log_dir(services.config, pod)}/{container['name']}"
             await asyncio.to_thread(os.makedirs, log_dir, mode=0o755, exist_ok=True)
-            return container_config(
+            made = container_config(
                 pod,
                 container,
                 attempt,
@@ -272,13 +275,16 @@ class PodStarter:
                 image_ref=image.id,
                 environment=environment,
                 mounts=mounts,
-                devices=services.volumes.container_devices(pod, container),
+                devices=services.volumes.container_devices(pod, container) + given.devices,
                 memory_capacity=services.memory_capacity,
                 unified_cgroups=services.cgroups.unified,
                 target_id=self._target(kind, container, view),
                 cpus=services.cpus.of(uid_of(pod), container["name"]),
             )
-        except (ConfigError, ObjectsUnavailable, SubPathError, OSError) as exc:
+            made.annotations.update(given.annotations)
+            made.CDI_devices.extend(cri.CDIDevice(name=name) for name in given.cdi_names)
+            return made
+        except (ConfigError, ObjectsUnavailable, SubPathError, PluginFailure, OSError) as exc:
             self._tell(pod, kind, container, "Failed", f"Error: {exc}")
             raise StartFailure(Waiting("CreateContainerConfigError", str(exc)), self._later()) from exc
 

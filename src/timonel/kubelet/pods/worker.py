@@ -221,6 +221,7 @@ class PodWorker:
             self._services.host_ports.release(self.uid)
             self._services.allocations.release(self.uid)
             self._services.cpus.release(self.uid)
+            self._services.devices.release(self.uid)
             log.info("pod ended pod=%s", full_name(self.pod))
             return 0
         if not (self.is_deleted or is_deleting(self.pod)):
@@ -590,6 +591,7 @@ class PodWorker:
         services = self._services
         services.allocations.release(self.uid)
         services.cpus.release(self.uid)
+        services.devices.release(self.uid)
         services.statuses.forget(self.uid)
         services.reader.forget(self.uid)
         services.puller.forget(self.uid)

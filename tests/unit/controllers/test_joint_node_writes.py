@@ -11,7 +11,7 @@ from timonel.api.errors import Conflict
 from timonel.api.objects import Object
 from timonel.api.refs import NODES
 from timonel.controllers.nodes.health import NOT_READY
-from timonel.controllers.nodes.joint_writes import JointNodeWrites
+from timonel.controllers.nodes.joint_writes import PARALLEL, WORKERS, JointNodeWrites
 from timonel.testing.fake_client import FakeClient
 
 NETWORK: Object = {"metadata": {"uid": "u"}, "spec": {"podCIDR": "10.244.0.0/24"}}
@@ -78,6 +78,18 @@ async def test_one_that_gives_up_leaves_the_write_to_the_others() -> None:
     with pytest.raises(asyncio.CancelledError):
         await first
     assert len(client.asked) == 1
+
+
+async def test_controllers_of_different_pace_meet_while_the_server_is_busy() -> None:
+    """One is well ahead of the other; what it asked for still waits for its turn."""
+    client = Recording()
+    writes = joint(client)
+    names = [f"n{number}" for number in range(WORKERS)]
+    ahead = [asyncio.create_task(writes.patch(name, NETWORK)) for name in names]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await asyncio.gather(*ahead, *(writes.patch(name, TAINTS) for name in names))
+    assert len(client.asked) <= WORKERS + 2 * PARALLEL
 
 
 async def test_a_new_node_gets_its_network_and_is_freed_of_its_taint_in_one_write() -> None:

@@ -18,7 +18,7 @@ from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
 from timonel.controllers.nodes.cidrs import CidrPool
-from timonel.controllers.nodes.joint_writes import JointNodeWrites
+from timonel.controllers.nodes.joint_writes import WORKERS, JointNodeWrites
 from timonel.controllers.own_writes import OwnWrites
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class NodeIpamController(Controller):
     """Keys are nodes. What is chosen is held before it is written, so many nodes are served side by side."""
 
     name = "node-ipam"
-    workers = 16
+    workers = WORKERS
     watches = (Watch(NODES, changed=lambda old, new: pod_cidrs_of(old) != pod_cidrs_of(new)),)
 
     def __init__(

@@ -2,7 +2,8 @@
 
 A new node needs its pod network from one and is freed of its first taint by another: two requests, two revisions, and
 two events to everybody who watches nodes, for each of thousands of nodes. What is asked for in one turn of the event
-loop goes out together.
+loop goes out together, and on a busy server what is asked for while a write of that node waits for its turn: fewer
+writes are under way than the controllers have workers, so that those meet whose pace differs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from dataclasses import dataclass
 from timonel.api.objects import Object
 from timonel.api.refs import NODES
 from timonel.client.protocol import ApiClient
+
+PARALLEL = 8
+WORKERS = 4 * PARALLEL
+"""Of each controller that writes through one."""
 
 
 @dataclass(slots=True)
@@ -25,6 +30,7 @@ class JointNodeWrites:
     def __init__(self, client: ApiClient) -> None:
         self._client = client
         self._open: dict[str, _Joint] = {}
+        self._slots = asyncio.Semaphore(PARALLEL)
 
     async def patch(self, name: str, patch: Object) -> Object:
         """A merge patch of metadata and spec; the Node as it is then. Raises what the request raises, for all alike.
@@ -44,10 +50,11 @@ class JointNodeWrites:
         return await asyncio.shield(joint.task)
 
     async def _send(self, name: str, joint: _Joint) -> Object:
-        """Begins in the next turn of the loop; until then others may join."""
-        if self._open.get(name) is joint:
-            del self._open[name]
-        return await self._client.patch(NODES, name, joint.patch, type="merge")
+        """Begins in the next turn of the loop at the earliest; until then others may join."""
+        async with self._slots:
+            if self._open.get(name) is joint:
+                del self._open[name]
+            return await self._client.patch(NODES, name, joint.patch, type="merge")
 
 
 def _joined(one: Object, other: Object) -> Object | None:

@@ -28,7 +28,7 @@ from timonel.controllers.nodes.health import (
     ready_status,
     wanted_no_execute,
 )
-from timonel.controllers.nodes.joint_writes import JointNodeWrites
+from timonel.controllers.nodes.joint_writes import WORKERS, JointNodeWrites
 from timonel.controllers.nodes.zones import EvictionConfig, Zones, zone_of
 from timonel.controllers.own_writes import OwnWrites
 from timonel.controllers.pods import NODE_INDEX, condition_of, is_ready, is_terminal, node_index, node_name_of
@@ -66,7 +66,7 @@ class NodeLifecycleController(Controller):
     """Keys are nodes."""
 
     name = "node-lifecycle"
-    workers = 16
+    workers = WORKERS
 
     def __init__(
         self,

@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from timonel.api.objects import Object, ObjectKey, get_path, key_of
@@ -79,10 +78,8 @@ class HealthPorts:
                 logger.error("health port not opened service=%s port=%d error=%s", key, port.number, error)
                 await asyncio.sleep(REQUEST_SECONDS)
                 continue
-            with suppress(asyncio.CancelledError):
-                async with server:
-                    await server.serve_forever()
-            return
+            async with server:
+                await server.serve_forever()
 
 
 def render_health(key: ObjectKey, endpoints: int) -> bytes:

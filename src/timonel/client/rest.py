@@ -6,22 +6,21 @@ Errors of the API arrive as the classes the server raised (timonel.api.errors); 
 
 from __future__ import annotations
 
-import os
-import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import aiohttp
 import orjson
 
 from timonel.api.clock import Clock, SystemClock
-from timonel.api.errors import ApiError, InternalError, error_from_status
 from timonel.api.objects import Object, name_of, namespace_of
 from timonel.api.refs import ResourceRef
+from timonel.client.answers import error_of, read_document, seconds_to_wait
 from timonel.client.config import ClientConfig
 from timonel.client.request_figures import RequestFigures
+from timonel.client.session import Session
+from timonel.client.tokens import ConfiguredTokens, Tokens
 from timonel.client.transport import ConnectionFailed, Connections, RequestTimedOut, transport_errors
 from timonel.client.watching import WatchDecoder, WatchEvent
 
@@ -39,14 +38,6 @@ _METADATA_ONLY = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1
 _RETRIES = 10
 """How often an answer with Retry-After is tried again, as client-go does."""
 _WATCH_SLACK_SECONDS = 30.0
-_TOKEN_CHECK_SECONDS = 10.0
-
-
-class Tokens(Protocol):
-    """Where a client gets its bearer token, request by request."""
-
-    async def token(self) -> str: ...
-    def refused(self, token: str) -> None: ...
 
 
 class Client:
@@ -67,15 +58,15 @@ class Client:
         """
         self.config = config
         self._clock: Clock = clock or SystemClock()
-        self._session: aiohttp.ClientSession | None = None
-        self._connections = connections or Connections(config)
-        self._owns_connections = connections is None
-        self._tls: ssl.SSLContext | None = None
-        self._tokens = tokens
         self.figures = figures or RequestFigures()
-        self._token = config.token
-        self._token_stamp: tuple[int, int] | None = None
-        self._token_checked = float("-inf")
+        self._renews_tokens = tokens is not None or bool(config.token_file)
+        self._session = Session(
+            config,
+            clock=self._clock,
+            tokens=tokens or ConfiguredTokens(config, self._clock),
+            figures=self.figures,
+            connections=connections,
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -86,11 +77,7 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-            if self._owns_connections:
-                await self._connections.close()
+        await self._session.close()
 
     async def get(self, ref: ResourceRef, name: str, namespace: str = "", *, subresource: str = "") -> Object:
         return await self._json("GET", ref.path(namespace, name, subresource))
@@ -224,9 +211,10 @@ class Client:
         )
         decoder = WatchDecoder()
         with transport_errors():
-            async with self._open("GET", ref.path(namespace), params, None, headers, timeout) as response:
+            path = ref.path(namespace)
+            async with self._session.request("GET", path, params=params, headers=headers, timeout=timeout) as response:
                 if response.status >= 400:
-                    raise _error(response, await response.read())
+                    raise error_of(response, await response.read())
                 async for chunk in response.content.iter_any():
                     for event in decoder.feed(chunk):
                         yield event
@@ -242,7 +230,7 @@ class Client:
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body as they came; nothing but transport errors is raised."""
         with transport_errors():
-            async with self._open(method, path, params, body, headers, self._timeout()) as response:
+            async with self._session.request(method, path, params=params, body=body, headers=headers) as response:
                 return response.status, response.headers, await response.read()
 
     async def _json(
@@ -258,100 +246,18 @@ class Client:
         refreshed = False
         for attempt in range(_RETRIES + 1):
             with transport_errors():
-                async with self._open(method, path, params, data, headers, self._timeout()) as response:
+                async with self._session.request(method, path, params=params, body=data, headers=headers) as response:
                     content = await response.read()
             if response.status < 400:
-                return _decode(content)
-            if response.status == 401 and (self._tokens or self.config.token_file) and not refreshed:
-                refreshed = True  # with another token, if there is one; see _open
+                return read_document(content)
+            if response.status == 401 and self._renews_tokens and not refreshed:
+                refreshed = True  # with another token, if there is one
                 continue
-            delay = _retry_after(response)
+            delay = seconds_to_wait(response)
             if delay is None or attempt == _RETRIES:
-                raise _error(response, content)
+                raise error_of(response, content)
             await self._clock.sleep(delay)
         raise AssertionError("unreachable")
-
-    @asynccontextmanager
-    async def _open(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str] | None,
-        body: bytes | None,
-        headers: Mapping[str, str] | None,
-        timeout: aiohttp.ClientTimeout,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        session = self._session or self._start_session()
-        sent = dict(headers or {})
-        if body is not None:
-            sent.setdefault("Content-Type", "application/json")
-        token = await self._tokens.token() if self._tokens else self._current_token()
-        if token:
-            sent["Authorization"] = f"Bearer {token}"
-        began = self._clock.monotonic()
-        requesting = session.request(
-            method,
-            self.config.server + path,
-            params=params,
-            data=body,
-            headers=sent,
-            timeout=timeout,
-            allow_redirects=False,
-            ssl=self._tls or True,
-            server_hostname=self.config.tls_server_name or None,
-        )
-        try:
-            response = await requesting
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            self.figures.answered(method, "<error>", self._clock.monotonic() - began)
-            raise
-        seconds = None if params and "watch" in params else self._clock.monotonic() - began
-        self.figures.answered(method, str(response.status), seconds)
-        async with response:
-            if response.status == 401:
-                self._token_checked = float("-inf")
-                if self._tokens:
-                    self._tokens.refused(token)
-            yield response
-
-    def _start_session(self) -> aiohttp.ClientSession:
-        connector, self._tls = self._connections.open()
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            connector_owner=False,
-            auto_decompress=True,
-            trust_env=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={
-                "User-Agent": self.config.user_agent,
-                "Accept": "application/json",
-                # The servers are near; compressing would cost both sides more than the bytes.
-                "Accept-Encoding": "identity",
-            },
-        )
-        return self._session
-
-    def _timeout(self) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(total=self.config.request_timeout, sock_connect=self.config.connect_timeout)
-
-    def _current_token(self) -> str:
-        """The token file is looked at no more than every ten seconds, and at once after a 401."""
-        path = self.config.token_file
-        if not path:
-            return self._token
-        now = self._clock.monotonic()
-        if now - self._token_checked >= _TOKEN_CHECK_SECONDS:
-            self._token_checked = now
-            try:
-                info = os.stat(path)
-                if (info.st_ino, info.st_mtime_ns) != self._token_stamp:
-                    with open(path, encoding="utf-8") as file:
-                        self._token = file.read().strip()
-                    self._token_stamp = (info.st_ino, info.st_mtime_ns)
-            except OSError as exc:
-                if not self._token:
-                    raise ConnectionFailed(f"unable to read the token file: {exc}") from exc
-        return self._token
 
 
 def _params(**values: str | int | None) -> dict[str, str]:
@@ -360,30 +266,3 @@ def _params(**values: str | int | None) -> dict[str, str]:
 
 def _namespace(obj: Object) -> str:
     return (obj.get("metadata") or {}).get("namespace") or ""
-
-
-def _decode(content: bytes) -> Object:
-    try:
-        document: Object = orjson.loads(content)
-    except orjson.JSONDecodeError as exc:
-        raise InternalError(f"the server answered with something that is not JSON: {exc}") from exc
-    return document
-
-
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds to wait before trying again, when the server asks for that."""
-    if response.status != 429 and response.status < 500:
-        return None
-    header = response.headers.get("Retry-After", "")
-    return float(header) if header.isdigit() else None
-
-
-def _error(response: aiohttp.ClientResponse, content: bytes) -> ApiError:
-    try:
-        status = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        status = None
-    if not isinstance(status, dict) or status.get("kind") != "Status":
-        text = content.decode("utf-8", "replace").strip()[:500]
-        status = {"message": text or f"the server answered {response.status} {response.reason or ''}".strip()}
-    return error_from_status(status, response.status)

@@ -183,7 +183,7 @@ async def test_metrics_tell_who_asked_and_what_is_going_on(server):
     assert float(samples['authorization_attempts_total{result="no-opinion"}']) >= 1
     assert float(samples['authenticated_user_requests{username="admin"}']) >= 1
     assert float(samples['apiserver_current_inflight_requests{request_kind="mutating"}']) == 0
-    assert samples['apiserver_current_inflight_requests{request_kind="readOnly"}'] == "1.0"
+    assert float(samples['apiserver_current_inflight_requests{request_kind="readOnly"}']) == 1
     assert 'apiserver_storage_objects{resource="apiservices.apiregistration.k8s.io"}' in samples
     ready = 'component="",dry_run="",group="",resource="",scope="",subresource="/readyz",verb="GET",version=""'
     assert f'apiserver_request_total{{code="200",{ready}}}' in samples

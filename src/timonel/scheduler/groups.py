@@ -32,5 +32,13 @@ class SpreadGroups:
             lister = self._workloads.get((owner.get("apiVersion", ""), owner.get("kind", "")))
             workload = lister.get(namespace, owner.get("name", "")) if lister is not None else None
             if workload is not None:
-                requirements.update(parse_selector(get_path(workload, "spec", "selector")).requirements)
+                requirements.update(_selector(workload, owner.get("kind", "")).requirements)
         return Selector(tuple(sorted(requirements, key=str))) if requirements else None
+
+
+def _selector(workload: Object, kind: str) -> Selector:
+    """A ReplicationController's is a map of labels, those of the others are label selectors."""
+    selector = get_path(workload, "spec", "selector", default={})
+    if kind == "ReplicationController":
+        return selector_from_map(selector)
+    return parse_selector(selector)

@@ -15,7 +15,7 @@ from typing import Any
 from timonel.api.clock import Clock
 from timonel.api.errors import ApiError
 from timonel.api.objects import Object, is_deleting, uid_of
-from timonel.api.refs import REPLICA_SETS, SERVICES
+from timonel.api.refs import REPLICA_SETS, REPLICATION_CONTROLLERS, SERVICES, STATEFUL_SETS
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.protocol import ApiClient
@@ -86,9 +86,13 @@ class Scheduler:
         )
         self._gated: set[str] = set()
         """Pods whose gates are still to be told in their status."""
-        services, replica_sets = informers.of(SERVICES), informers.of(REPLICA_SETS)
-        self._groups = SpreadGroups(services.lister, {("apps/v1", "ReplicaSet"): replica_sets.lister})
-        self._group_informers = (services, replica_sets)
+        services = informers.of(SERVICES)
+        workloads = {
+            (ref.api_version, ref.kind): informers.of(ref)
+            for ref in (REPLICA_SETS, STATEFUL_SETS, REPLICATION_CONTROLLERS)
+        }
+        self._groups = SpreadGroups(services.lister, {key: each.lister for key, each in workloads.items()})
+        self._group_informers = (services, *workloads.values())
         self._nominations = Nominations()
         self._mirror = Mirror(
             informers=informers,

@@ -98,6 +98,12 @@ async def test_the_indicator_of_service_levels_counts_every_request_once(server,
     assert added(before, after, f'{bucket}"+Inf"}}') == 2
 
 
+async def test_lifetimes_of_certificates_are_told(server):
+    found = await metrics(server)
+    assert 'apiserver_client_certificate_expiration_seconds_bucket{le="604800"}' in found
+    assert "apiserver_client_certificate_expiration_seconds_count" in found
+
+
 async def test_use_of_deprecated_kinds_is_told(server, namespace):
     await server.request("GET", f"/api/v1/namespaces/{namespace}/endpoints")
     labels = 'group="",removed_release="",resource="endpoints",subresource="",version="v1"'

@@ -74,6 +74,9 @@ class WorkCounts(Collector):
         levels: dict[Labels, int] = {("Metadata",): audit.recorded, ("None",): audit.passed_over}
         yield _counter("apiserver_audit_level", "Requests by how much of them is recorded.", ("level",), levels)
         yield _counter("apiserver_audit_requests_rejected", "Requests refused for want of audit.", (), {(): 0})
+        lifetimes: dict[Labels, Buckets] = {(): self._server.security.authenticator.certificates.lifetimes}
+        text = "How long certificates of clients were still good, once per connection."
+        yield histogram("apiserver_client_certificate_expiration_seconds", text, (), lifetimes)
         yield from self._given_out()
         yield from self._storage()
 

@@ -53,7 +53,7 @@ class RequestAuthenticator:
         authorizer: Authorizer,
         anonymous: bool = True,
     ) -> None:
-        self._certificates = certificates
+        self.certificates = certificates
         self._tokens = tokens
         self._static_tokens = static_tokens
         self._bootstrap_tokens = bootstrap_tokens
@@ -65,12 +65,12 @@ class RequestAuthenticator:
     async def authenticate(self, request: web.BaseRequest) -> UserInfo | None:
         head = head_of(request)
         if head.impersonates is None:
-            head.certificate = self._certificates.shown_on(request.transport)
+            head.certificate = self.certificates.shown_on(request.transport)
             head.token = None if head.certificate is not None else bearer_token(request)
             head.impersonates = wants_impersonation(head.headers)
         user = None
         if head.certificate is not None:
-            user = self._certificates.check(head.certificate)
+            user = self.certificates.check(head.certificate)
         elif head.token is not None:
             user = self.authenticate_token(head.token, request)
         if user is None:

@@ -16,12 +16,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
+from timonel.api.buckets import Buckets
 from timonel.api.clock import Clock
 from timonel.api.errors import Unauthorized
 from timonel.apiserver.authn.user import UserInfo
 
 _UID_OID = ObjectIdentifier("1.3.6.1.4.1.57683.2")
 """Names a user's UID in a subject; an arc of the Kubernetes project (private enterprise number 57683)."""
+_HOUR, _DAY = 3600.0, 86400.0
+_LIFETIMES = (0.0, _HOUR / 2, _HOUR, 2 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 4 * _DAY, 7 * _DAY, 30 * _DAY,
+              90 * _DAY, 180 * _DAY, 360 * _DAY)  # fmt: skip
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 
 
@@ -40,6 +44,8 @@ class CertificateAuthenticator:
         self._clock = clock
         self._by_connection: WeakKeyDictionary[Any, Certificate | None] = WeakKeyDictionary()
         """By SSL object, which lives as long as the connection."""
+        self.lifetimes = Buckets(_LIFETIMES)
+        """Seconds that certificates had left, each counted once per connection."""
 
     def authenticate(self, transport: Any) -> UserInfo | None:
         """The user of a connection; None when it showed no certificate. Raises Unauthorized for an expired one."""
@@ -56,6 +62,8 @@ class CertificateAuthenticator:
         except KeyError:
             der = ssl_object.getpeercert(binary_form=True)
             known = self._by_connection[ssl_object] = parse_certificate(der) if der else None
+            if known is not None:
+                self.lifetimes.observe((known.not_after - self._clock.now()).total_seconds())
             return known
 
     def check(self, certificate: Certificate) -> UserInfo:

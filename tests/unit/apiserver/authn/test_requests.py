@@ -173,6 +173,9 @@ async def test_client_certificate_is_parsed_once(tmp_path: Path) -> None:
         assert user is not None
         assert (user.name, user.groups) == ("kubernetes-admin", ("kubeadm:cluster-admins", "system:authenticated"))
     assert connection.asked == 1
+    left = subject.certificates.lifetimes  # of a year: more than 360 days
+    assert (left.counts[-1], sum(left.counts)) == (1, 1)
+    assert timedelta(days=360) < timedelta(seconds=left.total) <= timedelta(days=366)
 
 
 async def test_a_certificate_that_expires_during_a_connection(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 from timonel.api.clock import Clock
-from timonel.api.objects import Object, ObjectKey, uid_of
+from timonel.api.objects import Object, uid_of
 from timonel.api.refs import NODES, PODS, SERVICES
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
@@ -44,6 +44,7 @@ from timonel.kubelet.pods.host_ports import HostPorts
 from timonel.kubelet.pods.lifecycle import Hooks
 from timonel.kubelet.pods.reader import ViewReader
 from timonel.kubelet.pods.services import Admission, PodServices, admit_all
+from timonel.kubelet.pods.sources import PodSources
 from timonel.kubelet.pods.spec import field_path, images_of
 from timonel.kubelet.pods.statuses import Statuses
 from timonel.kubelet.pods.view import RUNNING
@@ -51,8 +52,6 @@ from timonel.kubelet.pods.worker import Stage
 from timonel.kubelet.pods.workers import PodWorkers
 from timonel.kubelet.probes.actions import Actions
 from timonel.kubelet.probes.manager import Probes
-from timonel.kubelet.static.folder import StaticPods
-from timonel.kubelet.static.mirrors import Mirrors, is_mirror
 from timonel.kubelet.stats.node_stats import NodeStats
 from timonel.kubelet.volumes.local import LocalVolumes
 from timonel.kubelet.volumes.manager import Volumes
@@ -257,22 +256,15 @@ class Kubelet:
         )
         self.node.pressure = lambda: self.eviction.conditions
 
-        self._mirrors = Mirrors(
+        self._sources = PodSources(
+            config=config,
             client=client,
             clock=clock,
-            static=lambda: self._static.pods,
+            pods=self._pods,
+            services=self._services,
+            workers=self._workers,
+            statuses=self._statuses,
             node=lambda: self._own_node.lister.get("", config.node_name),
-            shown=self._statuses.show_by,
-        )
-        self._static = StaticPods(
-            path=config.static_pod_path,
-            node_name=config.node_name,
-            clock=clock,
-            check_seconds=config.static_pod_check_seconds,
-            start=self._workers.add,
-            end=self._workers.end_static,
-            running=self._runs,
-            changed=self._mirrors.poke,
         )
 
     def _pods_at(self, stage: Stage) -> list[Object]:
@@ -373,11 +365,9 @@ class Kubelet:
         """Pods are touched only once the runtime can tell what runs; static ones before the API has told of others."""
         self._cgroups.ensure_tree(self._shares)
         await self.node.wait_looked()
-        self._workers.knows_all = False
         await self._recover_devices()
-        await self._static.look()
-        group.create_task(self._static.run(), name="static pods")
-        group.create_task(self._follow_api(), name="pods of the API")
+        await self._sources.look()
+        group.create_task(self._sources.run(), name="sources of pods")
         await self._workers.run()
 
     async def _recover_devices(self) -> None:
@@ -389,37 +379,3 @@ class Kubelet:
             except RuntimeFailure as exc:
                 log.info("containers' devices not read error=%s", exc)
                 await self._clock.sleep(1.0)
-
-    async def _follow_api(self) -> None:
-        await self._pods.wait_synced()
-        # Without the services an environment would lack variables for good, so the first container waits for them.
-        await self._services.wait_synced()
-        self._pods.add_handler(on_add=self._added, on_update=self._updated, on_delete=self._deleted)
-        log.info("pods known count=%d", len(self._pods.lister.list()))
-        await self._workers.learnt_all()
-        await self._mirrors.run()
-
-    def _added(self, pod: Object) -> None:
-        if is_mirror(pod):
-            self._mirrors.observe(pod)
-        else:
-            self._workers.add(pod)
-
-    def _updated(self, old: Object, new: Object) -> None:
-        if is_mirror(old) or is_mirror(new):
-            if uid_of(old) != uid_of(new):
-                self._deleted(old)
-            self._added(new)
-        else:
-            self._workers.update(old, new)
-
-    def _deleted(self, pod: Object) -> None:
-        if is_mirror(pod):
-            self._mirrors.forget(pod)
-        else:
-            self._workers.delete(pod)
-
-    def _runs(self, key: ObjectKey) -> bool:
-        """Whether a pod of that name has not given back yet what it uses."""
-        worker = self._workers.find(*key)
-        return worker is not None and not worker.gone

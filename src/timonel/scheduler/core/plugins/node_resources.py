@@ -169,7 +169,9 @@ class NodeResourcesBalancedAllocation:
         rows = np.array([[table.rows[name]] for name in names], np.intp).reshape(-1, 1)
         capacity, used = table.allocatable[rows, slots], table.requested[rows, slots]
         added = np.array([[klass.requests.get(name, 0)] for name in names], np.int64).reshape(-1, 1)
-        with_pod, without_pod = _balance(used + added, capacity), _balance(used, capacity)
+        # Both at once: for few slots, the calls cost more than the numbers.
+        balance = _balance(np.hstack((used + added, used)), np.hstack((capacity, capacity)))
+        with_pod, without_pod = balance[: len(slots)], balance[len(slots) :]
         half = MAX_SCORE // 2
         rating: Ratings = half + (half + with_pod - without_pod) // 2
         return rating

@@ -49,8 +49,10 @@ def update_managed(
     before.
     """
     metadata = new.setdefault("metadata", {})
-    if repeats and old is None and ignored is None and not metadata.get("managedFields"):
-        _begin_tracking(new, metadata, definition, ManagerKey.of(manager, "Update", api_version, subresource), now)
+    if old is None and ignored is None and not metadata.get("managedFields"):
+        _begin_tracking(
+            new, metadata, definition, ManagerKey.of(manager, "Update", api_version, subresource), now, repeats=repeats
+        )
         return
     before, sent = (
         old["metadata"].get("managedFields") if old is not None else None,
@@ -89,21 +91,25 @@ def known_beginnings() -> Remembered[FieldSet]:
     return Remembered()
 
 
-def _begin_tracking(new: Object, metadata: Object, definition: str, creator: ManagerKey, now: datetime) -> None:
+def _begin_tracking(
+    new: Object, metadata: Object, definition: str, creator: ManagerKey, now: datetime, *, repeats: bool
+) -> None:
     """Writes managedFields of a new object: all of it belongs to its creator. Names are nobody's, so what came out for
     a replica is right for the next; they share it, for nobody changes a set of fields."""
     metadata.pop("managedFields", None)
-    tracked = {field: value for field, value in metadata.items() if field not in UNTRACKED_METADATA}
-    key = digest_of([definition, creator.subresource, {**new, "metadata": tracked}])
-    known = known_beginnings()
-    fields = known.get(key)
+    known, key, fields = known_beginnings(), b"", None
+    if repeats:
+        tracked = {field: value for field, value in metadata.items() if field not in UNTRACKED_METADATA}
+        key = digest_of([definition, creator.subresource, {**new, "metadata": tracked}])
+        fields = known.get(key)
     if fields is None:
         found = find_changes(None, new, schemas().node(definition)).changed
         changed = without_branches(found, ignored_branches(creator.subresource))
         if not changed:
             return
         fields = ordered(changed)
-        known.learn(key, fields)
+        if key:
+            known.learn(key, fields)
     managers = Managers({creator: Entry(creator.api_version, fields, format_time(now), {"fieldsV1": fields})})
     metadata["managedFields"] = managers.write()
 

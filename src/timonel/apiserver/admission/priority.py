@@ -8,6 +8,7 @@ from __future__ import annotations
 from timonel.api.kinds.priorityclass import SYSTEM_CLASSES
 from timonel.api.objects import Object, name_of
 from timonel.api.refs import PRIORITY_CLASSES
+from timonel.apiserver.admission.by_namespace import ByNamespace
 from timonel.apiserver.admission.chain import AdmissionRequest, Meeting, Plugin
 from timonel.apiserver.readers import Readers
 
@@ -21,6 +22,7 @@ class Priority(Plugin):
 
     def __init__(self, *, readers: Readers) -> None:
         self._classes = readers.reader(PRIORITY_CLASSES)
+        self._present = ByNamespace(self._classes)
 
     def cares(self, meeting: Meeting) -> bool:
         """Pods get what their class says; classes are only checked."""
@@ -86,5 +88,5 @@ class Priority(Plugin):
 
     def _default(self) -> Object | None:
         """The default class; of several made at the same moment the least important."""
-        defaults = [item for item in self._classes.list() if item.get("globalDefault")]
-        return min(defaults, key=lambda item: item.get("value") or 0, default=None)
+        defaults = [item for item in self._present.of("").values() if item.get("globalDefault")]
+        return min(defaults, key=lambda item: (item.get("value") or 0, name_of(item)), default=None)

@@ -6,8 +6,8 @@ Source: github.com/kubernetes/metrics, pkg/apis
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from urllib.parse import quote
 
 from timonel.api.clock import parse_time
@@ -43,11 +43,12 @@ class MetricSources:
         if not items:
             raise NoProposal("no metrics returned from resource metrics API")
         found: dict[str, PodMetric] = {}
-        for item in items:
-            value = _resource_use(item.get("containers") or (), resource, container)
-            if value is not None:
-                window = float(parse_duration(item["window"]))
-                found[name_of(item)] = PodMetric(value, parse_time(item["timestamp"]), window)
+        with _reading("resource"):
+            for item in items:
+                value = _resource_use(item.get("containers") or (), resource, container)
+                if value is not None:
+                    window = float(parse_duration(item["window"]))
+                    found[name_of(item)] = PodMetric(value, parse_time(item["timestamp"]), window)
         return found
 
     async def of_pods(
@@ -55,15 +56,15 @@ class MetricSources:
     ) -> dict[str, PodMetric]:
         found: dict[str, PodMetric] = {}
         params = {"labelSelector": selector}
-        for item in await self._custom(
-            f"namespaces/{_part(namespace)}/pods/*/{_part(metric)}", params, metric_selector
-        ):
-            window = item.get("windowSeconds")
-            found[item["describedObject"]["name"]] = PodMetric(
-                milli_value(str(item["value"])),
-                _time(item),
-                _USUAL_WINDOW_SECONDS if window is None else float(window),
-            )
+        items = await self._custom(f"namespaces/{_part(namespace)}/pods/*/{_part(metric)}", params, metric_selector)
+        with _reading("custom"):
+            for item in items:
+                window = item.get("windowSeconds")
+                found[item["describedObject"]["name"]] = PodMetric(
+                    milli_value(str(item["value"])),
+                    parse_time(item["timestamp"]),
+                    _USUAL_WINDOW_SECONDS if window is None else float(window),
+                )
         return found
 
     async def of_object(self, namespace: str, described: Object, metric: str, metric_selector: Selector) -> int:
@@ -79,7 +80,8 @@ class MetricSources:
             what = f"{_part(ref.group_resource)}/{_part(described['name'])}/{_part(metric)}"
             path = f"namespaces/{_part(namespace)}/{what}"
         items = await self._custom(path, {}, metric_selector)
-        return milli_value(str(items[0]["value"]))
+        with _reading("custom"):
+            return milli_value(str(items[0]["value"]))
 
     async def of_outside(self, namespace: str, metric: str, selector: Selector) -> list[int]:
         """Of all series that the selector chooses."""
@@ -95,7 +97,8 @@ class MetricSources:
         items = listed.get("items") or []
         if not items:
             raise NoProposal("no metrics returned from external metrics API")
-        return [milli_value(str(item["value"])) for item in items]
+        with _reading("external"):
+            return [milli_value(str(item["value"])) for item in items]
 
     async def _custom(self, path: str, params: dict[str, str], metric_selector: Selector) -> list[Object]:
         if not metric_selector.everything:
@@ -118,16 +121,22 @@ class MetricSources:
         return items
 
 
+@contextmanager
+def _reading(api: str) -> Iterator[None]:
+    """Adapters are programs of others: what they answer may make no sense, which must not keep other metrics away."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        why = f"missing field {exc}" if isinstance(exc, KeyError) else str(exc)
+        raise NoProposal(f"unable to read what the {api} metrics API answered: {why}") from exc
+
+
 def _resource_use(containers: Iterable[Object], resource: str, container: str) -> int | None:
     """None when it is not known of all that it is asked of."""
     values = [get_path(each, "usage", resource) for each in containers if container in ("", each["name"])]
     if not values or None in values:
         return None
     return sum(milli_value(str(value)) for value in values)
-
-
-def _time(item: Object) -> datetime:
-    return parse_time(item["timestamp"])
 
 
 def _part(text: str) -> str:

@@ -315,6 +315,30 @@ async def test_a_metric_of_an_object(world: World) -> None:
     assert world.status["currentMetrics"][0]["object"]["current"] == {"value": "3k"}
 
 
+@pytest.mark.parametrize(
+    ("item", "why"),
+    [
+        ({"describedObject": {"name": "default"}}, "missing field 'value'"),
+        ({"value": "many"}, "quantities must match the regular expression"),
+        ({"value": None}, "quantities must match the regular expression"),
+        ("3k", "string indices must be integers"),
+    ],
+)
+async def test_an_adapter_that_answers_nonsense_is_told_about(world: World, item: Object | str, why: str) -> None:
+    world.tell(None)
+    world.client.documents[CUSTOM] = {"versions": [{"version": "v1beta1"}]}
+    path = f"{CUSTOM}/v1beta1/namespaces/default/metrics/hits"
+    world.client.documents[path] = {"kind": "MetricValueList", "items": [item]}
+    described = {"apiVersion": "v1", "kind": "Namespace", "name": "default"}
+    source = {"metric": {"name": "hits"}, "describedObject": described, "target": {"type": "Value", "value": "2k"}}
+    world.client.add(autoscaler({"type": "Object", "object": source}))
+    await world.run(1, None)
+    status, reason, message = world.condition("ScalingActive")
+    assert (status, reason) == ("False", "FailedGetObjectMetric")
+    assert "unable to read what the custom metrics API answered: " in message
+    assert why in message
+
+
 async def test_no_custom_metrics(world: World) -> None:
     described = {"apiVersion": "v1", "kind": "Namespace", "name": "default"}
     source = {"metric": {"name": "hits"}, "describedObject": described, "target": {"type": "Value", "value": "2k"}}

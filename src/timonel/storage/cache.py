@@ -157,8 +157,8 @@ class WatchCache:
             high = min(high, low + limit)
         objects = self._objects
         if low == 0 and high == len(keys) == len(objects):
-            return [objects[key] for key in keys]
-        return [objects[key] for key in keys[low:high]]
+            return list(map(objects.__getitem__, keys))
+        return list(map(objects.__getitem__, keys[low:high]))
 
     def list_by_field(self, path: str, value: str) -> Sequence[CachedObject]:
         """Objects whose indexed field has this value, by key. KeyError for a field that is not indexed."""

@@ -1,7 +1,9 @@
 """Which objects a list or a watch is about: namespace, name, labels and fields, as one quick predicate.
 
 Selectors are parsed once per text, and the common ones ("app=web") become a closure of one dict look-up, for it runs
-over every object of a list. Source: kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors.
+over every object of a list. Their texts are interned, as the labels of cached objects are: one that is the same object
+is found and compared without a look at its letters.
+Source: kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from sys import intern
 
 from timonel.api.errors import BadRequest
 from timonel.api.field_errors import quote
@@ -106,14 +109,14 @@ def _single_label(labels: Selector) -> tuple[str, str] | None:
         return None
     key = labels.requirements[0].key
     value = labels.exact_value(key)
-    return None if value is None else (key, value)
+    return None if value is None else (intern(key), intern(value))
 
 
 def _label_predicate(labels: Selector) -> Matches | None:
     if labels.everything:
         return None
     if all(r.operator in ("=", "==", "in") and len(r.values) == 1 for r in labels.requirements) and not labels.nothing:
-        wanted = [(r.key, r.values[0]) for r in labels.requirements]
+        wanted = [(intern(r.key), intern(r.values[0])) for r in labels.requirements]
         if len(wanted) == 1:
             key, value = wanted[0]
             return lambda cached: cached.labels.get(key) == value

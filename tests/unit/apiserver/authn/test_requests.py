@@ -23,6 +23,7 @@ from timonel.apiserver.authn.service_accounts import DEFAULT_ISSUER, ServiceAcco
 from timonel.apiserver.authn.static_tokens import StaticTokens
 from timonel.apiserver.authn.user import UserInfo
 from timonel.apiserver.authz.attributes import Attributes, Decision
+from timonel.apiserver.heads import KnownRequest, head_of
 from timonel.cluster import pki
 from timonel.testing.clock import VirtualClock
 from timonel.testing.readers import FakeReaders
@@ -189,6 +190,36 @@ async def test_a_certificate_that_expires_during_a_connection(tmp_path: Path) ->
     await clock.advance(timedelta(days=366).total_seconds())
     with pytest.raises(Unauthorized):
         await subject.authenticate(request(connection=connection))
+
+
+def again(sent: Any) -> Any:
+    """A request with the head of one before, on the same connection."""
+    made: Any = KnownRequest(head_of(sent), "/", sent.protocol, sent.task)
+    return made
+
+
+async def test_a_known_head_says_who_asks_and_not_that_they_still_may(readers: FakeReaders, tmp_path: Path) -> None:
+    made = pki.ensure_pki(tmp_path, service_address="10.96.0.1")
+    der = ssl.PEM_cert_to_DER_cert(made.clients["admin"].cert.read_text())
+    clock = VirtualClock(datetime.now(UTC))
+    tokens = ServiceAccountTokens(keys=KeySet(ec.generate_private_key(ec.SECP256R1())), readers=readers, clock=clock)
+    token, _ = tokens.issue(ACCOUNT, audiences=[DEFAULT_ISSUER], expiration_seconds=600)
+    subject = RequestAuthenticator(
+        certificates=CertificateAuthenticator(clock=clock), tokens=tokens, authorizer=Allowing()
+    )
+    for sent, seconds in (
+        (request(bearer(token)), timedelta(minutes=12).total_seconds()),
+        (request(connection=Connection(der)), timedelta(days=366).total_seconds()),
+    ):
+        known = again(sent)
+        user = await subject.authenticate(known)
+        assert user is not None
+        assert user.name in ("system:serviceaccount:d:app", "kubernetes-admin")
+        repeated = KnownRequest(known.head, "/other", known.protocol, known._task)
+        assert await subject.authenticate(repeated) == user
+        await clock.advance(seconds)
+        with pytest.raises(Unauthorized):
+            await subject.authenticate(repeated)
 
 
 async def test_a_connection_without_certificate_goes_on_to_tokens(tokens: ServiceAccountTokens) -> None:

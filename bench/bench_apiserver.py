@@ -33,6 +33,7 @@ BUDGETS = {
     "configmap": ("create ConfigMap, durable", 1500),
     "pod": ("create Pod, durable", 900),
     "patch": ("PATCH a pod's label", 1000),
+    "status": ("PATCH a pod's status, as kubelets do", 0),
     "service": ("create Service with its IPAddress, durable", 0),
     "lease": ("PUT a Lease, as kubelets do", 0),
     "apply": ("server-side apply of a Deployment, new image", 0),
@@ -181,6 +182,29 @@ def deployment(name: str, image: str) -> dict[str, Any]:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
 
 
+def running_status(number: int) -> dict[str, Any]:
+    """Of a pod that runs, another one each time."""
+    time, address = (
+        f"2026-01-01T00:{number // 60 % 60:02}:{number % 60:02}Z",
+        f"10.1.{number // 250 % 250}.{number % 250}",
+    )
+    types = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+    container = {
+        "name": "main", "image": "registry.example/app:1", "imageID": "sha256:abc", "ready": True, "started": True,
+        "containerID": f"containerd://{number}", "restartCount": 0, "state": {"running": {"startedAt": time}},
+    }  # fmt: skip
+    return {
+        "phase": "Running",
+        "hostIP": "10.0.0.1",
+        "hostIPs": [{"ip": "10.0.0.1"}],
+        "podIP": address,
+        "podIPs": [{"ip": address}],
+        "startTime": time,
+        "conditions": [{"type": name, "status": "True", "lastTransitionTime": time} for name in types],
+        "containerStatuses": [container],
+    }
+
+
 def creation(load: Load, path: str, obj: Callable[[str], dict[str, Any]]) -> Make:
     """Objects of new names in the default namespace."""
     run = os.urandom(3).hex()
@@ -223,6 +247,14 @@ async def measure(load: Load, name: str, seconds: float) -> float:
                 return load.request("PATCH", f"{base}/pod-{number % 500:03}", change, kind)
 
             return await load.rate(patch, seconds)
+        case "status":
+
+            def report(number: int) -> bytes:
+                status = running_status(number)
+                path = f"{base}/pod-{number % 500:03}/status"
+                return load.request("PATCH", path, {"status": status}, "application/merge-patch+json")
+
+            return await load.rate(report, seconds)
         case "apply" | "unchanged":
             path = "/apis/apps/v1/namespaces/default/deployments/d-{}?fieldManager=bench"
             run = os.urandom(3).hex()

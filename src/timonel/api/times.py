@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from timonel.api.clock import format_micro_time, format_time
 from timonel.api.field_errors import quote
@@ -31,12 +32,22 @@ class TimeError(ValueError):
 
 def settle_time(text: str) -> str:
     """metav1.Time: UTC, whole seconds, the fraction dropped. Raises TimeError."""
-    if len(text) == 20 and _plain(text):
-        _check(text)
-        return text
+    if len(text) == 20:
+        return _settle_second(text)
     if not _plain(text):
         raise TimeError(_explain(text, _LAYOUT))
     return format_time(_read(text))
+
+
+@lru_cache(maxsize=1024)
+def _settle_second(text: str) -> str:
+    """Times of 20 characters. Remembered, for those of a status are much the same; they become one in memory, too."""
+    if not _plain(text):
+        raise TimeError(_explain(text, _LAYOUT))
+    if not text.endswith("Z"):
+        return format_time(_read(text))
+    _check(text)
+    return text
 
 
 def settle_micro_time(text: str) -> str:

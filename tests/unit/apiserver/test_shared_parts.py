@@ -1,4 +1,4 @@
-"""A patched object shares what the patch leaves alone with the live one, and is what patching a copy of it all makes."""
+"""A patched object shares what the patch leaves alone with the live one, and is what patching a copy of it makes."""
 
 from __future__ import annotations
 

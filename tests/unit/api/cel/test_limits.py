@@ -17,6 +17,7 @@ from timonel.api.cel.environment import Environment
 from timonel.api.cel.issues import CompileError, CostExceeded, EvaluationError
 from timonel.api.cel.program import Unusable, compile_expression
 from timonel.api.cel.schemas import declare_schema, environment_of, named
+from timonel.api.cel.unification import Bindings
 
 _ENVIRONMENT = Environment({"a": types.DYN, "b": types.DYN, "n": types.INT})
 
@@ -165,22 +166,37 @@ def _chained(part: str, times: int) -> str:
 @pytest.mark.parametrize(
     "text",
     [
-        f"[{','.join(['[]'] * 30_000)}] == []",  # a type parameter for each
-        f"[{','.join(['{}'] * 30_000)}] == []",
-        f"[1]{_chained('.map(a#, {a#: a#})', 60)} == []",  # types that double
-        f"optional.of(1){'.optMap(x, x)' * 60}.hasValue()",  # expressions that double
+        f"[1]{_chained('.map(a#, {a#: a#})', 60)} == []",
+        f"optional.of(1){'.optMap(x, x)' * 60}.hasValue()",
         f"optional.of(1){'.optFlatMap(x, optional.of(x))' * 60}.hasValue()",
-        f"'a'.matches('{'a?' * 45_000}')",
-        "\n" * 99_000 + "1 + 'a'" + " + 'a'" * 100,
-        "&&".join(["1 == 1"] * 12_000),
     ],
-    ids=["lists", "maps", "types", "optMap", "optFlatMap", "pattern", "lines", "calls"],
+    ids=["types", "optMap", "optFlatMap"],
 )
-def test_compilation_takes_no_longer_than_the_text_is(text: str) -> None:
+def test_what_doubles_with_each_step_does_not_take_for_ever(text: str) -> None:
     started = time.perf_counter()
     with suppress(CompileError, EvaluationError):
         compile_expression(text, _ENVIRONMENT, keep=False).evaluate({})
     assert time.perf_counter() - started < 10
+
+
+def test_a_pattern_is_no_longer_than_patterns_are() -> None:
+    with pytest.raises(CompileError, match="invalid matches argument"):
+        compile_expression(f"'a'.matches('{'a?' * 5001}')", _ENVIRONMENT)
+    program = compile_expression("'a'.matches(a)", _ENVIRONMENT)
+    with pytest.raises(EvaluationError, match="expression is longer than 10000 characters"):
+        program.evaluate({"a": "a?" * 5001})
+    assert program.evaluate({"a": "a?" * 1000})[0] is True
+
+
+def test_a_trial_that_fails_leaves_no_trace() -> None:
+    """Which is why a trial needs no copy of all that is bound, and many calls are not quadratic."""
+    bindings = Bindings()
+    a, b = types.parameter("A"), types.parameter("B")
+    assert bindings.assign([types.INT], [a])
+    assert not bindings.assign([types.list_of(types.STRING), types.STRING], [types.list_of(b), a])
+    assert bindings.substitute(b) == b
+    assert bindings.assign([types.list_of(types.STRING), types.INT], [types.list_of(b), a])
+    assert bindings.substitute(types.map_of(a, b)) == types.map_of(types.INT, types.STRING)
 
 
 def test_a_few_optional_values_may_be_mapped_one_after_the_other():

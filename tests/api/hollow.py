@@ -9,7 +9,7 @@ from typing import Any
 
 from timonel.api.clock import SystemClock
 from timonel.api.objects import Object, is_deleting
-from timonel.api.refs import PODS, ResourceRef
+from timonel.api.refs import NODES, PODS, ResourceRef
 from timonel.client.events import EventRecorder
 from timonel.client.informer import Informers
 from timonel.client.lister import Lister
@@ -18,6 +18,7 @@ from timonel.controllers.pods import is_ready
 from timonel.scheduler.loop import Scheduler
 from timonel.simulation.config import HollowConfig
 from timonel.simulation.hollow import HollowNodes
+from timonel.simulation.nodes import LABEL, slim_node
 from timonel.testing.waiting import wait_until
 
 
@@ -42,6 +43,8 @@ class HollowCluster:
         self._config = HollowConfig(count=nodes, address="192.0.2.1", **settings)
         self.informers = Informers(server.client, clock=SystemClock())
         """What the test sees."""
+        self.hollow_nodes: Lister
+        """What the hollow kubelets see of their nodes."""
         self._manager: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -49,6 +52,7 @@ class HollowCluster:
         clock = SystemClock()
         recorder = EventRecorder(self.client, component="hollow-kubelet", clock=clock)
         hollow_informers = Informers(self.client, clock=clock)
+        self.hollow_nodes = hollow_informers.of(NODES, label_selector=f"{LABEL}=true", transform=slim_node).lister
         nodes = HollowNodes(
             config=self._config, client=self.client, informers=hollow_informers, recorder=recorder, clock=clock
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
@@ -26,7 +25,7 @@ from timonel.api.refs import (
     STATEFUL_SETS,
 )
 from timonel.controllers.pods import is_ready
-from timonel.simulation.nodes import LEASE_NAMESPACE, SILENT
+from timonel.simulation.nodes import LEASE_NAMESPACE, SILENT, is_silent
 from timonel.storage.etcd import open_etcd
 from timonel.testing.server import start_api_server
 from timonel.testing.waiting import stays
@@ -228,7 +227,7 @@ async def test_a_silent_node_leaves_its_pods_as_they_are(cluster, namespace) -> 
     await reach("it runs", lambda: len(cluster.ready(namespace)) == 1)
     node = cluster.ready(namespace)[0]["spec"]["nodeName"]
     await cluster.client.patch(NODES, node, {"metadata": {"annotations": {SILENT: "true"}}}, type="merge")
-    await asyncio.sleep(0.1)
+    await reach("its kubelet knows", lambda: is_silent(cluster.hollow_nodes.get("", node)))
     pod = cluster.ready(namespace)[0]
     await cluster.client.delete(PODS, name_of(pod), namespace)
     await reach("it is to go", lambda: is_deleting(cluster.get(PODS, name_of(pod), namespace)))

@@ -5,7 +5,7 @@ Source: kubernetes.io/docs/reference/using-api/api-concepts ("Patch and apply up
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from timonel.api.patch.strategic import merge_strategically
 from timonel.api.schema import schemas
 from timonel.apiserver.registry.bodies import as_warnings, check_patched, find_type_problem
 from timonel.apiserver.registry.resource_registry import ResourceRegistry
+from timonel.apiserver.registry.sharing import private_parts
 from timonel.apiserver.registry.written import Transform
 
 JSON_PATCH = "application/json-patch+json"
@@ -125,38 +126,6 @@ def patch_change(
         return patched
 
     return change
-
-
-def private_parts(live: Object, patch: Object, touched: Collection[str], *, replaces_lists: bool) -> Object:
-    """A copy of what a patch may change of an object. What it replaces whole is null in it, and managedFields, most of
-    any metadata, are the object's own unless the patch is about them: copying took a tenth of a PATCH."""
-    parts: Object = {}
-    scalars: Object = {}
-    for name in touched:
-        value = live.get(name)
-        if not isinstance(value, dict):
-            if name in live:
-                (parts if isinstance(value, list) else scalars)[name] = value
-            continue
-        wanted = patch.get(name)
-        if replaces_lists and isinstance(wanted, dict):
-            value = {
-                field: None if field in wanted and not isinstance(wanted[field], dict) else item
-                for field, item in value.items()
-            }
-        parts[name] = value
-    tracked = None
-    changes = patch.get("metadata")
-    if isinstance(changes, dict) and not any(name == "managedFields" or name.startswith("$") for name in changes):
-        metadata = parts.get("metadata") or {}
-        tracked = metadata.get("managedFields")
-        if tracked is not None:
-            parts["metadata"] = {**metadata, "managedFields": None}
-    copied = copy_object(parts)
-    if tracked is not None:
-        copied["metadata"]["managedFields"] = tracked
-    copied.update(scalars)
-    return copied
 
 
 def touched_fields(kind: str, patch: Any) -> frozenset[str] | None:

@@ -31,7 +31,7 @@ from timonel.api.field_errors import invalid as invalid_field
 from timonel.api.managed_fields import changes_nothing, update_managed
 from timonel.api.managed_fields.views import Views
 from timonel.api.nodes import empty_of
-from timonel.api.objects import Object, copy_object
+from timonel.api.objects import Object
 from timonel.api.resource import Occasion, Resource, Strategy
 from timonel.api.schema import schemas
 from timonel.apiserver.admission.chain import Admission, AdmissionRequest
@@ -50,6 +50,7 @@ from timonel.apiserver.registry.metadata import (
     validate_metadata,
     validate_metadata_update,
 )
+from timonel.apiserver.registry.sharing import NOT_IN_SPEC, changes_spec, keeps_spec, unshare
 from timonel.apiserver.registry.written import Allocation, Reservation, Transform, Written
 from timonel.storage.cached_object import CachedObject
 from timonel.storage.codec import encode, splice
@@ -62,7 +63,6 @@ log = logging.getLogger(__name__)
 
 _GENERATE_TRIES = 8
 _RACE_TRIES = 100
-_NOT_IN_SPEC = ("metadata", "status", "kind", "apiVersion")
 
 _OWN_RULES = ("binding", "finalize")
 """Subresources whose handler alone knows what may change: a Pod's spec is immutable but to its binding."""
@@ -274,14 +274,15 @@ class ResourceRegistry:
         if subresource == "status":
             status = new.get("status")
             new = {"kind": old["kind"], "apiVersion": old["apiVersion"], "metadata": metadata,
-                   **{part: value for part, value in old.items() if part not in _NOT_IN_SPEC}}  # fmt: skip
+                   **{part: value for part, value in old.items() if part not in NOT_IN_SPEC}}  # fmt: skip
             if status is not None:
                 new["status"] = status
             self._strategy.default_status(new)
             restore_for_status(metadata, old["metadata"], self._strategy.status_carries)
         elif subresource != "binding":  # which sets no field that anything depends on, and shares what it leaves alone
-            if subresource or not self._shares_parts or not self._keeps_spec(new, old):
-                _unshare(new, old)
+            shares = not subresource and self._shares_parts and self.allocation is None
+            if not (shares and keeps_spec(new, old, has_status=self.resource.has_status)):
+                unshare(new, old)
                 self._strategy.default(new)
             if self.resource.has_status and not subresource:
                 new.pop("status", None)
@@ -313,18 +314,6 @@ class ResourceRegistry:
                 reservation.end()
         return written
 
-    def _keeps_spec(self, new: Object, old: Object) -> bool:
-        """Whether a patch left all that is not metadata, nor the status where writes keep that, as the live object's
-        own. It was defaulted when it was written, and is read-only."""
-        if self.allocation is not None or len(new) != len(old):
-            return False
-        for part, value in new.items():
-            if part in ("metadata", "kind", "apiVersion") or (part == "status" and self.resource.has_status):
-                continue
-            if old.get(part) is not value:
-                return False
-        return True
-
     def _prepare_and_validate(self, new: Object, old: Object, occasion: Occasion) -> list[FieldError]:
         strategy, metadata, before = self._strategy, new["metadata"], old["metadata"]
         subresource = occasion.subresource
@@ -340,17 +329,17 @@ class ResourceRegistry:
         else:
             strategy.prepare_update(new, old)
             strategy.stamp(new, old, occasion)
-            changes_spec = _changes_spec(new, old)
+            spec_changes = changes_spec(new, old)
             # What was valid and did not change stays valid, even if the rules have become stricter since; a pod's
             # validation is a third of what labelling it costs. Some rules are about annotations.
             found = []
-            if subresource or changes_spec or metadata.get("annotations") != before.get("annotations"):
+            if subresource or spec_changes or metadata.get("annotations") != before.get("annotations"):
                 found = strategy.validate_update(new, old)
             if (
                 strategy.tracks_generation
                 and strategy.generation_rises
                 and (
-                    changes_spec
+                    spec_changes
                     or any(metadata.get(field) != before.get(field) for field in strategy.generation_follows)
                 )
             ):
@@ -447,22 +436,6 @@ class ResourceRegistry:
 
     def as_served(self, wire: bytes) -> bytes:
         return wire if self.conversion is None else orjson.dumps(self.conversion.to_served(orjson.loads(wire)))
-
-
-def _unshare(new: Object, old: Object) -> None:
-    """A private copy of what a patch did not touch."""
-    shared = {part: value for part, value in new.items() if isinstance(value, (dict, list)) and old.get(part) is value}
-    if shared:
-        new.update(copy_object(shared))
-
-
-def _changes_spec(new: Object, old: Object) -> bool:
-    for part, value in new.items():
-        if part not in _NOT_IN_SPEC:
-            before = old.get(part)
-            if before is not value and before != value:
-                return True
-    return any(part not in new and part not in _NOT_IN_SPEC for part in old)
 
 
 def _occasion(call: Call, now: datetime, subresource: str = "") -> Occasion:

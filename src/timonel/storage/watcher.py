@@ -72,6 +72,8 @@ class Watcher(AsyncIterator[Sequence[CacheEvent]]):
         self._seen = after_revision
         self._overrun = 0
         self._closed = False
+        self._closed_at = 0
+        """The cache's revision then: of what it got since, this watcher was told nothing."""
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -79,7 +81,7 @@ class Watcher(AsyncIterator[Sequence[CacheEvent]]):
         """Every event up to this revision has been handed out: what a bookmark may say."""
         if self._queue or self._load_backlog is not None or self._overrun:
             return self._seen
-        return max(self._seen, self._cache_revision())
+        return max(self._seen, self._closed_at if self._closed else self._cache_revision())
 
     def push(self, events: Sequence[CacheEvent]) -> None:
         """Called by the cache on every commit: 0.2 µs, and a wake-up if the watcher waits."""
@@ -124,6 +126,7 @@ class Watcher(AsyncIterator[Sequence[CacheEvent]]):
         """Ends the iteration once what is queued is consumed; calling it again does nothing."""
         if not self._closed:
             self._closed = True
+            self._closed_at = self._cache_revision()
             self._on_close(self)
             self._wake()
 

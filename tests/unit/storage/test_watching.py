@@ -191,6 +191,21 @@ async def test_a_bookmark_never_runs_ahead_of_what_was_handed_out(store: Store) 
     assert watcher.revision == base + 2
 
 
+async def test_a_watcher_that_was_closed_vouches_for_nothing_after_that(store: Store) -> None:
+    """Its last bookmark would else let the client skip what was committed between the end and the bookmark."""
+    cache = await started(store)
+    base = cache.revision
+    watcher = cache.watch(after_revision=base)
+    await put(cache, pod("a"))
+    watcher.close()
+    await put(cache, pod("b"))
+    assert watcher.revision == base  # "a" was not handed out yet
+    assert brief(list(await anext(watcher))) == [("ADDED", "a", base + 1)]
+    with pytest.raises(StopAsyncIteration):
+        await anext(watcher)
+    assert watcher.revision == base + 1
+
+
 async def test_closing_ends_a_waiting_watch(store: Store) -> None:
     cache = await started(store)
     watcher = cache.watch(after_revision=cache.revision)

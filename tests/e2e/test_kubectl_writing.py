@@ -134,12 +134,12 @@ def test_create_subcommands(kubectl: Kubectl) -> None:
 
 
 def test_who_makes_what_nothing_acts_on_is_told(kubectl: Kubectl) -> None:
-    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "idle"},
-              "spec": {"podSelector": {"matchLabels": {"app": "nobody"}}}}  # fmt: skip
-    made = kubectl.run("create", "-f", kubectl.path("policy.yaml", policy))
-    assert made.stdout == "networkpolicy.networking.k8s.io/idle created\n"
-    assert "Warning: not built in this release of Timonel: NetworkPolicies are not enforced" in made.stderr
-    kubectl("delete", "networkpolicy", "idle")
+    kind = "ValidatingWebhookConfiguration"
+    webhooks = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "idle"}}
+    made = kubectl.run("create", "-f", kubectl.path("webhooks.yaml", webhooks))
+    assert made.stdout == "validatingwebhookconfiguration.admissionregistration.k8s.io/idle created\n"
+    assert "Warning: not built in this release of Timonel: webhooks are not called" in made.stderr
+    kubectl("delete", "validatingwebhookconfiguration", "idle")
     refused = kubectl.fails(
         "create",
         "-f",

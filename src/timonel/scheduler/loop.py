@@ -290,7 +290,11 @@ class Scheduler:
             return
         if isinstance(decision, NoFit):
             if self.queue.get(pod.uid) is waiting:  # it may have been deleted while victims were sought
+                missed = self.queue.missed(waiting, decision.plugins)
                 await self._refuse(waiting, attempt, decision, preemption, profile)
+                if missed:
+                    self.queue.reconsider(pod.uid, self._clock.monotonic())
+                    self._wake.set()
             return
         self._mirror.assume(pod, decision.node)
         await self._binding.start(waiting, obj, reserved)

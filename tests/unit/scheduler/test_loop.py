@@ -456,3 +456,21 @@ async def test_another_pod_of_the_same_name_is_told_nothing() -> None:
         await world.scheduler._writer.tell(gone, "Unschedulable", "0/1 nodes", "n")
         await world.settle()
         assert world.condition("web-0") == {}
+
+
+async def test_a_node_that_comes_while_victims_are_sought_is_not_overlooked() -> None:
+    async with running(node("full", cpu="100m")) as world:
+        preemptor = world.scheduler._preemptor
+        decide = preemptor.decide
+
+        async def decide_slowly(*args: Any) -> Any:
+            if not world.client.objects(NODES)[1:]:
+                await world.client.create(NODES, node("empty"))
+                world.client.change(NODES, "empty", "", lambda new: new.update(status=node("empty")["status"]))
+                await world.settle()
+            return await decide(*args)
+
+        preemptor.decide = decide_slowly  # type: ignore[method-assign]
+        await world.create(pod("web", cpu="1"))
+        await world.settle()
+        assert world.node_of("web") == "empty"

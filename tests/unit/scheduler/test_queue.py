@@ -146,3 +146,32 @@ def test_where_pods_are() -> None:
     queue.failed(queue.taken(0.0), 0.0)
     queue.put(make("d"), is_gated=True, now=0.0)
     assert queue.counts() == {"active": 1, "backoff": 1, "unschedulable": 1, "gated": 1}
+
+
+def test_what_happens_during_an_attempt_counts_if_it_helps() -> None:
+    queue = Queue()
+    queue.changed([Change.NODE_TAINTS], 0.0)
+    queue.add("x")
+    waiting = queue.taken(1.0)
+    assert not queue.missed(waiting, TAINTS)
+    queue.changed([Change.POD_GONE], 2.0)
+    assert queue.missed(waiting, FIT)
+    assert not queue.missed(waiting, TAINTS)
+    queue.refused(waiting, FIT, 3.0)
+    queue.reconsider(waiting.pod.uid, 3.0)
+    assert queue.next(3.0) == "x"
+
+
+def test_a_pod_that_changes_during_its_attempt_has_missed_that() -> None:
+    queue = Queue()
+    obj = pod("x")
+    queue.put(CLASSES.pod(obj), is_gated=False, now=0.0)
+    waiting = queue.taken(0.0)
+    queue.put(CLASSES.pod(obj), is_gated=False, now=1.0)
+    assert not queue.missed(waiting, FIT)
+    changed = obj | {"spec": obj["spec"] | {"nodeSelector": {"disk": "ssd"}}}
+    queue.put(CLASSES.pod(changed), is_gated=False, now=2.0)
+    assert queue.missed(waiting, FIT)
+    queue.refused(waiting, FIT, 3.0)
+    queue.reconsider(waiting.pod.uid, 3.0)
+    assert not queue.missed(queue.taken(20.0), FIT)

@@ -50,6 +50,7 @@ class Event:
     BACKED_OFF = "backoff over"
     TIMED_OUT = "waited long enough"
     ACTIVATED = "activated"
+    MEANWHILE = "changed during the attempt"
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +71,10 @@ class Waiting:
     failed_by_error: bool = False
     refused_by: frozenset[str] = frozenset()
     place: _Place = _Place.ACTIVE
+    taken_number: int = 0
+    """Changes of the cluster that had happened when it was taken."""
+    has_changed: bool = False
+    """Since it was taken."""
     ticket: int = field(default=0)
     """Entries of heaps with another ticket are leftovers of an earlier place."""
 
@@ -115,6 +120,10 @@ class SchedulingQueue:
         self._after_errors: list[tuple[float, int, int, Waiting]] = []
         self._unschedulable: dict[str, Waiting] = {}
         self._tickets = count(1)
+        self._happened = 0
+        """Changes of the cluster so far."""
+        self._last: dict[Change, int] = {}
+        """Which of them was the last of each kind."""
         self.incoming: Counter[tuple[str, str]] = Counter()
         """(state, why) -> how often a pod came to it; `why` is one of `Event` or of Change."""
 
@@ -148,6 +157,7 @@ class SchedulingQueue:
         is_same = waiting.pod.klass is pod.klass
         waiting.pod = pod
         if waiting.place is _Place.TAKEN:
+            waiting.has_changed |= not is_same
             return
         if is_gated:
             self._move(waiting, _Place.GATED, now, Event.UPDATED)
@@ -204,6 +214,8 @@ class SchedulingQueue:
         """
         changes = tuple(changes)
         happened = frozenset(changes)
+        self._happened += 1
+        self._last.update(dict.fromkeys(happened, self._happened))
         if not happened or not self._unschedulable:
             return
         helped = {plugin for plugin, helped_by in self._helped_by.items() if helped_by & happened}
@@ -212,6 +224,20 @@ class SchedulingQueue:
             plugins = waiting.refused_by & helped
             if plugins and may_help(waiting, plugins):
                 self._retry(waiting, now, why)
+
+    def missed(self, waiting: Waiting, plugins: frozenset[str]) -> bool:
+        """Whether something happened, since the pod was taken, that could help against the plugins that refuse it."""
+        return waiting.has_changed or any(
+            self._last.get(change, 0) > waiting.taken_number
+            for plugin in plugins
+            for change in self._helped_by.get(plugin, ())
+        )
+
+    def reconsider(self, uid: str, now: float) -> None:
+        """Retries a refused pod for what its attempt has missed."""
+        waiting = self._unschedulable.get(uid)
+        if waiting is not None:
+            self._retry(waiting, now, Event.MEANWHILE)
 
     def activate(self, uid: str, now: float) -> None:
         """Lets a pod be tried at once, whatever it waits for."""
@@ -253,6 +279,7 @@ class SchedulingQueue:
     def _taken(self, waiting: Waiting) -> Waiting:
         waiting.attempts += 1
         waiting.place, waiting.ticket = _Place.TAKEN, 0
+        waiting.taken_number, waiting.has_changed = self._happened, False
         return waiting
 
     def _move(self, waiting: Waiting, place: _Place, now: float, why: str) -> None:

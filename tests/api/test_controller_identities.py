@@ -42,6 +42,7 @@ from timonel.client.service_accounts import ServiceAccountClients
 from timonel.cluster.pki import MANAGER
 from timonel.controllers.manager import ControllerManager, ManagerConfig
 from timonel.controllers.nodes import NodeLifecycleConfig
+from timonel.controllers.pod_gc import PodGcConfig
 from timonel.controllers.pods import condition_of, node_name_of
 from timonel.testing.server import start_api_server
 
@@ -68,6 +69,7 @@ async def managing(server):
     settings = ManagerConfig(
         root_ca=server.ca.read_text(),
         node_lifecycle=NodeLifecycleConfig(startup_grace_seconds=1.0),
+        pod_gc=PodGcConfig(quarantine_seconds=0.1),
     )
     async with Client(config) as client:
         accounts = ServiceAccountClients(client, clock=CLOCK)

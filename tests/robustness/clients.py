@@ -25,6 +25,7 @@ class Line:
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
+        await asyncio.sleep(0)  # a lost connection is told by the loop, which has no turn while there is room
 
     async def rest(self) -> bytes:
         """Everything until the server closes; b"" also when it has cut the connection."""
